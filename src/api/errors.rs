@@ -1,0 +1,250 @@
+//! Domain errors as Connect errors: the only translation (contract, sections 1 and 2).
+//!
+//! | domain | Connect | HTTP |
+//! |---|---|---|
+//! | `Unauthenticated` | `unauthenticated` | 401, `WWW-Authenticate: Bearer` |
+//! | `PermissionDenied` | `permission_denied` | 403 |
+//! | `NotFound` | `not_found` | 404 |
+//! | `AlreadyExists` | `already_exists` | 409, `x-should-retry: false` |
+//! | `FailedPrecondition` | `failed_precondition` | 400 |
+//! | `Invalid` | `invalid_argument` with a `buf.validate.Violations` detail | 400 |
+//! | `Throttled` | `resource_exhausted` with a `google.rpc.RetryInfo` detail | 429, `Retry-After` |
+//! | `Unavailable` | `unavailable` | 503, `Retry-After` |
+//! | `Internal` | `internal` | 500 |
+//!
+//! Every error names its request: a `google.rpc.RequestInfo` detail with the id that the log has.
+
+use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
+
+use buffa::{Message, MessageName};
+use connectrpc::interceptor::{StreamRequest, StreamResponse, UnaryRequest, UnaryResponse};
+use connectrpc::{
+    ConnectError, ErrorCode, ErrorDetail, Interceptor, Next, NextStream, PayloadStream,
+};
+use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue};
+use protovalidate_buffa::ValidationError;
+use protovalidate_buffa::proto::field_path_element::Subscript;
+use protovalidate_buffa::proto::{
+    FieldPath, FieldPathElement, Violation as ViolationDetail, Violations,
+};
+
+use super::proto::google::rpc::{RequestInfo, RetryInfo};
+use crate::error::{Error, Violation};
+use crate::server::RequestId;
+
+/// How many violations an error names: details travel in headers over gRPC, whose size is limited.
+const MAX_VIOLATIONS: usize = 20;
+
+/// When to try again after [`Error::Unavailable`].
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
+
+impl From<Error> for ConnectError {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::Unauthenticated => {
+                let mut error = Self::unauthenticated(text);
+                error
+                    .response_headers_mut()
+                    .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                error
+            }
+            Error::PermissionDenied(_) => Self::permission_denied(text),
+            Error::NotFound(_) => Self::not_found(text),
+            Error::AlreadyExists(_) => Self::already_exists(text),
+            Error::FailedPrecondition(_) => Self::failed_precondition(text),
+            Error::Invalid(violations) => invalid(
+                violations
+                    .into_iter()
+                    .map(|v| (path(&v.field), v))
+                    .collect(),
+            ),
+            Error::Throttled(wait) => {
+                let mut error = Self::resource_exhausted(text).with_detail(detail(&RetryInfo {
+                    retry_delay: buffa_types::google::protobuf::Duration {
+                        seconds: i64::try_from(seconds(wait)).unwrap_or(i64::MAX),
+                        ..Default::default()
+                    }
+                    .into(),
+                    ..Default::default()
+                }));
+                say_when_to_retry(error.response_headers_mut(), wait);
+                error
+            }
+            Error::Unavailable(cause) => {
+                let mut error = Self::unavailable(text).with_source(cause);
+                say_when_to_retry(error.response_headers_mut(), UNAVAILABLE_RETRY);
+                error
+            }
+            Error::Internal(cause) => Self::internal(text).with_source(cause),
+        }
+    }
+}
+
+/// Whole seconds, rounded up, at least one.
+fn seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn say_when_to_retry(headers: &mut HeaderMap, wait: Duration) {
+    let value = HeaderValue::from(seconds(wait));
+    headers.insert(RETRY_AFTER, value.clone());
+    headers.insert(HeaderName::from_static("ratelimit-retryafter"), value);
+}
+
+fn detail<M: Message + MessageName>(message: &M) -> ErrorDetail {
+    ErrorDetail::from_message(M::FULL_NAME, message)
+}
+
+fn invalid(violations: Vec<(FieldPath, Violation)>) -> ConnectError {
+    let more = violations.len().saturating_sub(MAX_VIOLATIONS);
+    let shown = &violations[..violations.len() - more];
+    let mut message: Vec<String> = shown
+        .iter()
+        .map(|(_, v)| format!("{} {}", v.field, v.message).trim().to_owned())
+        .collect();
+    if more > 0 {
+        message.push(format!("and {more} more"));
+    }
+    let details = Violations {
+        violations: shown
+            .iter()
+            .map(|(path, v)| ViolationDetail {
+                field: path.clone().into(),
+                rule_id: Some(v.rule.clone().into_owned()),
+                message: Some(v.message.clone()),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    ConnectError::invalid_argument(message.join("; ")).with_detail(detail(&details))
+}
+
+/// The path of a field in words, such as `email_domains[2]`, in the form of the detail.
+fn path(field: &str) -> FieldPath {
+    let element = |part: &str| {
+        let (name, index) = match part.split_once('[') {
+            Some((name, index)) => (name, index.trim_end_matches(']').parse().ok()),
+            None => (part, None),
+        };
+        FieldPathElement {
+            field_name: Some(name.to_owned()),
+            subscript: index.map(Subscript::Index),
+            ..Default::default()
+        }
+    };
+    FieldPath {
+        elements: field
+            .split('.')
+            .filter(|part| !part.is_empty())
+            .map(element)
+            .collect(),
+        ..Default::default()
+    }
+}
+
+/// The rules of the `.proto` files, in words that say what to send instead.
+fn explain(failure: &ValidationError) -> ConnectError {
+    if failure.compile_error.is_some() || failure.runtime_error.is_some() {
+        return ConnectError::internal("internal error").with_source(failure.clone());
+    }
+    let paths = failure
+        .to_proto()
+        .violations
+        .into_iter()
+        .map(|v| v.field.into_option().unwrap_or_default());
+    let violations = failure.violations.iter().map(|v| Violation {
+        field: v.field.to_string(),
+        rule: v.rule_id.clone(),
+        message: match &*v.rule_id {
+            "required" => "is required".to_owned(),
+            "string.uuid" | "string.uuid_empty" => {
+                "must be a UUID such as 0190a6e0-1c2b-7def-8123-456789abcdef".to_owned()
+            }
+            "string.uri" | "string.uri_empty" => {
+                "must be a URI such as https://accounts.example.com".to_owned()
+            }
+            "string.pattern" => "must be a domain name such as example.com, without @".to_owned(),
+            "repeated.unique" => "must not hold the same value twice".to_owned(),
+            "enum.defined_only" => "must be a value that the enum defines".to_owned(),
+            "duration.gte_lte" => "must be from 86400s (1 day) to 63072000s (730 days)".to_owned(),
+            "int32.gte_lte" => "must be from 0 to 100".to_owned(),
+            _ => v.message.replacen("value ", "", 1),
+        },
+    });
+    invalid(paths.zip(violations).collect())
+}
+
+/// The outermost interceptor: explains broken rules, logs faults, and names the request in every
+/// error.
+pub struct Errors;
+
+#[connectrpc::async_trait]
+impl Interceptor for Errors {
+    async fn intercept_unary(
+        &self,
+        request: UnaryRequest,
+        next: Next<'_>,
+    ) -> Result<UnaryResponse, ConnectError> {
+        let id = request.ctx.extensions().get::<RequestId>().cloned();
+        next.run(request)
+            .await
+            .map_err(|error| finish(error, id.as_ref()))
+    }
+
+    async fn intercept_streaming(
+        &self,
+        request: StreamRequest,
+        inbound: PayloadStream,
+        next: NextStream<'_>,
+    ) -> Result<StreamResponse, ConnectError> {
+        let id = request.ctx.extensions().get::<RequestId>().cloned();
+        next.run(request, inbound)
+            .await
+            .map_err(|error| finish(error, id.as_ref()))
+    }
+}
+
+/// A cause with its own causes.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0
+            .source()
+            .map_or(Ok(()), |cause| write!(f, ": {}", Chain(cause)))
+    }
+}
+
+/// Makes an error ready to be sent: see [`Errors`].
+pub fn finish(error: ConnectError, request_id: Option<&RequestId>) -> ConnectError {
+    let broken_rules = error
+        .source()
+        .and_then(|source| source.downcast_ref::<ValidationError>());
+    let mut error = match broken_rules {
+        Some(failure) => explain(failure),
+        None => error,
+    };
+    if let Some(cause) = error.source() {
+        tracing::error!(code = error.code.as_str(), cause = %Chain(cause), "a request failed");
+    }
+    if error.code == ErrorCode::Internal {
+        // Whatever the text was, it was written for us.
+        error.message = Some(
+            "internal error: the server's log has the cause under the id of this request"
+                .to_owned(),
+        );
+    }
+    match request_id {
+        Some(id) => error.with_detail(detail(&RequestInfo {
+            request_id: id.to_string(),
+            ..Default::default()
+        })),
+        None => error,
+    }
+}

@@ -1,0 +1,183 @@
+//! What stands between HTTP and the RPC library: who calls, which page of a list, and answers that
+//! the library leaves without a body.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use connectrpc::{ConnectError, Protocol};
+use futures_util::FutureExt;
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::errors;
+use super::paging::PageOverride;
+use crate::app::App;
+use crate::domain::identity::Caller;
+use crate::domain::ids::ApiTokenId;
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::server::RequestId;
+use crate::store;
+
+/// Asks the Stainless SDKs not to repeat a request that would fail again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Renders an error in the protocol of the request.
+pub fn respond(
+    error: impl Into<ConnectError>,
+    headers: &HeaderMap,
+    id: Option<&RequestId>,
+) -> Response {
+    errors::finish(error.into(), id)
+        .into_http_response(headers)
+        .map(Body::new)
+        .into_response()
+}
+
+/// Lets only callers with a valid token pass, before anything else about the request is looked at.
+pub async fn authenticate(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match find_caller(&app, request.headers()).await {
+        Ok(caller) => {
+            tracing::Span::current().record(
+                "organization",
+                tracing::field::display(caller.organization_id),
+            );
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => respond(error, request.headers(), request.extensions().get()),
+    }
+}
+
+async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {
+    let token = bearer_token(headers)
+        .and_then(|text| Token::parse(TokenKind::Api, text))
+        .ok_or(Error::Unauthenticated)?;
+    let now = app.clock.now();
+    let candidate = {
+        let mut db = app.store.acquire().await?;
+        store::tokens::find_candidate(&mut db, ApiTokenId::from(token.id())).await?
+    };
+    let candidate = candidate
+        .filter(|c| c.is_live(now))
+        .ok_or(Error::Unauthenticated)?;
+    if app
+        .tokens
+        .verify(&token, &candidate.token_hash, now)
+        .await?
+    {
+        Ok(candidate.caller)
+    } else {
+        Err(Error::Unauthenticated)
+    }
+}
+
+/// The token of the one `Authorization` header (RFC 6750, section 2.1; the scheme's case is free).
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Reads `token`, `pageSize` and `page_size` of the query, where some SDKs put them.
+pub async fn read_page(mut request: Request, next: Next) -> Response {
+    if let Some(query) = request.uri().query() {
+        let page = PageOverride::from_query(query);
+        request.extensions_mut().insert(page);
+    }
+    next.run(request).await
+}
+
+/// Answers what the RPC library would answer without a word, and marks what must not be repeated.
+pub async fn explain(request: Request, next: Next) -> Response {
+    let headers = protocol_headers(request.headers());
+    let id = request.extensions().get::<RequestId>().cloned();
+    let is_rpc =
+        Protocol::detect(&headers).is_some() || headers.get(CONTENT_TYPE).is_some_and(is_grpc);
+    if request.method() == Method::POST && !is_rpc {
+        let error = ConnectError::unsupported_media_type(
+            "send a request with the header \"Content-Type: application/json\" (or application/proto)",
+        );
+        return respond(error, &headers, id.as_ref());
+    }
+
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = handled.unwrap_or_else(|_| {
+        respond(
+            ConnectError::internal("a handler panicked"),
+            &headers,
+            id.as_ref(),
+        )
+    });
+
+    let has_no_body = response.headers().get(CONTENT_TYPE).is_none();
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers().get(ALLOW).cloned();
+        if has_no_body {
+            let error = ConnectError::method_not_allowed("send this request with the method POST");
+            response = respond(error, &headers, id.as_ref());
+        }
+        response
+            .headers_mut()
+            .insert(ALLOW, allow.unwrap_or(HeaderValue::from_static("POST")));
+    }
+    // A body over the limit stays over the limit; 429 would have clients try again.
+    if response.status() == StatusCode::TOO_MANY_REQUESTS
+        && !response.headers().contains_key(RETRY_AFTER)
+    {
+        *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    }
+    if matches!(
+        response.status(),
+        StatusCode::CONFLICT | StatusCode::NOT_IMPLEMENTED | StatusCode::PAYLOAD_TOO_LARGE
+    ) {
+        response
+            .headers_mut()
+            .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    response
+}
+
+fn is_grpc(content_type: &HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(b"application/grpc")
+}
+
+/// The headers that decide how an error is written.
+fn protocol_headers(headers: &HeaderMap) -> HeaderMap {
+    headers
+        .get(CONTENT_TYPE)
+        .map(|value| (CONTENT_TYPE, value.clone()))
+        .into_iter()
+        .collect()
+}
+
+/// Answers for the methods of the contract that this server does not have.
+pub async fn unimplemented(request: Request) -> Response {
+    let path = request.uri().path().trim_start_matches('/');
+    let error = ConnectError::unimplemented(format!("{path} is not implemented by this server"));
+    respond(error, request.headers(), request.extensions().get())
+}
+
+/// Answers for every other path.
+pub async fn nothing_here(request: Request) -> Response {
+    if request.uri().path().contains("/gitpod.v1.")
+        || request.headers().get(CONTENT_TYPE).is_some_and(is_grpc)
+    {
+        return unimplemented(request).await;
+    }
+    let error = ConnectError::not_found(
+        "there is nothing at this path: the API is at POST /gitpod.v1.OrganizationService/<method>",
+    );
+    respond(error, request.headers(), request.extensions().get())
+}

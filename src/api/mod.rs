@@ -1,0 +1,281 @@
+//! Door 1: the public `gitpod.v1` services over Connect, gRPC and gRPC-Web.
+//!
+//! A request passes [`http::explain`] (content type, panics, answers without a body),
+//! [`http::authenticate`] (who calls), [`http::read_page`] (the query of lists), then the RPC
+//! library, which decodes it, and here: the `buf.validate` rules (`#[connect_impl]`), and the
+//! handler, one file a resource.
+
+pub mod errors;
+pub mod http;
+mod identity;
+mod paging;
+mod scim;
+mod sso;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::any;
+use connectrpc::{
+    CompressionRegistry, ConnectError, ConnectRpcService, DeadlinePolicy, GzipProvider, Limits,
+    RequestContext, Response, Router as RpcRouter, ServiceRequest, ServiceResult,
+};
+use connectrpc_reflection::Reflector;
+use protovalidate_buffa::connect_impl;
+use uuid::Uuid;
+
+use self::proto::gitpod::v1::*;
+use crate::app::App;
+use crate::domain::audit::Change;
+use crate::domain::identity::Caller;
+use crate::error::{Error, Violation};
+use crate::store::{self, Connection};
+
+/// The messages and service traits of `proto/`.
+#[expect(missing_docs, reason = "generated")]
+pub mod proto {
+    connectrpc::include_generated!();
+}
+
+/// The `buf.validate` rules of the messages.
+#[expect(unused_imports, clippy::expect_used, reason = "generated")]
+mod rules {
+    use crate::api::proto::gitpod;
+
+    mod v1 {
+        use crate::api::proto::gitpod::v1::*;
+        include!(concat!(env!("OUT_DIR"), "/validate/gitpod.v1.mod.rs"));
+    }
+}
+
+/// The descriptors of everything in `proto/`, for server reflection.
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The largest body of a request, and the largest message in one, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// The most memory that the elements of one message may take, in bytes.
+const MAX_ELEMENTS: usize = 8 * MAX_BODY;
+/// The services of the contract. A method of theirs that is not here is answered for in their name.
+const SERVICES: [&str; 7] = [
+    "AccountService",
+    "EventService",
+    "GroupService",
+    "IdentityService",
+    "OrganizationService",
+    "ServiceAccountService",
+    "UserService",
+];
+/// How long a request may take that names no deadline, and the longest it may name.
+const DEADLINE: Duration = Duration::from_secs(30);
+const MAX_DEADLINE: Duration = Duration::from_secs(60);
+
+/// All routes of this door, as they are and again below `/api`.
+///
+/// # Errors
+///
+/// When the descriptors do not fit together: a fault of the build.
+pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
+    let api = Arc::new(Api { app: app.clone() });
+    let services = RpcRouter::new();
+    let services = OrganizationServiceExt::register(api.clone(), services);
+    let services = IdentityServiceExt::register(api, services);
+    let methods: Vec<String> = services.methods().map(str::to_owned).collect();
+    let services = rpc(services);
+
+    let mut closed = Router::new();
+    for method in methods {
+        closed = closed.route_service(&format!("/{method}"), services.clone());
+    }
+    for service in SERVICES {
+        closed = closed.route(
+            &format!("/gitpod.v1.{service}/{{method}}"),
+            any(http::unimplemented),
+        );
+    }
+    let closed = closed
+        .layer(from_fn(http::read_page))
+        .layer(from_fn_with_state(app.clone(), http::authenticate));
+
+    let names = [
+        ORGANIZATION_SERVICE_SERVICE_NAME,
+        IDENTITY_SERVICE_SERVICE_NAME,
+    ];
+    let (public, _) = connectrpc_health::install_static(RpcRouter::new(), names);
+    let public =
+        connectrpc_reflection::install(public, Reflector::from_descriptor_set_bytes(DESCRIPTORS)?);
+    let paths: Vec<String> = public.methods().map(str::to_owned).collect();
+    let public = rpc(public);
+    let mut open = Router::new();
+    for path in paths {
+        open = open.route_service(&format!("/{path}"), public.clone());
+    }
+
+    let routes = open.merge(closed).layer(from_fn(http::explain));
+    Ok(routes
+        .clone()
+        .nest("/api", routes)
+        .fallback(http::nothing_here))
+}
+
+fn rpc(services: RpcRouter) -> ConnectRpcService {
+    let limits = Limits::default()
+        .with_max_request_body_size(MAX_BODY)
+        .with_max_message_size(MAX_BODY)
+        .with_element_memory_limit(MAX_ELEMENTS);
+    ConnectRpcService::new(services)
+        .with_limits(limits)
+        .with_compression(CompressionRegistry::new().register(GzipProvider::default()))
+        .with_deadline_policy(
+            DeadlinePolicy::new()
+                .with_default_timeout(DEADLINE)
+                .with_max(MAX_DEADLINE),
+        )
+        .with_interceptor(errors::Errors)
+}
+
+/// Carries out the methods.
+struct Api {
+    app: Arc<App>,
+}
+
+#[expect(refining_impl_trait, reason = "naming the response type is the point")]
+#[connect_impl]
+impl OrganizationService for Api {
+    async fn create_sso_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, CreateSSOConfigurationRequest>,
+    ) -> ServiceResult<CreateSSOConfigurationResponse> {
+        reply(sso::create(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn get_sso_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, GetSSOConfigurationRequest>,
+    ) -> ServiceResult<GetSSOConfigurationResponse> {
+        reply(sso::get(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn list_sso_configurations(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, ListSSOConfigurationsRequest>,
+    ) -> ServiceResult<ListSSOConfigurationsResponse> {
+        reply(sso::list(&self.app, caller(&ctx)?, &ctx, request.to_owned_message()).await)
+    }
+
+    async fn update_sso_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, UpdateSSOConfigurationRequest>,
+    ) -> ServiceResult<UpdateSSOConfigurationResponse> {
+        reply(sso::update(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn delete_sso_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, DeleteSSOConfigurationRequest>,
+    ) -> ServiceResult<DeleteSSOConfigurationResponse> {
+        reply(sso::delete(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn create_scim_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, CreateSCIMConfigurationRequest>,
+    ) -> ServiceResult<CreateSCIMConfigurationResponse> {
+        reply(scim::create(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn get_scim_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, GetSCIMConfigurationRequest>,
+    ) -> ServiceResult<GetSCIMConfigurationResponse> {
+        reply(scim::get(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn list_scim_configurations(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, ListSCIMConfigurationsRequest>,
+    ) -> ServiceResult<ListSCIMConfigurationsResponse> {
+        reply(scim::list(&self.app, caller(&ctx)?, &ctx, request.to_owned_message()).await)
+    }
+
+    async fn update_scim_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, UpdateSCIMConfigurationRequest>,
+    ) -> ServiceResult<UpdateSCIMConfigurationResponse> {
+        reply(scim::update(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn delete_scim_configuration(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, DeleteSCIMConfigurationRequest>,
+    ) -> ServiceResult<DeleteSCIMConfigurationResponse> {
+        reply(scim::delete(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn regenerate_scim_token(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, RegenerateSCIMTokenRequest>,
+    ) -> ServiceResult<RegenerateSCIMTokenResponse> {
+        reply(scim::regenerate_token(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+}
+
+#[expect(refining_impl_trait, reason = "naming the response type is the point")]
+#[connect_impl]
+impl IdentityService for Api {
+    async fn get_authenticated_identity(
+        &self,
+        ctx: RequestContext,
+        _request: ServiceRequest<'_, GetAuthenticatedIdentityRequest>,
+    ) -> ServiceResult<GetAuthenticatedIdentityResponse> {
+        reply(Ok(identity::get_authenticated(caller(&ctx)?)))
+    }
+}
+
+fn reply<T>(result: Result<T, Error>) -> ServiceResult<T> {
+    result.map(Response::new).map_err(Into::into)
+}
+
+/// Who [`http::authenticate`] found.
+fn caller(ctx: &RequestContext) -> Result<&Caller, ConnectError> {
+    ctx.extensions()
+        .get()
+        .ok_or_else(|| Error::Unauthenticated.into())
+}
+
+/// Reads an identifier, whose form the rules have checked.
+fn parse_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Id, Error> {
+    let id = Uuid::try_parse(text)
+        .map_err(|_| Error::invalid(field, Violation::UUID, "must be a UUID"))?;
+    Ok(id.into())
+}
+
+/// Records a change in the transaction that makes it.
+async fn audit(
+    app: &App,
+    db: &mut Connection,
+    caller: &Caller,
+    change: Change,
+) -> Result<(), Error> {
+    store::audit::insert(
+        db,
+        caller.organization_id,
+        app.new_id(),
+        app.clock.now(),
+        caller.subject,
+        &change,
+    )
+    .await
+}

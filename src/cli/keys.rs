@@ -1,0 +1,83 @@
+//! `rollcall keys`.
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+
+use crate::app::{App, Random};
+use crate::config::{DatabaseSettings, KeySettings};
+use crate::domain::ids::{OrganizationId, SsoConfigurationId};
+use crate::domain::sso::client_secret_context;
+use crate::secrets::keys;
+use crate::store::sso::SealedSecret;
+use crate::store::{self, Store};
+
+/// How many secrets one transaction re-seals.
+const BATCH: i64 = 500;
+
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Prints a new key for ROLLCALL_ENCRYPTION_KEYS.
+    Generate {
+        /// What to call it.
+        #[arg(long, default_value = "key-1", value_name = "ID")]
+        id: String,
+    },
+    /// Seals every secret anew with the first key, so that older keys can be removed.
+    Reseal {
+        #[command(flatten)]
+        database: DatabaseSettings,
+        #[command(flatten)]
+        keys: KeySettings,
+    },
+}
+
+impl Keys {
+    pub async fn run(self) -> Result<()> {
+        match self {
+            Self::Generate { id } => {
+                let key = keys::generate(&id, &Random::system()?);
+                key.parse::<keys::Keyring>()
+                    .map_err(|e| crate::config::BadSetting(format!("--id: {e}")))?;
+                println!("{}", *key);
+                Ok(())
+            }
+            Self::Reseal { database, keys } => {
+                let store = Store::connect(database.required_url()?, 1).await?;
+                reseal(&App::new(store, keys.required_keyring()?)?).await
+            }
+        }
+    }
+}
+
+async fn reseal(app: &App) -> Result<()> {
+    let (mut seen, mut changed) = (0, 0);
+    let mut last = (
+        OrganizationId::from(uuid::Uuid::nil()),
+        SsoConfigurationId::from(uuid::Uuid::nil()),
+    );
+    loop {
+        let mut tx = app.store.begin().await?;
+        let batch = store::sso::lock_secrets(&mut tx, last, BATCH).await?;
+        let older = |secret: &&SealedSecret| !app.keys.is_current(&secret.client_secret);
+        for mut secret in batch.iter().filter(older).cloned() {
+            let context = client_secret_context(secret.organization_id, secret.id);
+            let opened = app.keys.open(&secret.client_secret, &context);
+            let opened = opened.with_context(|| {
+                format!("no key given opens the client secret of the SSO configuration {}: add the key that sealed it", secret.id)
+            })?;
+            secret.client_secret = app.keys.seal(&opened, &context, &app.random)?;
+            store::sso::update_secret(&mut tx, &secret).await?;
+            changed += 1;
+        }
+        tx.commit().await?;
+        seen += batch.len();
+        match batch.last() {
+            Some(secret) => last = (secret.organization_id, secret.id),
+            None => break,
+        }
+    }
+    eprintln!(
+        "Sealed {changed} of {seen} secrets anew. Keys other than the first are needed no more."
+    );
+    Ok(())
+}

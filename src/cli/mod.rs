@@ -1,0 +1,137 @@
+//! The command line: one file a command. Results go to stdout, everything else to stderr.
+//! Exit codes: 0 done, 1 failed, 2 a bad setting or argument.
+
+mod keys;
+mod migrate;
+mod organization;
+mod serve;
+mod token;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::config::{BadSetting, DatabaseSettings, LogFormat, LogSettings};
+use crate::error::{Error, Violation};
+use crate::secrets::keys::Keyring;
+use crate::store::Store;
+
+/// Knows who belongs to an organization: SSO and SCIM configuration over the gitpod.v1 API.
+///
+/// Every setting is a flag and an environment variable; the flag wins.
+#[derive(Debug, Parser)]
+#[command(name = "rollcall", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the API.
+    Serve(serve::Serve),
+    /// Brings the schema of the database up to date, as serve does at its start.
+    Migrate(migrate::Migrate),
+    /// Makes and changes the keys that seal secrets.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Makes and lists organizations.
+    #[command(subcommand)]
+    Organization(organization::Command),
+    /// Makes, lists and revokes API tokens.
+    #[command(subcommand)]
+    Token(token::Command),
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", describe(&error));
+            ExitCode::from(if error.is::<BadSetting>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Help and usage as they are; a bad value in one line.
+fn explain(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue
+    ) {
+        let text = error.render().to_string();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .take_while(|line| !line.starts_with("For more"))
+            .collect();
+        eprintln!("{}", lines.join(" ").trim());
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The whole chain of causes: the operator is the one to see them.
+fn describe(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(Error::Internal(cause) | Error::Unavailable(cause)) => cause.to_string(),
+        Some(Error::Invalid(violations)) => {
+            let line = |v: &Violation| format!("{} {}", v.field, v.message);
+            violations.iter().map(line).collect::<Vec<_>>().join("; ")
+        }
+        _ => format!("{error:#}"),
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    start_log(&cli.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(command) => command.run().await,
+            Command::Migrate(command) => command.run().await,
+            Command::Keys(command) => command.run().await,
+            Command::Organization(command) => command.run().await,
+            Command::Token(command) => command.run().await,
+        }
+    })
+}
+
+fn start_log(settings: &LogSettings) -> Result<(), BadSetting> {
+    let filter: EnvFilter = settings.level.parse().map_err(|e| {
+        BadSetting(format!(
+            "ROLLCALL_LOG: {:?} cannot be used: {e}",
+            settings.level
+        ))
+    })?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match settings.format {
+        LogFormat::Text => log
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// What a command works with that runs beside the servers and needs no keys.
+async fn operator(database: &DatabaseSettings) -> Result<App> {
+    let store = Store::connect(database.required_url()?, 1).await?;
+    App::new(store, Keyring::default())
+}

@@ -1,0 +1,125 @@
+//! `rollcall serve` without a database: everything is in one folder.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use secrecy::zeroize::Zeroizing;
+
+use super::{Serve, listen, serve};
+use crate::app::{App, Random};
+use crate::domain::ids::OrganizationId;
+use crate::error::Error;
+use crate::provisioning::organizations;
+use crate::secrets::keys::{self, Keyring};
+use crate::store::embedded::Embedded;
+
+/// The name of the first organization, unless the bootstrap settings give one.
+const FIRST_ORGANIZATION: &str = "My organization";
+
+impl Serve {
+    pub(super) async fn run_embedded(&self, keys: Option<Keyring>) -> Result<()> {
+        let folder = &*self.settings.data_dir;
+        let bootstrap = self.settings.bootstrap()?;
+        let listener = listen(self.settings.listen).await?;
+        make_private(folder)
+            .with_context(|| format!("cannot use the data directory {}", folder.display()))?;
+        let (embedded, store) = Embedded::start(&folder.join("postgres")).await?;
+        store.migrate().await?;
+
+        let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
+        let app = Arc::new(App::new(store, keys)?);
+        let url = self.settings.public_url(listener.local_addr()?)?;
+        let token_file = folder.join("admin-token");
+        if let Some(bootstrap) = bootstrap {
+            organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
+            println!(
+                "Rollcall listens on {url}; its data is in {}.",
+                folder.display()
+            );
+        } else {
+            let keep = |token: &crate::domain::token::Token| {
+                write_private(&token_file, token.expose()).map_err(Error::internal)
+            };
+            match organizations::found(&app, FIRST_ORGANIZATION, keep).await? {
+                Some(founded) => print!(
+                    "{}",
+                    welcome(&url, founded.organization.id, folder, &token_file)
+                ),
+                None => println!(
+                    "Rollcall listens on {url}; its data is in {}.",
+                    folder.display()
+                ),
+            }
+        }
+        serve(listener, &app).await?;
+        Ok(embedded.stop().await?)
+    }
+}
+
+/// What the first start says.
+fn welcome(url: &str, organization: OrganizationId, folder: &Path, token_file: &Path) -> String {
+    let call = |method: &str, body: &str| {
+        format!(
+            "curl -s {url}/gitpod.v1.{method} \\\n  -H \"Authorization: Bearer $(cat {})\" -H 'Content-Type: application/json' \\\n  -d '{body}'\n",
+            token_file.display()
+        )
+    };
+    let identity = call("IdentityService/GetAuthenticatedIdentity", "{}");
+    let create = call(
+        "OrganizationService/CreateSSOConfiguration",
+        &format!(
+            r#"{{"organizationId": "{organization}", "issuerUrl": "https://accounts.example.com", "clientId": "my-client", "clientSecret": "my-secret"}}"#
+        ),
+    );
+    let list = call(
+        "OrganizationService/ListSSOConfigurations",
+        &format!(r#"{{"organizationId": "{organization}"}}"#),
+    );
+    format!(
+        "Rollcall listens on {url}; its data is in {}.\n\
+         The organization {FIRST_ORGANIZATION:?} has the id {organization}.\n\
+         Its administrator's token is in {}.\n\n\
+         Who am I?\n\n{identity}\n\
+         Add an OpenID Connect provider:\n\n{create}\n\
+         List the providers:\n\n{list}\n",
+        folder.display(),
+        token_file.display(),
+    )
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))
+}
+
+/// The key that this folder's secrets are sealed with, made at the first start.
+fn own_keys(file: &Path) -> Result<Keyring> {
+    if !file.exists() {
+        let key = keys::generate("local", &Random::system()?);
+        write_private(file, &key).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let text = Zeroizing::new(
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
+    );
+    text.trim()
+        .parse()
+        .map_err(|e| anyhow!("{}: {e}", file.display()))
+}
+
+/// Writes a secret that only this user can read: whole or not at all.
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    let new = file.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let mut target = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
+    writeln!(target, "{text}")?;
+    target.sync_all()?;
+    fs::rename(new, file)
+}

@@ -1,0 +1,242 @@
+//! Every setting: a flag and an environment variable each. What cannot be checked by its form
+//! alone is checked in the functions here, so that a bad setting is one line and never shows a
+//! secret.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::domain::organization;
+use crate::domain::token::{Token, TokenKind};
+use crate::secrets::keys::Keyring;
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Log")]
+pub struct LogSettings {
+    /// What to log: error, warn, info, debug or trace, by part if need be.
+    #[arg(
+        long = "log",
+        env = "ROLLCALL_LOG",
+        default_value = "info,sqlx=warn,pglite_oxide=warn",
+        value_name = "LEVEL",
+        global = true
+    )]
+    pub level: String,
+
+    /// How to log.
+    #[arg(
+        long = "log-format",
+        env = "ROLLCALL_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        global = true
+    )]
+    pub format: LogFormat,
+}
+
+/// Where the data is.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseSettings {
+    /// The PostgreSQL (14 or newer) to use, as postgres://user:password@host:port/database. Without it, serve starts an
+    /// embedded one, if this build has it.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<SecretString>,
+}
+
+impl DatabaseSettings {
+    /// The database's URL, if one is set.
+    pub fn url(&self) -> Option<&str> {
+        set(self.database_url.as_ref())
+    }
+
+    /// The database's URL, for commands that have no other place to look.
+    ///
+    /// # Errors
+    ///
+    /// A line that says to set it.
+    pub fn required_url(&self) -> Result<&str, BadSetting> {
+        self.url().ok_or_else(|| {
+            BadSetting(
+                "DATABASE_URL is required: set it to the PostgreSQL of the installation".into(),
+            )
+        })
+    }
+}
+
+/// The keys that seal client secrets and page tokens.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Secrets")]
+pub struct KeySettings {
+    /// Keys that seal secrets: "id:base64 of 32 bytes", separated by commas. The first seals, all open. `rollcall keys
+    /// generate` makes one. With the embedded PostgreSQL, one is made and kept in the data directory.
+    #[arg(
+        long,
+        env = "ROLLCALL_ENCRYPTION_KEYS",
+        hide_env_values = true,
+        value_name = "KEYS"
+    )]
+    encryption_keys: Option<SecretString>,
+}
+
+impl KeySettings {
+    /// The keys, if any are set.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn keyring(&self) -> Result<Option<Keyring>, BadSetting> {
+        let keys = set(self.encryption_keys.as_ref())
+            .map(str::parse)
+            .transpose();
+        keys.map_err(|e: String| BadSetting(format!("ROLLCALL_ENCRYPTION_KEYS: {e}")))
+    }
+
+    /// The keys, where data is that may be sealed with them.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, or how to make one.
+    pub fn required_keyring(&self) -> Result<Keyring, BadSetting> {
+        self.keyring()?.ok_or_else(|| {
+            BadSetting(
+                "ROLLCALL_ENCRYPTION_KEYS is required with DATABASE_URL: make a key with `rollcall keys generate` and keep it safe"
+                    .into(),
+            )
+        })
+    }
+}
+
+/// The settings of `serve`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Server")]
+pub struct ServeSettings {
+    /// The address and port to listen on. Port 0 takes a free one.
+    #[arg(
+        long,
+        env = "ROLLCALL_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+
+    /// Where clients and browsers reach this server, as https://rollcall.example.com. [default: http:// and the address
+    /// listened on]
+    #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+
+    /// The folder of the embedded PostgreSQL, its key and the first administrator's token.
+    #[arg(
+        long,
+        env = "ROLLCALL_DATA_DIR",
+        default_value = "./rollcall-data",
+        value_name = "FOLDER"
+    )]
+    pub data_dir: PathBuf,
+
+    /// Makes sure that an organization of this name exists, with the bootstrap token as its administrator's.
+    #[arg(long, env = "ROLLCALL_BOOTSTRAP_ORGANIZATION", value_name = "NAME")]
+    bootstrap_organization: Option<String>,
+
+    /// An administrator's token of the bootstrap organization, in the form that `rollcall token generate` makes. Replacing
+    /// it revokes the one before.
+    #[arg(
+        long,
+        env = "ROLLCALL_BOOTSTRAP_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    bootstrap_token: Option<SecretString>,
+}
+
+/// An organization and a token that the settings ask for.
+#[derive(Debug)]
+pub struct Bootstrap<'a> {
+    /// The organization's name.
+    pub organization: &'a str,
+    /// Its administrator's token.
+    pub token: Token,
+}
+
+impl ServeSettings {
+    /// Where the server is reached when it listens on `address`, without a slash at the end.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `ROLLCALL_PUBLIC_URL`.
+    pub fn public_url(&self, address: SocketAddr) -> Result<String, BadSetting> {
+        let Some(url) = self.public_url.as_deref().filter(|url| !url.is_empty()) else {
+            return Ok(format!("http://{address}"));
+        };
+        let parsed = url.parse::<http::Uri>().ok();
+        let is_origin = parsed.is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri
+                    .authority()
+                    .is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri.path() == "/"
+                && uri.query().is_none()
+        });
+        if is_origin {
+            Ok(url.trim_end_matches('/').to_owned())
+        } else {
+            Err(BadSetting(format!(
+                "ROLLCALL_PUBLIC_URL: {url:?} must be http:// or https:// and a host, without a path, such as https://rollcall.example.com"
+            )))
+        }
+    }
+
+    /// The organization and token to make sure of, if any.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with either setting, or that one is missing.
+    pub fn bootstrap(&self) -> Result<Option<Bootstrap<'_>>, BadSetting> {
+        let organization = self
+            .bootstrap_organization
+            .as_deref()
+            .filter(|name| !name.is_empty());
+        match (organization, set(self.bootstrap_token.as_ref())) {
+            (None, None) => Ok(None),
+            (Some(organization), Some(token)) => {
+                organization::check_name(organization).map_err(|_| {
+                    BadSetting(format!(
+                        "ROLLCALL_BOOTSTRAP_ORGANIZATION must have 1 to {} characters",
+                        organization::MAX_NAME_LENGTH
+                    ))
+                })?;
+                let token = Token::parse(TokenKind::Api, token.trim()).ok_or_else(|| {
+                    BadSetting("ROLLCALL_BOOTSTRAP_TOKEN is not a complete token: make one with `rollcall token generate`".into())
+                })?;
+                Ok(Some(Bootstrap { organization, token }))
+            }
+            _ => Err(BadSetting(
+                "ROLLCALL_BOOTSTRAP_ORGANIZATION and ROLLCALL_BOOTSTRAP_TOKEN belong together: set both or neither".into(),
+            )),
+        }
+    }
+}
+
+/// An environment variable that is set to nothing is not set.
+fn set(secret: Option<&SecretString>) -> Option<&str> {
+    secret
+        .map(ExposeSecret::expose_secret)
+        .filter(|text| !text.is_empty())
+}
+
+/// A setting that cannot be used: one line, exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadSetting(pub String);

@@ -1,0 +1,38 @@
+//! What the audit log records of a change.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What kind of thing a change was made to: the values of `gitpod.v1.ResourceType` in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectType {
+    /// An SSO configuration.
+    SsoConfiguration,
+    /// A SCIM configuration.
+    ScimConfiguration,
+}
+
+impl SubjectType {
+    /// The name in the database: that of the wire without its prefix, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SsoConfiguration => "sso_config",
+            Self::ScimConfiguration => "scim_configuration",
+        }
+    }
+}
+
+/// One change, to be written in the transaction that makes it.
+#[derive(Debug)]
+pub struct Change {
+    /// What was done, in the words of the API: the method's name.
+    pub action: &'static str,
+    /// What kind of thing it was done to.
+    pub subject_type: SubjectType,
+    /// What it was done to.
+    pub subject_id: Uuid,
+    /// The thing before, without secrets; `None` when it is new.
+    pub before: Option<Value>,
+    /// The thing after, without secrets; `None` when it is gone.
+    pub after: Option<Value>,
+}

@@ -1,0 +1,11 @@
+//! The nouns and their rules, without I/O: nothing here knows HTTP, SQL or a clock.
+
+pub mod audit;
+pub mod identity;
+pub mod ids;
+pub mod organization;
+pub mod policy;
+pub mod scim;
+pub mod sso;
+pub mod text;
+pub mod token;

@@ -1,0 +1,334 @@
+//! Claims expressions: CEL over the one variable `claims`, yielding a boolean.
+//!
+//! CEL has no static types here: what `claims.x` is shows only at a login. So the check at write
+//! refuses what can never be right (a syntax error, another variable, a function that does not
+//! exist, a result that is certainly not a boolean) and lets the rest through.
+
+use std::thread;
+
+use cel::Program;
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
+
+/// The functions of an expression, as a result or as an argument: name, and whether it yields a
+/// boolean.
+const FUNCTIONS: [(&str, bool); 27] = [
+    ("bool", true),
+    ("bytes", false),
+    ("contains", true),
+    ("double", false),
+    ("duration", false),
+    ("endsWith", true),
+    ("getDate", false),
+    ("getDayOfMonth", false),
+    ("getDayOfWeek", false),
+    ("getDayOfYear", false),
+    ("getFullYear", false),
+    ("getHours", false),
+    ("getMilliseconds", false),
+    ("getMinutes", false),
+    ("getMonth", false),
+    ("getSeconds", false),
+    ("int", false),
+    ("matches", true),
+    ("max", false),
+    ("min", false),
+    ("size", false),
+    ("startsWith", true),
+    ("string", false),
+    ("timestamp", false),
+    ("type", false),
+    ("uint", false),
+    ("dyn", true),
+];
+
+/// The longest chain of nested operations. Expressions that people write have a dozen.
+const MAX_DEPTH: usize = 128;
+
+/// Enough for the deepest tree that 4096 characters make, in an unoptimized build too. Only what is
+/// used of it is ever real memory.
+const STACK: usize = 256 * 1024 * 1024;
+
+/// Checks a claims expression; the empty one lets everybody in.
+///
+/// # Errors
+///
+/// What is wrong and where, as the end of a sentence that starts with the field's name.
+pub fn check(expression: &str) -> Result<(), String> {
+    if expression.is_empty() {
+        return Ok(());
+    }
+    // The parser and the tree that it makes recurse, and the parser is generated code that is not
+    // free of panics: neither may end the process.
+    let on_its_own_stack = thread::scope(|scope| {
+        let checking = thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, || check_here(expression));
+        checking.map(|thread| thread.join())
+    });
+    match on_its_own_stack {
+        Ok(Ok(verdict)) => verdict,
+        _ => Err("must be a CEL expression: it cannot be parsed".to_owned()),
+    }
+}
+
+fn check_here(expression: &str) -> Result<(), String> {
+    let program = Program::compile(expression).map_err(|errors| match errors.errors.first() {
+        Some(error) => {
+            let (line, column) = (error.pos.0.max(1), error.pos.1.max(1));
+            let reason = match error.msg.lines().next().unwrap_or_default() {
+                limit if limit.contains("ecursion limit") => "the expression is nested too deeply",
+                reason => reason,
+            };
+            format!("must be a CEL expression: line {line}, column {column}: {reason}")
+        }
+        None => "must be a CEL expression: it cannot be parsed".to_owned(),
+    })?;
+    let checker = Checker {
+        source: program.source_info(),
+    };
+    checker.walk(program.expression(), &mut vec![], 0)?;
+    match checker.result(program.expression()) {
+        Yields::Boolean | Yields::Unknown => Ok(()),
+        Yields::Other(what) => Err(checker.fault(
+            program.expression(),
+            &format!("the result is {what}: an expression must yield true or false, such as claims.email_verified"),
+        )),
+    }
+}
+
+/// What is known of a result before there are claims.
+enum Yields {
+    Boolean,
+    /// A claim, say: it may be a boolean.
+    Unknown,
+    Other(&'static str),
+}
+
+struct Checker<'a> {
+    source: &'a SourceInfo,
+}
+
+impl Checker<'_> {
+    /// Looks for variables and functions that no login will have. `bound` are the variables of the
+    /// macros around (`all`, `exists`, …).
+    fn walk(&self, expr: &IdedExpr, bound: &mut Vec<String>, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(self.fault(expr, "the expression is nested too deeply"));
+        }
+        match &expr.expr {
+            Expr::Ident(name)
+                if name == "claims" || name.starts_with('@') || bound.contains(name) =>
+            {
+                Ok(())
+            }
+            Expr::Ident(name) => Err(self.fault(
+                expr,
+                &format!("{name:?} is not known: the only variable is claims, as in claims.email"),
+            )),
+            Expr::Call(call) => {
+                self.check_function(expr, &call.func_name)?;
+                call.target
+                    .iter()
+                    .map(|target| &**target)
+                    .chain(&call.args)
+                    .try_for_each(|e| self.walk(e, bound, depth + 1))
+            }
+            Expr::Select(select) => self.walk(&select.operand, bound, depth + 1),
+            Expr::List(list) => list
+                .elements
+                .iter()
+                .try_for_each(|e| self.walk(e, bound, depth + 1)),
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => {
+                    self.walk(&entry.key, bound, depth + 1)?;
+                    self.walk(&entry.value, bound, depth + 1)
+                }
+                EntryExpr::StructField(field) => self.walk(&field.value, bound, depth + 1),
+            }),
+            Expr::Comprehension(c) => {
+                self.walk(&c.iter_range, bound, depth + 1)?;
+                let outside = bound.len();
+                bound.extend([c.iter_var.clone(), c.accu_var.clone()]);
+                bound.extend(c.iter_var2.clone());
+                let inside = [&c.accu_init, &c.loop_cond, &c.loop_step, &c.result];
+                let walked = inside
+                    .into_iter()
+                    .try_for_each(|e| self.walk(e, bound, depth + 1));
+                bound.truncate(outside);
+                walked
+            }
+            Expr::Struct(message) => Err(self.fault(
+                expr,
+                &format!("messages such as {:?} are not available", message.type_name),
+            )),
+            Expr::Literal(_) | Expr::Unspecified => Ok(()),
+        }
+    }
+
+    fn check_function(&self, expr: &IdedExpr, name: &str) -> Result<(), String> {
+        let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+        if is_operator || FUNCTIONS.iter().any(|(known, _)| *known == name) {
+            return Ok(());
+        }
+        Err(self.fault(expr, &format!("there is no function {name:?}")))
+    }
+
+    fn result(&self, expr: &IdedExpr) -> Yields {
+        match &expr.expr {
+            Expr::Literal(LiteralValue::Boolean(_)) => Yields::Boolean,
+            Expr::Literal(LiteralValue::String(_)) => Yields::Other("a string"),
+            Expr::Literal(LiteralValue::Null) => Yields::Other("null"),
+            Expr::Literal(_) => Yields::Other("a number or bytes"),
+            Expr::List(_) => Yields::Other("a list"),
+            Expr::Map(_) => Yields::Other("a map"),
+            Expr::Call(call) => match &*call.func_name {
+                operators::CONDITIONAL => match &*call.args {
+                    [_, yes, no] => match (self.result(yes), self.result(no)) {
+                        (Yields::Other(what), _) | (_, Yields::Other(what)) => Yields::Other(what),
+                        (Yields::Boolean, Yields::Boolean) => Yields::Boolean,
+                        _ => Yields::Unknown,
+                    },
+                    _ => Yields::Unknown,
+                },
+                operators::ADD
+                | operators::SUBSTRACT
+                | operators::MULTIPLY
+                | operators::DIVIDE
+                | operators::MODULO
+                | operators::NEGATE => Yields::Other("a number, text or list"),
+                operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT => Yields::Unknown,
+                name => match FUNCTIONS.iter().find(|(known, _)| *known == name) {
+                    Some((_, false)) => Yields::Other("no boolean"),
+                    Some((_, true)) => Yields::Unknown,
+                    None => Yields::Boolean,
+                },
+            },
+            Expr::Ident(name) if name == "claims" => Yields::Other("the map of all claims"),
+            // map() and filter() collect; all(), exists() and exists_one() decide.
+            Expr::Comprehension(c) if matches!(c.accu_init.expr, Expr::List(_)) => {
+                Yields::Other("a list")
+            }
+            _ => Yields::Unknown,
+        }
+    }
+
+    fn fault(&self, at: &IdedExpr, reason: &str) -> String {
+        let start = self
+            .source
+            .offset_for(at.id)
+            .map_or(0, |(start, _)| start as usize);
+        let before: String = self.source.source.chars().take(start).collect();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        format!(
+            "must be a CEL expression that yields a boolean: line {line}, column {column}: {reason}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::check;
+
+    #[test]
+    fn expressions_that_can_decide_are_accepted() {
+        for expression in [
+            "",
+            "true",
+            "claims.email_verified",
+            r#"claims.email_verified && claims.email.endsWith("@example.com")"#,
+            r#""admins" in claims.groups"#,
+            r#"claims.groups.exists(g, g == "admins" || g.startsWith("eng-"))"#,
+            "has(claims.email) && size(claims.groups) > 2",
+            "claims.a ? claims.b : !claims.c",
+            r#"claims["https://example.com/admin"]"#,
+            r#"claims.groups.filter(g, g != "x").size() >= 1"#,
+            r#"claims.email.matches("^[a-z]+@example[.]com$")"#,
+            "claims.groups.all(g, claims.roles.exists(r, r == g))",
+        ] {
+            assert_eq!(check(expression), Ok(()), "{expression}");
+        }
+    }
+
+    #[test]
+    fn expressions_that_cannot_are_refused_with_the_place() {
+        for (expression, place, reason) in [
+            ("claims.email ==", "line 1, column 16", ""),
+            (
+                "claims.email\n  && user.admin",
+                "line 2, column 6",
+                "the only variable is claims",
+            ),
+            ("1 + 2", "line 1", "a number"),
+            (r#""yes""#, "line 1, column 1", "a string"),
+            ("claims", "line 1, column 1", "the map of all claims"),
+            ("claims.groups.map(g, g)", "line 1", "a list"),
+            ("size(claims.groups)", "line 1", "no boolean"),
+            ("claims.a ? true : 'no'", "line 1", "a string"),
+            ("delete(claims)", "line 1", "no function \"delete\""),
+            (
+                "claims.groups.exists(g, h)",
+                "line 1, column 25",
+                "\"h\" is not known",
+            ),
+            ("Thing{a: 1} == claims", "line 1", "not available"),
+        ] {
+            let refused = check(expression).expect_err(expression);
+            assert!(refused.contains(place), "{expression}: {refused}");
+            assert!(refused.contains(reason), "{expression}: {refused}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_refused_before_it_overflows_the_stack() {
+        for (open, middle, close) in [
+            ("(", "1", ")"),
+            ("[", "1", "]"),
+            ("{1:", "1", "}"),
+            ("claims.f(", "1", ")"),
+            ("true ? ", "true", ": false"),
+            ("claims.g.all(x, ", "true", ")"),
+        ] {
+            let times = (4096 - middle.len()) / (open.len() + close.len());
+            let expression = format!("{}{middle}{}", open.repeat(times), close.repeat(times));
+            let refused = check(&expression).unwrap_err();
+            assert!(!refused.contains("OtherError"), "{refused}");
+        }
+        for (first, more) in [
+            ("true", "?!"),
+            ("", "!"),
+            ("", "-"),
+            ("claims", ".a"),
+            ("1", "+1"),
+            ("true", "&&true"),
+            ("true", "||true"),
+            ("claims", "[0]"),
+            ("1", "==1"),
+            ("claims", ".size()"),
+            ("true", "?true:true"),
+        ] {
+            // Whether it is accepted does not matter; that it returns does.
+            let _ = check(&format!(
+                "{first}{}",
+                more.repeat((4096 - first.len()) / more.len())
+            ));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[ -~\\n]{0,80}") {
+            let _ = check(&text);
+        }
+
+        #[test]
+        fn no_pieces_panic(pieces in prop::collection::vec(prop::sample::select(vec![
+            "claims", ".email", "==", "!=", "(", ")", "[", "]", "{", "}", "'a'", "\"b", "1", "1.5", "0x", "?", ":", ",", "&&", "||",
+            "!", "-", "+", "in", "has(", ".all(", ".exists(x,", "x", "true", "null", "\\", "`", "b'\\xff'", "r'", "1u", "é", "\u{1F600}",
+        ]), 0..24)) {
+            let _ = check(&pieces.concat());
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! SSO configurations: the OpenID Connect providers of an organization.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::ids::{OrganizationId, SsoConfigurationId};
+use super::{policy, text};
+use crate::error::{Error, Violation, no_violations};
+
+/// The most e-mail domains of a configuration.
+pub const MAX_EMAIL_DOMAINS: usize = 1_000;
+/// The most entries of a configuration's claims map.
+pub const MAX_CLAIMS: usize = 100;
+/// The most code points of a claim's name, on either side of the map.
+pub const MAX_CLAIM_LENGTH: usize = 256;
+
+/// An OpenID Connect provider. Its client secret is no part of it: that is stored sealed and leaves
+/// the store only to sign somebody in.
+#[derive(Clone, Debug)]
+pub struct SsoConfiguration {
+    /// Its identifier.
+    pub id: SsoConfigurationId,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// The client's identifier at the provider.
+    pub client_id: String,
+    /// The provider's issuer identifier.
+    pub issuer_url: String,
+    /// Whether people can sign in with it.
+    pub is_active: bool,
+    /// Our claim names (`email`, `name`, `picture`, …) to the provider's.
+    pub claims: BTreeMap<String, String>,
+    /// Whose addresses may sign in, as they were sent; empty for any.
+    pub email_domains: Vec<String>,
+    /// What people see it called; may be empty.
+    pub display_name: String,
+    /// Asked for beside `openid email profile`.
+    pub additional_scopes: Vec<String>,
+    /// A CEL expression over `claims` that must be true to let somebody in; empty for everybody.
+    pub claims_expression: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl SsoConfiguration {
+    /// A new, active configuration of nothing yet: a change fills it in.
+    pub fn new(
+        id: SsoConfigurationId,
+        organization_id: OrganizationId,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            organization_id,
+            client_id: String::new(),
+            issuer_url: String::new(),
+            is_active: true,
+            claims: BTreeMap::new(),
+            email_domains: vec![],
+            display_name: String::new(),
+            additional_scopes: vec![],
+            claims_expression: String::new(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// What must be unique in an organization, the client's registration at the provider, in a
+    /// size that fits an index: SHA-256 of the issuer's length, the issuer and the client id.
+    pub fn registration_digest(&self) -> [u8; 32] {
+        Sha256::new()
+            .chain_update((self.issuer_url.len() as u64).to_be_bytes())
+            .chain_update(&self.issuer_url)
+            .chain_update(&self.client_id)
+            .finalize()
+            .into()
+    }
+
+    /// How an administrator recognises it: its display name, or else its issuer, and its id.
+    pub fn label(&self) -> String {
+        let name = if self.display_name.is_empty() {
+            &self.issuer_url
+        } else {
+            &self.display_name
+        };
+        format!("{name:?} ({})", self.id)
+    }
+
+    /// What the audit log shows of it: all but the client secret.
+    pub fn audited(&self) -> Value {
+        json!({
+            "client_id": self.client_id,
+            "issuer_url": self.issuer_url,
+            "state": if self.is_active { "active" } else { "inactive" },
+            "claims": self.claims,
+            "email_domains": self.email_domains,
+            "display_name": self.display_name,
+            "additional_scopes": self.additional_scopes,
+            "claims_expression": self.claims_expression,
+        })
+    }
+}
+
+/// A change of an SSO configuration: `None` leaves a field as it is.
+#[derive(Debug, Default)]
+pub struct SsoChange {
+    /// The client's identifier at the provider.
+    pub client_id: Option<String>,
+    /// The provider's issuer identifier.
+    pub issuer_url: Option<String>,
+    /// Whether people can sign in with it.
+    pub is_active: Option<bool>,
+    /// Replaces all claims.
+    pub claims: Option<BTreeMap<String, String>>,
+    /// Replaces all e-mail domains.
+    pub email_domains: Option<Vec<String>>,
+    /// What people see it called.
+    pub display_name: Option<String>,
+    /// Replaces all additional scopes.
+    pub additional_scopes: Option<Vec<String>>,
+    /// The CEL expression; empty clears it.
+    pub claims_expression: Option<String>,
+}
+
+impl SsoChange {
+    /// Checks what the `.proto` file's rules cannot say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] that names every field at fault.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut violations = self.text_violations();
+        violations.extend(self.email_domains.as_deref().and_then(domains_violation));
+        violations.extend(self.claims.iter().flat_map(claims_violations));
+        if let Some(Err(reason)) = self.claims_expression.as_deref().map(policy::check) {
+            violations.push(Violation::new(
+                "claims_expression",
+                Violation::CLAIMS_EXPRESSION,
+                reason,
+            ));
+        }
+        no_violations(violations)
+    }
+
+    fn text_violations(&self) -> Vec<Violation> {
+        let single = [
+            ("client_id", &self.client_id),
+            ("issuer_url", &self.issuer_url),
+            ("display_name", &self.display_name),
+            ("claims_expression", &self.claims_expression),
+        ];
+        let single = single
+            .iter()
+            .filter_map(|(field, text)| Some((*field, text.as_deref()?)));
+        let claims = self
+            .claims
+            .iter()
+            .flatten()
+            .flat_map(|(ours, theirs)| [ours, theirs]);
+        let scopes = self.additional_scopes.iter().flatten();
+        let lists = claims
+            .map(|text| ("claims", &**text))
+            .chain(scopes.map(|text| ("additional_scopes", &**text)));
+        text::unstorable(single.chain(lists))
+    }
+
+    /// Carries the change out.
+    pub fn apply(self, configuration: &mut SsoConfiguration, now: DateTime<Utc>) {
+        let c = configuration;
+        replace(&mut c.client_id, self.client_id);
+        replace(&mut c.issuer_url, self.issuer_url);
+        replace(&mut c.is_active, self.is_active);
+        replace(&mut c.claims, self.claims);
+        replace(&mut c.email_domains, self.email_domains);
+        replace(&mut c.display_name, self.display_name);
+        replace(&mut c.additional_scopes, self.additional_scopes);
+        replace(&mut c.claims_expression, self.claims_expression);
+        c.updated_at = now;
+    }
+}
+
+fn domains_violation(domains: &[String]) -> Option<Violation> {
+    if domains.len() > MAX_EMAIL_DOMAINS {
+        let message = format!("must have at most {MAX_EMAIL_DOMAINS} entries");
+        return Some(Violation::new("email_domains", Violation::COUNT, message));
+    }
+    // The pattern of the list's items is checked before; the older single field, which leads the
+    // list, has none.
+    let is_bad = domains
+        .first()
+        .is_some_and(|domain| !text::is_domain(domain));
+    is_bad.then(|| {
+        let message = "must be a domain name such as example.com, without @";
+        Violation::new("email_domain", Violation::DOMAIN, message)
+    })
+}
+
+fn claims_violations(claims: &BTreeMap<String, String>) -> Vec<Violation> {
+    let mut violations = vec![];
+    if claims.len() > MAX_CLAIMS {
+        let message = format!("must have at most {MAX_CLAIMS} entries");
+        violations.push(Violation::new("claims", Violation::COUNT, message));
+    }
+    let is_fitting = |name: &String| (1..=MAX_CLAIM_LENGTH).contains(&name.chars().count());
+    if !claims
+        .iter()
+        .all(|(ours, theirs)| is_fitting(ours) && is_fitting(theirs))
+    {
+        let message =
+            format!("must have names of 1 to {MAX_CLAIM_LENGTH} characters on both sides");
+        violations.push(Violation::new("claims", Violation::LENGTH, message));
+    }
+    violations
+}
+
+/// Sets `field` when there is a value to set it to.
+pub(super) fn replace<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+/// What a client secret is sealed for: it opens for no other configuration or organization.
+pub fn client_secret_context(organization_id: OrganizationId, id: SsoConfigurationId) -> Vec<u8> {
+    [
+        b"client-secret\0",
+        organization_id.as_uuid().as_bytes().as_slice(),
+        id.as_uuid().as_bytes(),
+    ]
+    .concat()
+}
+
+/// The older single `email_domain` joins the list in front, once.
+pub fn with_leading_domain(single: Option<String>, mut list: Vec<String>) -> Vec<String> {
+    if let Some(single) = single {
+        list.retain(|domain| !domain.eq_ignore_ascii_case(&single));
+        list.insert(0, single);
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_single_domain_leads_and_is_not_repeated() {
+        let list = vec!["a.com".to_owned(), "B.com".to_owned()];
+        assert_eq!(
+            with_leading_domain(Some("b.com".into()), list.clone()),
+            ["b.com", "a.com"]
+        );
+        assert_eq!(with_leading_domain(None, list), ["a.com", "B.com"]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Rules for text that clients send, beside those of the `.proto` files.
+
+use crate::error::Violation;
+
+/// Names each of `fields` (path, text) that holds a NUL, the one character that PostgreSQL cannot
+/// store.
+pub fn unstorable<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Violation> {
+    fields
+        .into_iter()
+        .filter(|(_, text)| text.contains('\0'))
+        .map(|(field, _)| {
+            Violation::new(
+                field,
+                Violation::STORABLE,
+                "must not contain the NUL character (U+0000)",
+            )
+        })
+        .collect()
+}
+
+/// Whether `text` is a domain name as the contract's pattern has it: dot-separated labels of
+/// letters, digits and inner hyphens, at most 63 characters each, the last of two letters or more;
+/// 4 to 253 characters in all.
+pub fn is_domain(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let Some((host, last)) = text.rsplit_once('.') else {
+        return false;
+    };
+    (4..=253).contains(&text.len())
+        && host.split('.').all(label)
+        && last.len() >= 2
+        && last.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_follow_the_contract() {
+        for domain in [
+            "example.com",
+            "a.bc",
+            "A-1.Example.org",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(is_domain(domain), "{domain}");
+        }
+        for text in [
+            "", "com", ".com", "a..bc", "-a.bc", "a-.bc", "a.b", "a.b1", "a b.cd", "a.bc.", "ä.de",
+            "@a.bc",
+        ] {
+            assert!(!is_domain(text), "{text}");
+        }
+        assert!(!is_domain(&format!("{}.com", "a".repeat(64))));
+        assert!(!is_domain(&format!("{}com", "a.".repeat(126))));
+    }
+}

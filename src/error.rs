@@ -1,0 +1,126 @@
+//! The one domain error. It knows no protocol: each door translates it in one file
+//! (`api/errors.rs` for Connect).
+//!
+//! - `domain`, `store`, `secrets` and the doors return [`Error`];
+//! - `config` and `cli` return [`anyhow::Error`], printed to the operator who started the process.
+//!
+//! What a variant says is for the person who reads the response: what is wrong and what to do.
+//! What only the operator may see is its source, which is logged and never sent.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// What went wrong that the operator should know: logged, never sent.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No valid bearer token. One message for every reason, so that nothing can be learnt from it.
+    #[error(
+        "a valid bearer token is required: send the header \"Authorization: Bearer <token>\" with a token that is complete, not expired and not revoked"
+    )]
+    Unauthenticated,
+
+    /// The caller is known and may not do this.
+    #[error("{0}")]
+    PermissionDenied(&'static str),
+
+    /// The caller's organization has no such thing, whether or not another has.
+    #[error("no such {0} in this organization")]
+    NotFound(&'static str),
+
+    /// It would be the second of its kind.
+    #[error("{0}")]
+    AlreadyExists(Cow<'static, str>),
+
+    /// Something else has to happen first.
+    #[error("{0}")]
+    FailedPrecondition(String),
+
+    /// The request breaks a rule; every one that it breaks.
+    #[error("invalid request")]
+    Invalid(Vec<Violation>),
+
+    /// Too many attempts; the time after which another may succeed.
+    #[error("too many attempts: try again later")]
+    Throttled(Duration),
+
+    /// A part that Rollcall needs does not answer. Trying again helps.
+    #[error("the database is not available at the moment: try again")]
+    Unavailable(#[source] Cause),
+
+    /// A fault of Rollcall.
+    #[error("internal error")]
+    Internal(#[source] Cause),
+}
+
+impl Error {
+    /// One broken rule.
+    pub fn invalid(
+        field: impl Into<String>,
+        rule: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::Invalid(vec![Violation::new(field, rule, message)])
+    }
+
+    /// A fault of Rollcall, described for the log.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+/// A field of a request that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The path of the field as in the `.proto` file, such as `email_domains[2]`.
+    pub field: String,
+    /// The rule's identifier: one of the constants, or one of `buf.validate`.
+    pub rule: Cow<'static, str>,
+    /// What the value must be, as the end of a sentence that starts with the field.
+    pub message: String,
+}
+
+impl Violation {
+    /// A UUID.
+    pub const UUID: &str = "string.uuid";
+    /// Text without NUL, which PostgreSQL cannot store.
+    pub const STORABLE: &str = "rollcall.storable";
+    /// Text within its length.
+    pub const LENGTH: &str = "rollcall.length";
+    /// A list or map within its size.
+    pub const COUNT: &str = "rollcall.count";
+    /// A domain name.
+    pub const DOMAIN: &str = "rollcall.domain";
+    /// An enum value other than UNSPECIFIED.
+    pub const SPECIFIED: &str = "rollcall.specified";
+    /// A CEL expression that compiles, names only `claims` and yields a boolean.
+    pub const CLAIMS_EXPRESSION: &str = "rollcall.claims_expression";
+    /// A page token that this list issued.
+    pub const PAGE_TOKEN: &str = "rollcall.page_token";
+    /// A page size that is a number of 0 to 100.
+    pub const PAGE_SIZE: &str = "rollcall.page_size";
+
+    /// A broken rule.
+    pub fn new(field: impl Into<String>, rule: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            rule: rule.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Succeeds when no rule is broken.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] with all of `violations` when there is one.
+pub fn no_violations(violations: Vec<Violation>) -> Result<(), Error> {
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(violations))
+    }
+}

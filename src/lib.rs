@@ -1,0 +1,28 @@
+//! Rollcall knows who belongs to an organization.
+//!
+//! A request passes three rooms: a door, the rules, a store function. Calls go one way:
+//!
+//! ```text
+//! cli → server → doors (api) → provisioning → store → domain
+//! ```
+//!
+//! - [`config`], [`cli`]: settings and commands;
+//! - [`server`]: the listener and what surrounds every request;
+//! - [`app`]: what every door is handed;
+//! - [`api`]: the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
+//! - [`provisioning`]: rules that several doors share;
+//! - [`store`]: the only SQL;
+//! - [`secrets`]: sealing and hashing;
+//! - [`domain`]: nouns and rules, without I/O;
+//! - [`error`]: the one domain error.
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod provisioning;
+pub mod secrets;
+pub mod server;
+pub mod store;

@@ -1,0 +1,3 @@
+//! Rules that several doors and commands share.
+
+pub mod organizations;

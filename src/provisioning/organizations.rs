@@ -1,0 +1,183 @@
+//! Making organizations and the API tokens of their administrators.
+
+use chrono::{DateTime, Utc};
+
+use crate::app::App;
+use crate::domain::identity::Role;
+use crate::domain::ids::{ApiTokenId, OrganizationId};
+use crate::domain::organization::{Organization, check_name};
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::store::tokens::NewToken;
+use crate::store::{self, Connection};
+
+/// What a new API token may do.
+#[derive(Debug)]
+pub struct Grant<'a> {
+    /// What operators call it.
+    pub name: &'a str,
+    /// Its role in the organization.
+    pub role: Role,
+    /// Whether it may only read.
+    pub read_only: bool,
+    /// When it ends, if ever.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl Grant<'_> {
+    const fn administrator(name: &str) -> Grant<'_> {
+        Grant {
+            name,
+            role: Role::Admin,
+            read_only: false,
+            expires_at: None,
+        }
+    }
+}
+
+/// An organization and the one token that administers it.
+#[derive(Debug)]
+pub struct Founded {
+    /// The organization.
+    pub organization: Organization,
+    /// The token. Nothing can show it again.
+    pub token: Token,
+}
+
+/// Makes an organization.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] on `name`.
+pub async fn create(app: &App, db: &mut Connection, name: &str) -> Result<Organization, Error> {
+    check_name(name)?;
+    let organization = Organization {
+        id: app.new_id(),
+        name: name.to_owned(),
+        created_at: app.clock.now(),
+    };
+    store::organizations::insert(db, &organization).await?;
+    Ok(organization)
+}
+
+/// Issues an API token.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] on `name`; [`Error::NotFound`] when there is no such organization.
+pub async fn issue_token(
+    app: &App,
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    grant: &Grant<'_>,
+) -> Result<Token, Error> {
+    let token = app.random.token(TokenKind::Api, app.new_id());
+    add_token(app, db, organization_id, grant, &token, false).await?;
+    Ok(token)
+}
+
+async fn add_token(
+    app: &App,
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    grant: &Grant<'_>,
+    token: &Token,
+    is_bootstrap: bool,
+) -> Result<(), Error> {
+    check_name(grant.name)?;
+    if !store::organizations::exists(db, organization_id).await? {
+        return Err(Error::NotFound("organization"));
+    }
+    let token_hash = app.tokens.hash(token, app.random.bytes()).await?;
+    let new = NewToken {
+        id: token.id().into(),
+        service_account_id: app.new_id(),
+        name: grant.name,
+        role: grant.role,
+        read_only: grant.read_only,
+        is_bootstrap,
+        token_hash: &token_hash,
+        created_at: app.clock.now(),
+        expires_at: grant.expires_at,
+    };
+    store::tokens::insert(db, organization_id, &new).await
+}
+
+/// Makes the first organization and its administrator's token, on a database that has none.
+///
+/// `keep` stores the token; it runs before the transaction commits, so that no organization is
+/// left behind whose token is lost.
+///
+/// # Errors
+///
+/// Those of `keep`, and as the database has them.
+pub async fn found(
+    app: &App,
+    name: &str,
+    keep: impl FnOnce(&Token) -> Result<(), Error>,
+) -> Result<Option<Founded>, Error> {
+    let mut tx = app.store.begin().await?;
+    store::organizations::lock(&mut tx).await?;
+    if !store::organizations::list(&mut tx).await?.is_empty() {
+        return Ok(None);
+    }
+    let organization = create(app, &mut tx, name).await?;
+    let token = issue_token(
+        app,
+        &mut tx,
+        organization.id,
+        &Grant::administrator("First administrator"),
+    )
+    .await?;
+    keep(&token)?;
+    tx.commit().await?;
+    Ok(Some(Founded {
+        organization,
+        token,
+    }))
+}
+
+/// Makes sure that the organization `name` exists and that, of the tokens given in this way,
+/// exactly `token` is an administrator's of it: one given before is revoked. Replicas that start
+/// together take turns.
+///
+/// # Errors
+///
+/// [`Error::FailedPrecondition`] when the token is known with another secret, in another
+/// organization, or was revoked.
+pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<OrganizationId, Error> {
+    let mut tx = app.store.begin().await?;
+    store::organizations::lock(&mut tx).await?;
+    let id = match store::organizations::find_by_name(&mut tx, name).await? {
+        Some(id) => id,
+        None => create(app, &mut tx, name).await?.id,
+    };
+    let token_id = ApiTokenId::from(token.id());
+    match store::tokens::find_candidate(&mut tx, token_id).await? {
+        None => {
+            add_token(
+                app,
+                &mut tx,
+                id,
+                &Grant::administrator("Bootstrap"),
+                token,
+                true,
+            )
+            .await?
+        }
+        Some(known) => {
+            let now = app.clock.now();
+            let is_ours = known.caller.organization_id == id
+                && known.is_live(now)
+                && known.caller.may_write().is_ok();
+            if !is_ours || !app.tokens.verify(token, &known.token_hash, now).await? {
+                return Err(Error::FailedPrecondition(format!(
+                    "the bootstrap token cannot be used: its id {token_id} belongs to another token, or to one that is revoked, expired or of another organization; make a new one with `rollcall token generate`"
+                )));
+            }
+        }
+    }
+    store::tokens::revoke_other_bootstrap_tokens(&mut tx, id, token_id, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(id)
+}

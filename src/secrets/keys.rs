@@ -1,0 +1,206 @@
+//! Sealing with authenticated encryption, for secrets that must be read back and for tokens that
+//! nobody but us may make.
+//!
+//! A sealed value is `length of the key id (1 byte) ‖ key id ‖ nonce (24) ‖ ciphertext and tag`,
+//! by XChaCha20-Poly1305, whose nonces are long enough to be random. The context that a value is
+//! sealed with must be given again to open it: a value moved to another row, organization or use
+//! does not open.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use secrecy::zeroize::Zeroizing;
+
+use crate::app::Random;
+use crate::error::Error;
+
+const KEY_LENGTH: usize = 32;
+const NONCE_LENGTH: usize = 24;
+
+/// The longest identifier of a key, in bytes.
+pub const MAX_KEY_ID_LENGTH: usize = 64;
+
+/// The keys of an installation: the first seals, all open. The empty keyring does neither: it is
+/// for commands that need no keys.
+#[derive(Default)]
+pub struct Keyring {
+    keys: Vec<(String, XChaCha20Poly1305)>,
+}
+
+impl Keyring {
+    /// Seals `plaintext` with the first key, for `context` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] for a plaintext of 256 GiB or more.
+    pub fn seal(
+        &self,
+        plaintext: &[u8],
+        context: &[u8],
+        random: &Random,
+    ) -> Result<Vec<u8>, Error> {
+        let Some((id, cipher)) = self.keys.first() else {
+            return Err(Error::internal("the keyring is empty"));
+        };
+        let nonce: [u8; NONCE_LENGTH] = random.bytes();
+        let payload = Payload {
+            msg: plaintext,
+            aad: context,
+        };
+        let ciphertext = cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| Error::internal("the value is too long to seal"))?;
+        let id_length = u8::try_from(id.len()).map_err(Error::internal)?;
+        Ok([&[id_length], id.as_bytes(), &nonce, &ciphertext].concat())
+    }
+
+    /// Opens what was sealed for `context`; `None` for anything else.
+    pub fn open(&self, sealed: &[u8], context: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (id, rest) = split_key_id(sealed)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LENGTH>()?;
+        let (_, cipher) = self
+            .keys
+            .iter()
+            .find(|(key_id, _)| key_id.as_bytes() == id)?;
+        let payload = Payload {
+            msg: ciphertext,
+            aad: context,
+        };
+        cipher
+            .decrypt(&XNonce::from(*nonce), payload)
+            .ok()
+            .map(Zeroizing::new)
+    }
+
+    /// Whether `sealed` was made with the first key, so that older keys can go.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        let sealing = self.keys.first().map(|(id, _)| id.as_bytes());
+        split_key_id(sealed).map(|(id, _)| id) == sealing
+    }
+}
+
+fn split_key_id(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = sealed.split_first()?;
+    rest.split_at_checked(usize::from(length))
+}
+
+/// Makes a new key, in the form that the setting takes.
+pub fn generate(id: &str, random: &Random) -> Zeroizing<String> {
+    let key = Zeroizing::new(random.bytes::<KEY_LENGTH>());
+    let encoded = Zeroizing::new(STANDARD.encode(*key));
+    Zeroizing::new(format!("{id}:{}", *encoded))
+}
+
+impl FromStr for Keyring {
+    type Err = String;
+
+    /// Reads `id:base64 of 32 bytes`, several separated by commas.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut keys: Vec<(String, XChaCha20Poly1305)> = vec![];
+        for (index, entry) in text.split(',').map(str::trim).enumerate() {
+            let place = format!("key {} of the list", index + 1);
+            let (id, encoded) = entry.split_once(':').ok_or_else(|| {
+                format!("{place} must have the form id:base64 of {KEY_LENGTH} bytes")
+            })?;
+            let is_id = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            if id.is_empty() || id.len() > MAX_KEY_ID_LENGTH || !id.bytes().all(is_id) {
+                return Err(format!(
+                    "{place} must have an id of 1 to {MAX_KEY_ID_LENGTH} letters, digits, hyphens and underscores"
+                ));
+            }
+            if keys.iter().any(|(known, _)| known == id) {
+                return Err(format!("the id {id:?} stands twice: give each key its own"));
+            }
+            let key = STANDARD.decode(encoded).map(Zeroizing::new).ok();
+            let cipher = key.and_then(|key| XChaCha20Poly1305::new_from_slice(&key).ok());
+            let cipher = cipher
+                .ok_or_else(|| format!("the key {id:?} must be base64 of {KEY_LENGTH} bytes"))?;
+            keys.push((id.to_owned(), cipher));
+        }
+        Ok(Self { keys })
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.keys.iter().map(|(id, _)| id))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyring(ids: &[&str]) -> (Keyring, Random) {
+        let random = Random::seeded(1);
+        let keys: Vec<String> = ids
+            .iter()
+            .map(|id| generate(id, &Random::seeded(id.len() as u64)).to_string())
+            .collect();
+        (keys.join(",").parse().unwrap(), random)
+    }
+
+    #[test]
+    fn opens_what_it_sealed_and_nothing_else() {
+        let (keys, random) = keyring(&["one"]);
+        let sealed = keys.seal(b"secret", b"context", &random).unwrap();
+        assert_eq!(
+            keys.open(&sealed, b"context").unwrap().as_slice(),
+            b"secret"
+        );
+        assert!(!sealed.windows(6).any(|w| w == b"secret"));
+        assert!(keys.open(&sealed, b"other").is_none(), "another context");
+        for i in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[i] ^= 1;
+            assert!(
+                keys.open(&changed, b"context").is_none(),
+                "byte {i} changed"
+            );
+            assert!(keys.open(&sealed[..i], b"context").is_none(), "cut at {i}");
+        }
+        assert_ne!(
+            sealed,
+            keys.seal(b"secret", b"context", &random).unwrap(),
+            "nonces differ"
+        );
+    }
+
+    #[test]
+    fn the_first_key_seals_and_all_open() {
+        let (old, random) = keyring(&["old"]);
+        let (both, _) = keyring(&["newer", "old"]);
+        let (new, _) = keyring(&["newer"]);
+        let sealed = old.seal(b"secret", b"", &random).unwrap();
+        assert!(both.open(&sealed, b"").is_some());
+        assert!(!both.is_current(&sealed));
+        assert!(new.open(&sealed, b"").is_none());
+        let resealed = both.seal(b"secret", b"", &random).unwrap();
+        assert!(both.is_current(&resealed));
+        assert!(new.open(&resealed, b"").is_some());
+    }
+
+    #[test]
+    fn a_bad_setting_says_what_is_wrong_without_the_key() {
+        for (text, expected) in [
+            ("", "form id:base64"),
+            ("secretsecret", "form id:base64"),
+            (":AAAA", "must have an id"),
+            ("a:c2VjcmV0c2VjcmV0", "must be base64 of 32 bytes"),
+            (
+                "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                "stands twice",
+            ),
+        ] {
+            let error = text.parse::<Keyring>().unwrap_err();
+            assert!(error.contains(expected), "{error}");
+            assert!(!error.contains("c2VjcmV0"), "{error}");
+        }
+    }
+}

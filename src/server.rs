@@ -1,0 +1,201 @@
+//! The listener, what surrounds every request whichever door it takes, and the shutdown in two
+//! stages: stop accepting and finish what is under way, then close what takes too long.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tower::util::MapRequest;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::{DefaultOnFailure, TraceLayer};
+use tracing::{Level, Span};
+
+use crate::api;
+use crate::app::App;
+
+/// How long requests may go on after the signal to stop.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+/// How long a client may take to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How many requests one HTTP/2 connection may have under way.
+const MAX_STREAMS: u32 = 200;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names a request in the log, in the response's `x-request-id` header, and in errors.
+#[derive(Clone, Debug)]
+pub struct RequestId(String);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl RequestId {
+    /// The caller's own id where it has a harmless form: 1 to 64 letters, digits, `-`, `_` and `.`.
+    fn from_header(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?;
+        let is_harmless = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        ((1..=64).contains(&text.len()) && text.bytes().all(is_harmless))
+            .then(|| Self(text.to_owned()))
+    }
+}
+
+/// Everything that the server answers.
+///
+/// # Errors
+///
+/// When a door cannot be built: a fault of the build.
+pub fn router(app: &Arc<App>) -> Result<Router> {
+    let doors = api::router(app)?
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(readyz).with_state(app.clone()));
+    let trace = TraceLayer::new_for_http()
+        .make_span_with(span)
+        .on_request(())
+        .on_response(|response: &Response, latency: Duration, _: &Span| {
+            let microseconds = latency.as_micros();
+            tracing::info!(status = response.status().as_u16(), microseconds, "request");
+        })
+        .on_failure(DefaultOnFailure::new().level(Level::DEBUG));
+    let doors = doors
+        .layer(CatchPanicLayer::new())
+        .layer(trace)
+        .layer(from_fn_with_state(app.clone(), identify));
+    Ok(Router::new().fallback_service(MapRequest::new(doors, collapse_slashes)))
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    match app.store.ping().await {
+        Ok(()) => "ok".into_response(),
+        Err(error) => {
+            tracing::warn!(cause = ?error, "the database does not answer");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the database does not answer",
+            )
+                .into_response()
+        }
+    }
+}
+
+fn span(request: &Request) -> Span {
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(tracing::field::display);
+    tracing::info_span!(
+        "request",
+        method = %request.method(),
+        path = request.uri().path(),
+        request_id = id,
+        organization = tracing::field::Empty,
+    )
+}
+
+async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(RequestId::from_header);
+    let id = given.unwrap_or_else(|| RequestId(app.random.uuid_v7(app.clock.now()).to_string()));
+    let header = HeaderValue::from_str(&id.0);
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).await;
+    if let Ok(header) = header {
+        response.headers_mut().insert(REQUEST_ID, header);
+    }
+    response
+}
+
+/// A base URL that ends in a slash makes clients ask for `/api//gitpod…`.
+fn collapse_slashes(mut request: Request) -> Request {
+    if !request.uri().path().contains("//") {
+        return request;
+    }
+    let mut path = String::with_capacity(request.uri().path().len());
+    for c in request.uri().path().chars() {
+        if c != '/' || !path.ends_with('/') {
+            path.push(c);
+        }
+    }
+    if let Some(query) = request.uri().query() {
+        path = format!("{path}?{query}");
+    }
+    if let Ok(uri) = Uri::try_from(path) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// Serves HTTP/1.1 and h2c until `stop` completes, then finishes what is under way, for
+/// [`SHUTDOWN_GRACE`] at most or until `stop_now` completes.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future,
+    stop_now: impl Future,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .max_concurrent_streams(MAX_STREAMS);
+    let service = TowerToHyperService::new(router);
+    let connections = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, say. Others will end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service.clone())
+            .into_owned();
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = &*error, "a connection ended early");
+            }
+        });
+    }
+
+    drop(listener);
+    tracing::info!("stopping: finishing {} connections", connections.count());
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = tokio::time::sleep(SHUTDOWN_GRACE) => tracing::warn!("some requests took too long and were cut off"),
+        _ = stop_now => tracing::warn!("told to stop at once"),
+    }
+}

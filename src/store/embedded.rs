@@ -1,0 +1,90 @@
+//! PostgreSQL inside the process, for trying Rollcall out and for small installations.
+//!
+//! It serves one connection. The listener is a Unix socket in a folder that only this user can
+//! enter, because the embedded server asks for no password.
+
+use std::fs;
+use std::path::Path;
+
+use pglite_oxide::PgliteServer;
+use sqlx::postgres::PgConnectOptions;
+use tempfile::TempDir;
+
+use super::Store;
+use crate::error::Error;
+
+const USER: &str = "postgres";
+const DATABASE: &str = "template1";
+
+/// A running embedded PostgreSQL.
+pub struct Embedded {
+    // Dropped first: the server stops before its socket's folder goes.
+    server: Option<PgliteServer>,
+    socket: TempDir,
+}
+
+impl Embedded {
+    /// Starts PostgreSQL on the files in `folder`, which are made if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FailedPrecondition`] when another process has the folder; [`Error::Internal`] when
+    /// PostgreSQL does not start.
+    pub async fn start(folder: &Path) -> Result<(Self, Store), Error> {
+        let folder = folder.to_owned();
+        let embedded = tokio::task::spawn_blocking(move || Self::start_blocking(&folder));
+        let embedded = embedded.await.map_err(Error::internal)??;
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(embedded.socket.path())
+            .username(USER)
+            .database(DATABASE);
+        let store = Store::open(options, 1).await?;
+        Ok((embedded, store))
+    }
+
+    fn start_blocking(folder: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(Error::internal)?;
+        // Socket paths have at most 107 bytes; a temporary folder's fits, and has mode 0700.
+        let socket = tempfile::Builder::new()
+            .prefix("rollcall-")
+            .tempdir()
+            .map_err(Error::internal)?;
+        let server = PgliteServer::builder()
+            .path(folder)
+            .username(USER)
+            .database(DATABASE)
+            .unix(socket.path().join(".s.PGSQL.5432"))
+            .start()
+            .map_err(|e| explain(folder, e))?;
+        Ok(Self {
+            server: Some(server),
+            socket,
+        })
+    }
+
+    /// Stops PostgreSQL. Close the store first: the server waits for its connection to end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] when it did not stop as it should.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        let Some(server) = self.server.take() else {
+            return Ok(());
+        };
+        let stopped = tokio::task::spawn_blocking(move || server.shutdown())
+            .await
+            .map_err(Error::internal)?;
+        stopped.map_err(|e| Error::internal(format!("{e:#}")))
+    }
+}
+
+fn explain(folder: &Path, error: impl std::fmt::Debug + std::fmt::Display) -> Error {
+    let text = format!("{error:#}");
+    if text.contains("lock") {
+        return Error::FailedPrecondition(format!(
+            "another process uses the data in {}: stop it, or give this one another folder with ROLLCALL_DATA_DIR",
+            folder.display()
+        ));
+    }
+    Error::internal(text)
+}

@@ -1,0 +1,205 @@
+//! The only SQL. One file an aggregate; every function takes a connection and the organization
+//! whose rows it may touch. The two that find the organization of a presented token say so.
+
+pub mod audit;
+#[cfg(feature = "embedded-postgres")]
+pub mod embedded;
+pub mod organizations;
+pub mod scim;
+pub mod sso;
+pub mod tokens;
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::error::{Error, Violation};
+
+/// A connection to PostgreSQL, within a transaction or not.
+pub type Connection = sqlx::PgConnection;
+
+/// How many connections a process opens to a PostgreSQL server.
+pub const MAX_CONNECTIONS: u32 = 16;
+
+/// How long a request waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that was idle for longer is asked whether it still lives before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(15);
+
+/// The schema's versions. Embedded in the binary; a version that landed is never edited.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The pool of connections to PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// Connects to the PostgreSQL that `url` names, with up to `max_connections`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when it does not answer, [`Error::Internal`] when the URL is none.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
+        Self::open(url.parse()?, max_connections).await
+    }
+
+    async fn open(options: PgConnectOptions, max_connections: u32) -> Result<Self, Error> {
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .min_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .max_lifetime(None)
+            .idle_timeout((max_connections > 1).then_some(Duration::from_secs(600)))
+            // A round trip before each use would double the cost of small requests.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > TRUSTED_IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_with(options.application_name("rollcall"))
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to date. Replicas that start together take turns under an advisory
+    /// lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] when a version fails, was changed, or is newer than this binary.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        MIGRATIONS.run(&self.pool).await.map_err(Error::internal)
+    }
+
+    /// A connection outside of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when none is free in time.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// A transaction. It is rolled back unless it is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when no connection is free in time.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when it gives none.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.acquire().await?.ping().await?)
+    }
+
+    /// Waits until every connection is back, and closes them.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A part of a list, in the order of the identifiers.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The last identifier of the page before; nil for the first page.
+    pub after: Uuid,
+    /// The most items.
+    pub size: u32,
+}
+
+/// Some items of a list, and whether there are more.
+#[derive(Debug)]
+pub struct Items<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Whether the list goes on.
+    pub has_more: bool,
+}
+
+impl<T> Items<T> {
+    /// Of `rows`, which hold one item more than the page if there is one.
+    fn of(mut rows: Vec<T>, page: Page) -> Self {
+        let has_more = rows.len() > page.size as usize;
+        rows.truncate(page.size as usize);
+        Self {
+            items: rows,
+            has_more,
+        }
+    }
+}
+
+impl Page {
+    /// One row more than the page holds tells whether there is another.
+    fn limit(self) -> i64 {
+        i64::from(self.size) + 1
+    }
+}
+
+/// Gives a broken constraint its meaning, where the query stands.
+pub trait OnConstraint<T> {
+    /// Replaces the violation of the constraint `name` by `error`.
+    ///
+    /// # Errors
+    ///
+    /// `error()`, or what the failure is in general.
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T, Error>;
+}
+
+impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T, Error> {
+        self.map_err(|e| match &e {
+            sqlx::Error::Database(fault) if fault.constraint() == Some(name) => error(),
+            _ => e.into(),
+        })
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        let code = error.as_database_error().and_then(|fault| fault.code());
+        match (&error, code.as_deref().unwrap_or_default()) {
+            (
+                E::PoolTimedOut
+                | E::PoolClosed
+                | E::Io(_)
+                | E::Tls(_)
+                | E::Protocol(_)
+                | E::WorkerCrashed,
+                _,
+            ) => Self::Unavailable(error.into()),
+            // Text that the database cannot store: the safety net below the rules that name the field.
+            (_, "22021" | "22P05") => Self::invalid(
+                "",
+                Violation::STORABLE,
+                "must not contain the NUL character",
+            ),
+            // Connection, resources, operator intervention, serialization: all pass.
+            (_, code)
+                if ["08", "53", "57", "40"]
+                    .iter()
+                    .any(|class| code.starts_with(class)) =>
+            {
+                Self::Unavailable(error.into())
+            }
+            _ => Self::internal(error),
+        }
+    }
+}

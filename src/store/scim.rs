@@ -1,0 +1,231 @@
+//! SCIM configurations.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{query, query_as};
+use uuid::Uuid;
+
+use super::{Connection, Items, OnConstraint, Page};
+use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
+use crate::domain::scim::ScimConfiguration;
+use crate::error::Error;
+
+const NOUN: &str = "SCIM configuration";
+
+struct Row {
+    organization_id: Uuid,
+    id: Uuid,
+    name: String,
+    enabled: bool,
+    sso_configuration_id: Uuid,
+    allow_unverified_email_account_linking: bool,
+    token_lifetime_seconds: i64,
+    token_expires_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+macro_rules! select {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        query_as!(
+            Row,
+            "select organization_id, id, name, enabled, sso_configuration_id, allow_unverified_email_account_linking,
+                token_lifetime_seconds, token_expires_at, created_at, updated_at
+         from scim_configurations " + $rest,
+            $($argument),+
+        )
+    };
+}
+
+impl From<Row> for ScimConfiguration {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            organization_id: row.organization_id.into(),
+            name: row.name,
+            enabled: row.enabled,
+            sso_configuration_id: row.sso_configuration_id.into(),
+            allow_unverified_email_account_linking: row.allow_unverified_email_account_linking,
+            token_lifetime: TimeDelta::seconds(row.token_lifetime_seconds),
+            token_expires_at: row.token_expires_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+fn no_sso_configuration() -> Error {
+    Error::NotFound("SSO configuration")
+}
+
+/// Adds a configuration with the hash of its token.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has no such SSO configuration.
+pub async fn insert(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    configuration: &ScimConfiguration,
+    token_hash: &str,
+) -> Result<(), Error> {
+    let c = configuration;
+    query!(
+        "insert into scim_configurations
+             (organization_id, id, name, enabled, sso_configuration_id, allow_unverified_email_account_linking,
+              token_hash, token_lifetime_seconds, token_expires_at, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        organization_id.as_uuid(),
+        c.id.as_uuid(),
+        c.name,
+        c.enabled,
+        c.sso_configuration_id.as_uuid(),
+        c.allow_unverified_email_account_linking,
+        token_hash,
+        c.token_lifetime.num_seconds(),
+        c.token_expires_at,
+        c.created_at,
+        c.updated_at,
+    )
+    .execute(db)
+    .await
+    .on_constraint("scim_configurations_sso_configuration_fkey", no_sso_configuration)?;
+    Ok(())
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none with this identifier.
+pub async fn get(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ScimConfigurationId,
+) -> Result<ScimConfiguration, Error> {
+    select!(
+        "where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?
+    .map(Into::into)
+    .ok_or(Error::NotFound(NOUN))
+}
+
+/// Reads a configuration and keeps others from changing it until the transaction ends.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none with this identifier.
+pub async fn lock(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ScimConfigurationId,
+) -> Result<ScimConfiguration, Error> {
+    select!(
+        "where organization_id = $1 and id = $2 for update",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?
+    .map(Into::into)
+    .ok_or(Error::NotFound(NOUN))
+}
+
+/// Reads a page of the organization's configurations.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    page: Page,
+) -> Result<Items<ScimConfiguration>, Error> {
+    let rows = select!(
+        "where organization_id = $1 and id > $2 order by id limit $3",
+        organization_id.as_uuid(),
+        page.after,
+        page.limit(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Items::of(rows.into_iter().map(Into::into).collect(), page))
+}
+
+/// The name and identifier of one configuration that links to an SSO configuration.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn find_linked_to(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    sso_configuration_id: SsoConfigurationId,
+) -> Result<Option<(String, ScimConfigurationId)>, Error> {
+    let row = query!(
+        "select id, name from scim_configurations
+         where organization_id = $1 and sso_configuration_id = $2 order by id limit 1",
+        organization_id.as_uuid(),
+        sso_configuration_id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| (row.name, row.id.into())))
+}
+
+/// Writes a changed configuration, and the hash of its token if there is a new one.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has no such SSO configuration.
+pub async fn update(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    configuration: &ScimConfiguration,
+    token_hash: Option<&str>,
+) -> Result<(), Error> {
+    let c = configuration;
+    query!(
+        "update scim_configurations
+         set name = $3, enabled = $4, sso_configuration_id = $5, allow_unverified_email_account_linking = $6,
+             token_hash = coalesce($7, token_hash), token_lifetime_seconds = $8, token_expires_at = $9, updated_at = $10
+         where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        c.id.as_uuid(),
+        c.name,
+        c.enabled,
+        c.sso_configuration_id.as_uuid(),
+        c.allow_unverified_email_account_linking,
+        token_hash,
+        c.token_lifetime.num_seconds(),
+        c.token_expires_at,
+        c.updated_at,
+    )
+    .execute(db)
+    .await
+    .on_constraint("scim_configurations_sso_configuration_fkey", no_sso_configuration)?;
+    Ok(())
+}
+
+/// Removes a configuration, and its token with it.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn delete(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ScimConfigurationId,
+) -> Result<(), Error> {
+    query!(
+        "delete from scim_configurations where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

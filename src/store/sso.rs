@@ -1,0 +1,289 @@
+//! SSO configurations.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use sqlx::{query, query_as};
+use uuid::Uuid;
+
+use super::{Connection, Items, OnConstraint, Page};
+use crate::domain::ids::{OrganizationId, SsoConfigurationId};
+use crate::domain::sso::SsoConfiguration;
+use crate::error::Error;
+
+const NOUN: &str = "SSO configuration";
+
+struct Row {
+    organization_id: Uuid,
+    id: Uuid,
+    client_id: String,
+    issuer_url: String,
+    is_active: bool,
+    claims: Json<BTreeMap<String, String>>,
+    email_domains: Vec<String>,
+    display_name: String,
+    additional_scopes: Vec<String>,
+    claims_expression: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+macro_rules! select {
+    ($rest:literal, $($argument:expr),+ $(,)?) => {
+        query_as!(
+            Row,
+            r#"select organization_id, id, client_id, issuer_url, is_active, claims as "claims: Json<BTreeMap<String, String>>",
+                  email_domains, display_name, additional_scopes, claims_expression, created_at, updated_at
+           from sso_configurations "# + $rest,
+            $($argument),+
+        )
+    };
+}
+
+impl From<Row> for SsoConfiguration {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            organization_id: row.organization_id.into(),
+            client_id: row.client_id,
+            issuer_url: row.issuer_url,
+            is_active: row.is_active,
+            claims: row.claims.0,
+            email_domains: row.email_domains,
+            display_name: row.display_name,
+            additional_scopes: row.additional_scopes,
+            claims_expression: row.claims_expression,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+fn already_exists() -> Error {
+    Error::AlreadyExists(
+        "the organization already has an SSO configuration with this issuer_url and client_id: update that one, or give another client_id"
+            .into(),
+    )
+}
+
+/// Adds a configuration with its sealed client secret.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when the organization has one with this issuer and client.
+pub async fn insert(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    configuration: &SsoConfiguration,
+    client_secret: &[u8],
+) -> Result<(), Error> {
+    let c = configuration;
+    query!(
+        "insert into sso_configurations
+             (organization_id, id, client_id, client_secret, issuer_url, registration_digest, is_active, claims,
+              email_domains, display_name, additional_scopes, claims_expression, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        organization_id.as_uuid(),
+        c.id.as_uuid(),
+        c.client_id,
+        client_secret,
+        c.issuer_url,
+        &c.registration_digest(),
+        c.is_active,
+        Json(&c.claims) as _,
+        &c.email_domains,
+        c.display_name,
+        &c.additional_scopes,
+        c.claims_expression,
+        c.created_at,
+        c.updated_at,
+    )
+    .execute(db)
+    .await
+    .on_constraint("sso_configurations_registration_key", already_exists)?;
+    Ok(())
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none with this identifier.
+pub async fn get(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+) -> Result<SsoConfiguration, Error> {
+    select!(
+        "where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?
+    .map(Into::into)
+    .ok_or(Error::NotFound(NOUN))
+}
+
+/// Reads a configuration and keeps others from changing it until the transaction ends.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none with this identifier.
+pub async fn lock(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+) -> Result<SsoConfiguration, Error> {
+    select!(
+        "where organization_id = $1 and id = $2 for update",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?
+    .map(Into::into)
+    .ok_or(Error::NotFound(NOUN))
+}
+
+/// Reads a page of the organization's configurations.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    page: Page,
+) -> Result<Items<SsoConfiguration>, Error> {
+    let rows = select!(
+        "where organization_id = $1 and id > $2 order by id limit $3",
+        organization_id.as_uuid(),
+        page.after,
+        page.limit(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Items::of(rows.into_iter().map(Into::into).collect(), page))
+}
+
+/// Writes a changed configuration, and its sealed client secret if there is a new one.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when the organization has another with this issuer and client.
+pub async fn update(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    configuration: &SsoConfiguration,
+    client_secret: Option<&[u8]>,
+) -> Result<(), Error> {
+    let c = configuration;
+    query!(
+        "update sso_configurations
+         set client_id = $3, client_secret = coalesce($4, client_secret), issuer_url = $5, registration_digest = $6,
+             is_active = $7, claims = $8, email_domains = $9, display_name = $10, additional_scopes = $11,
+             claims_expression = $12, updated_at = $13
+         where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        c.id.as_uuid(),
+        c.client_id,
+        client_secret,
+        c.issuer_url,
+        &c.registration_digest(),
+        c.is_active,
+        Json(&c.claims) as _,
+        &c.email_domains,
+        c.display_name,
+        &c.additional_scopes,
+        c.claims_expression,
+        c.updated_at,
+    )
+    .execute(db)
+    .await
+    .on_constraint("sso_configurations_registration_key", already_exists)?;
+    Ok(())
+}
+
+/// Removes a configuration.
+///
+/// # Errors
+///
+/// [`Error::FailedPrecondition`] while a SCIM configuration links to it.
+pub async fn delete(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+) -> Result<(), Error> {
+    query!(
+        "delete from sso_configurations where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .execute(db)
+    .await
+    .on_constraint("scim_configurations_sso_configuration_fkey", || {
+        Error::FailedPrecondition(
+            "a SCIM configuration that was made just now links to this SSO configuration: delete it or link it to another first"
+                .to_owned(),
+        )
+    })?;
+    Ok(())
+}
+
+/// The sealed client secret of some configuration of some organization, for re-sealing.
+#[derive(Clone, Debug)]
+pub struct SealedSecret {
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// Which configuration's.
+    pub id: SsoConfigurationId,
+    /// The secret.
+    pub client_secret: Vec<u8>,
+}
+
+/// Reads and locks up to `size` sealed secrets of all organizations, those after `after`: for the
+/// operator who changes keys.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_secrets(
+    db: &mut Connection,
+    after: (OrganizationId, SsoConfigurationId),
+    size: i64,
+) -> Result<Vec<SealedSecret>, Error> {
+    let rows = query!(
+        "select organization_id, id, client_secret from sso_configurations
+         where (organization_id, id) > ($1, $2) order by organization_id, id limit $3 for update",
+        after.0.as_uuid(),
+        after.1.as_uuid(),
+        size,
+    )
+    .fetch_all(db)
+    .await?;
+    let secrets = rows.into_iter().map(|row| SealedSecret {
+        organization_id: row.organization_id.into(),
+        id: row.id.into(),
+        client_secret: row.client_secret,
+    });
+    Ok(secrets.collect())
+}
+
+/// Replaces a sealed secret.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn update_secret(db: &mut Connection, secret: &SealedSecret) -> Result<(), Error> {
+    query!(
+        "update sso_configurations set client_secret = $3 where organization_id = $1 and id = $2",
+        secret.organization_id.as_uuid(),
+        secret.id.as_uuid(),
+        secret.client_secret,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

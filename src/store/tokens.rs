@@ -1,0 +1,224 @@
+//! API tokens and the service accounts that they stand for.
+
+use chrono::{DateTime, Utc};
+use sqlx::query;
+
+use super::Connection;
+use crate::domain::identity::{Caller, Principal, Role, Subject};
+use crate::domain::ids::{ApiTokenId, OrganizationId, SubjectId};
+use crate::error::Error;
+
+/// A token to add, with the service account that it stands for.
+#[derive(Debug)]
+pub struct NewToken<'a> {
+    /// The token's identifier.
+    pub id: ApiTokenId,
+    /// The new service account's identifier.
+    pub service_account_id: SubjectId,
+    /// The service account's name.
+    pub name: &'a str,
+    /// The service account's role.
+    pub role: Role,
+    /// Whether the token may only read.
+    pub read_only: bool,
+    /// Whether the token comes from the bootstrap setting.
+    pub is_bootstrap: bool,
+    /// The token's hash, in PHC string format.
+    pub token_hash: &'a str,
+    /// When it is made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends, if ever.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token as operators see it.
+#[derive(Debug)]
+pub struct ListedToken {
+    /// The token's identifier.
+    pub id: ApiTokenId,
+    /// The service account's name.
+    pub name: String,
+    /// The service account's role.
+    pub role: String,
+    /// Whether the token may only read.
+    pub read_only: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends, if ever.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// What is known of a presented token before it is verified.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Who calls, if the token verifies.
+    pub caller: Caller,
+    /// The hash that it must have, in PHC string format.
+    pub token_hash: String,
+    /// Whether it comes from the bootstrap setting.
+    pub is_bootstrap: bool,
+    /// When it ends, if ever.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was revoked, if it was.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Candidate {
+    /// Whether the token opens anything at this moment, if it verifies.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// Finds the row that a presented token names: the query that tells the tenant of a request.
+///
+/// # Errors
+///
+/// As the database has them; [`Error::Internal`] for a role that this version does not know.
+pub async fn find_candidate(
+    db: &mut Connection,
+    id: ApiTokenId,
+) -> Result<Option<Candidate>, Error> {
+    let row = query!(
+        "select t.organization_id, t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.expires_at, t.revoked_at
+         from api_tokens t
+         join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
+         where t.id = $1",
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| {
+        Ok(Candidate {
+            caller: Caller {
+                organization_id: row.organization_id.into(),
+                subject: Subject {
+                    id: row.service_account_id.into(),
+                    principal: Principal::ServiceAccount,
+                },
+                role: row.role.parse().map_err(|e: String| Error::internal(e))?,
+                read_only: row.read_only,
+            },
+            token_hash: row.token_hash,
+            is_bootstrap: row.is_bootstrap,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+        })
+    })
+    .transpose()
+}
+
+/// Adds a token and its service account.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn insert(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    token: &NewToken<'_>,
+) -> Result<(), Error> {
+    query!(
+        "with account as (
+             insert into service_accounts (organization_id, id, name, role, created_at) values ($1, $2, $3, $4, $5)
+         )
+         insert into api_tokens
+             (organization_id, id, service_account_id, token_hash, read_only, is_bootstrap, created_at, expires_at)
+         values ($1, $6, $2, $7, $8, $9, $5, $10)",
+        organization_id.as_uuid(),
+        token.service_account_id.as_uuid(),
+        token.name,
+        token.role.as_str(),
+        token.created_at,
+        token.id.as_uuid(),
+        token.token_hash,
+        token.read_only,
+        token.is_bootstrap,
+        token.expires_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// All tokens of an organization, the oldest first.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+) -> Result<Vec<ListedToken>, Error> {
+    let rows = query!(
+        "select t.id, a.name, a.role, t.read_only, t.created_at, t.expires_at, t.revoked_at
+         from api_tokens t
+         join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
+         where t.organization_id = $1
+         order by t.id",
+        organization_id.as_uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    let tokens = rows.into_iter().map(|row| ListedToken {
+        id: row.id.into(),
+        name: row.name,
+        role: row.role,
+        read_only: row.read_only,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+    });
+    Ok(tokens.collect())
+}
+
+/// Revokes a token, for good.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has no such token, or it is revoked already.
+pub async fn revoke(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ApiTokenId,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let done = query!(
+        "update api_tokens set revoked_at = $3 where organization_id = $1 and id = $2 and revoked_at is null",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        now,
+    )
+    .execute(db)
+    .await?;
+    if done.rows_affected() == 0 {
+        Err(Error::NotFound("token that is not revoked"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Revokes the bootstrap tokens of an organization other than `kept`.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn revoke_other_bootstrap_tokens(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    kept: ApiTokenId,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "update api_tokens set revoked_at = $3
+         where organization_id = $1 and id <> $2 and is_bootstrap and revoked_at is null",
+        organization_id.as_uuid(),
+        kept.as_uuid(),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
