@@ -58,17 +58,29 @@ pub struct DatabaseSettings {
 
 impl DatabaseSettings {
     /// The database's URL, if one is set.
-    pub fn url(&self) -> Option<&str> {
-        set(self.database_url.as_ref())
+    ///
+    /// # Errors
+    ///
+    /// A line that says what form it must have.
+    pub fn url(&self) -> Result<Option<&str>, BadSetting> {
+        match set(self.database_url.as_ref()) {
+            Some(url) if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
+                Err(BadSetting(
+                    "DATABASE_URL must have the form postgres://user:password@host:port/database"
+                        .into(),
+                ))
+            }
+            url => Ok(url),
+        }
     }
 
     /// The database's URL, for commands that have no other place to look.
     ///
     /// # Errors
     ///
-    /// A line that says to set it.
+    /// A line that says to set it, or what form it must have.
     pub fn required_url(&self) -> Result<&str, BadSetting> {
-        self.url().ok_or_else(|| {
+        self.url()?.ok_or_else(|| {
             BadSetting(
                 "DATABASE_URL is required: set it to the PostgreSQL of the installation".into(),
             )

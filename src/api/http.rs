@@ -99,19 +99,25 @@ pub async fn read_page(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Refuses bodies that no protocol reads; GET has none, whatever it says.
+pub async fn check_content_type(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let is_rpc =
+        Protocol::detect(headers).is_some() || headers.get(CONTENT_TYPE).is_some_and(is_grpc);
+    if is_rpc || request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let error = ConnectError::invalid_argument(
+        "send a request with the header \"Content-Type: application/json\" (or application/proto)",
+    )
+    .with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    respond(error, headers, request.extensions().get())
+}
+
 /// Answers what the RPC library would answer without a word, and marks what must not be repeated.
 pub async fn explain(request: Request, next: Next) -> Response {
     let headers = protocol_headers(request.headers());
     let id = request.extensions().get::<RequestId>().cloned();
-    let is_rpc =
-        Protocol::detect(&headers).is_some() || headers.get(CONTENT_TYPE).is_some_and(is_grpc);
-    if request.method() == Method::POST && !is_rpc {
-        let error = ConnectError::unsupported_media_type(
-            "send a request with the header \"Content-Type: application/json\" (or application/proto)",
-        );
-        return respond(error, &headers, id.as_ref());
-    }
-
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = handled.unwrap_or_else(|_| {
         respond(
@@ -164,8 +170,11 @@ fn protocol_headers(headers: &HeaderMap) -> HeaderMap {
 
 /// Answers for the methods of the contract that this server does not have.
 pub async fn unimplemented(request: Request) -> Response {
-    let path = request.uri().path().trim_start_matches('/');
-    let error = ConnectError::unimplemented(format!("{path} is not implemented by this server"));
+    let path = request.uri().path();
+    let method = path
+        .find("/gitpod.v1.")
+        .map_or(path, |start| &path[start + 1..]);
+    let error = ConnectError::unimplemented(format!("{method} is not implemented by this server"));
     respond(error, request.headers(), request.extensions().get())
 }
 

@@ -1,7 +1,7 @@
 //! Door 1: the public `gitpod.v1` services over Connect, gRPC and gRPC-Web.
 //!
-//! A request passes [`http::explain`] (content type, panics, answers without a body),
-//! [`http::authenticate`] (who calls), [`http::read_page`] (the query of lists), then the RPC
+//! A request passes [`http::explain`] (panics, answers without a body), [`http::authenticate`] (who
+//! calls), [`http::check_content_type`], [`http::read_page`] (the query of lists), then the RPC
 //! library, which decodes it, and here: the `buf.validate` rules (`#[connect_impl]`), and the
 //! handler, one file a resource.
 
@@ -96,6 +96,7 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     }
     let closed = closed
         .layer(from_fn(http::read_page))
+        .layer(from_fn(http::check_content_type))
         .layer(from_fn_with_state(app.clone(), http::authenticate));
 
     let names = [
@@ -112,11 +113,11 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
         open = open.route_service(&format!("/{path}"), public.clone());
     }
 
-    let routes = open.merge(closed).layer(from_fn(http::explain));
+    let routes = open.merge(closed);
+    let routes = routes.clone().nest("/api", routes);
     Ok(routes
-        .clone()
-        .nest("/api", routes)
-        .fallback(http::nothing_here))
+        .fallback(http::nothing_here)
+        .layer(from_fn(http::explain)))
 }
 
 fn rpc(services: RpcRouter) -> ConnectRpcService {

@@ -26,11 +26,12 @@ pub struct PageOverride {
 }
 
 impl PageOverride {
-    /// Reads `token`, and `pageSize` or `page_size`; the last of each counts.
+    /// Reads `token`, and `pageSize` or `page_size`; the last of each that is not empty counts.
     pub fn from_query(query: &str) -> Self {
         let mut page = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
+                _ if value.is_empty() => {}
                 "token" => page.token = Some(value.into_owned()),
                 "pageSize" | "page_size" => page.size = Some(value.into_owned()),
                 _ => {}

@@ -8,8 +8,8 @@ use crate::config::{DatabaseSettings, KeySettings};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::sso::client_secret_context;
 use crate::secrets::keys;
+use crate::store;
 use crate::store::sso::SealedSecret;
-use crate::store::{self, Store};
 
 /// How many secrets one transaction re-seals.
 const BATCH: i64 = 500;
@@ -42,7 +42,7 @@ impl Keys {
                 Ok(())
             }
             Self::Reseal { database, keys } => {
-                let store = Store::connect(database.required_url()?, 1).await?;
+                let store = super::connect(database.required_url()?, 1).await?;
                 reseal(&App::new(store, keys.required_keyring()?)?).await
             }
         }

@@ -9,7 +9,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -85,14 +85,18 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 /// The whole chain of causes: the operator is the one to see them.
 fn describe(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Error>() {
-        Some(Error::Internal(cause) | Error::Unavailable(cause)) => cause.to_string(),
-        Some(Error::Invalid(violations)) => {
-            let line = |v: &Violation| format!("{} {}", v.field, v.message);
-            violations.iter().map(line).collect::<Vec<_>>().join("; ")
-        }
-        _ => format!("{error:#}"),
-    }
+    let texts = error
+        .chain()
+        .filter_map(|cause| match cause.downcast_ref::<Error>() {
+            // These two say nothing to an operator that their causes, which follow, do not.
+            Some(Error::Internal(_) | Error::Unavailable(_)) => None,
+            Some(Error::Invalid(violations)) => {
+                let line = |v: &Violation| format!("{} {}", v.field, v.message);
+                Some(violations.iter().map(line).collect::<Vec<_>>().join("; "))
+            }
+            _ => Some(cause.to_string()),
+        });
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 fn run(cli: Cli) -> Result<()> {
@@ -130,8 +134,14 @@ fn start_log(settings: &LogSettings) -> Result<(), BadSetting> {
     Ok(())
 }
 
+/// Connects to the database that the settings name.
+async fn connect(url: &str, connections: u32) -> Result<Store> {
+    let store = Store::connect(url, connections).await;
+    store.context("cannot reach the database that DATABASE_URL names")
+}
+
 /// What a command works with that runs beside the servers and needs no keys.
 async fn operator(database: &DatabaseSettings) -> Result<App> {
-    let store = Store::connect(database.required_url()?, 1).await?;
+    let store = connect(database.required_url()?, 1).await?;
     App::new(store, Keyring::default())
 }

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::config::{DatabaseSettings, KeySettings, ServeSettings};
 use crate::provisioning::organizations;
 use crate::server;
-use crate::store::{MAX_CONNECTIONS, Store};
+use crate::store::MAX_CONNECTIONS;
 
 #[cfg(feature = "embedded-postgres")]
 mod embedded;
@@ -32,14 +32,12 @@ impl Serve {
         let bootstrap = self.settings.bootstrap()?;
         self.settings.public_url(self.settings.listen)?;
         let keys = self.keys.keyring()?;
-        let Some(url) = self.database.url() else {
+        let Some(url) = self.database.url()? else {
             return self.run_embedded(keys).await;
         };
         let keys = keys.map_or_else(|| self.keys.required_keyring(), Ok)?;
         let listener = listen(self.settings.listen).await?;
-        let store = Store::connect(url, MAX_CONNECTIONS)
-            .await
-            .context("cannot reach the database that DATABASE_URL names")?;
+        let store = super::connect(url, MAX_CONNECTIONS).await?;
         store.migrate().await?;
         let app = Arc::new(App::new(store, keys)?);
         if let Some(bootstrap) = bootstrap {

@@ -47,7 +47,10 @@ impl Store {
     ///
     /// [`Error::Unavailable`] when it does not answer, [`Error::Internal`] when the URL is none.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
-        Self::open(url.parse()?, max_connections).await
+        let options: PgConnectOptions = url.parse()?;
+        // The pool would try for a while and then say no more than that it had no luck.
+        Connection::connect_with(&options).await?.close().await?;
+        Self::open(options, max_connections).await
     }
 
     async fn open(options: PgConnectOptions, max_connections: u32) -> Result<Self, Error> {

@@ -1,0 +1,199 @@
+//! Bearer tokens: every one that is not valid gets the same answer.
+
+use axum::body::Body;
+use chrono::TimeDelta;
+use http::{Method, Request, header};
+use rollcall::domain::identity::Role;
+use serde_json::json;
+
+use crate::support::{Server, run};
+
+#[test]
+fn every_bad_token_gets_the_same_401() {
+    run(async {
+        let server = Server::start().await;
+        let (now, organization) = (server.now(), server.organization_id());
+        let expired = server
+            .issue(organization, Role::Admin, false, Some(now))
+            .await;
+        let mut wrong_secret = server.token.clone();
+        wrong_secret.replace_range(
+            45..46,
+            if &wrong_secret[45..46] == "a" {
+                "b"
+            } else {
+                "a"
+            },
+        );
+        let scim = server.scim(json!({})).await["token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let unknown = {
+            use rollcall::domain::token::TokenKind;
+            server
+                .app
+                .random
+                .token(TokenKind::Api, server.app.new_id())
+                .expose()
+                .to_owned()
+        };
+        let impostor = {
+            use rollcall::domain::token::{Token, TokenKind};
+            let id = Token::parse(TokenKind::Api, &server.token).unwrap().id();
+            server
+                .app
+                .random
+                .token(TokenKind::Api, id)
+                .expose()
+                .to_owned()
+        };
+        let mut seen = std::collections::HashSet::new();
+        for value in [
+            String::new(),
+            "Bearer".into(),
+            "Bearer ".into(),
+            "Bearer nonsense".into(),
+            format!("Basic {}", server.token),
+            server.token.clone(),
+            format!("Bearer {wrong_secret}"),
+            format!("Bearer {impostor}"),
+            format!("Bearer {unknown}"),
+            format!("Bearer {expired}"),
+            format!("Bearer {scim}"),
+            format!("Bearer {} {}", server.token, server.token),
+        ] {
+            let request = server
+                .request("ListSCIMConfigurations", "x")
+                .header("x-test", "1");
+            let mut request = request.body(Body::from("{}")).unwrap();
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, value.parse().unwrap());
+            let reply = server.send(request).await;
+            assert_eq!(reply.headers[header::WWW_AUTHENTICATE], "Bearer", "{value}");
+            seen.insert(reply.error("unauthenticated"));
+        }
+        assert_eq!(seen.len(), 1, "{seen:?}");
+    });
+}
+
+#[test]
+fn the_schemes_case_is_free_and_two_headers_are_none() {
+    run(async {
+        let server = Server::start().await;
+        let mut request = server
+            .request("ListSCIMConfigurations", "x")
+            .body(Body::from("{}"))
+            .unwrap();
+        request.headers_mut().insert(
+            header::AUTHORIZATION,
+            format!("bEARER {}", server.token).parse().unwrap(),
+        );
+        server.send(request).await.ok();
+        let twice = server.request("ListSCIMConfigurations", &server.token);
+        let twice = twice
+            .header(header::AUTHORIZATION, "Bearer other")
+            .body(Body::from("{}"))
+            .unwrap();
+        server.send(twice).await.error("unauthenticated");
+    });
+}
+
+#[test]
+fn a_token_ends_when_it_expires_or_is_revoked_although_it_was_verified() {
+    run(async {
+        let server = Server::start().await;
+        let end = server.now() + TimeDelta::hours(1);
+        let token = server
+            .issue(server.organization_id(), Role::Admin, false, Some(end))
+            .await;
+        server
+            .call_as(&token, "ListSCIMConfigurations", json!({}))
+            .await
+            .ok();
+        server.pass(TimeDelta::minutes(59));
+        server
+            .call_as(&token, "ListSCIMConfigurations", json!({}))
+            .await
+            .ok();
+        server.pass(TimeDelta::minutes(1));
+        server
+            .call_as(&token, "ListSCIMConfigurations", json!({}))
+            .await
+            .error("unauthenticated");
+
+        server.call("ListSCIMConfigurations", json!({})).await.ok();
+        {
+            use rollcall::domain::token::{Token, TokenKind};
+            let id = Token::parse(TokenKind::Api, &server.token).unwrap().id();
+            let mut db = server.app.store.acquire().await.unwrap();
+            rollcall::store::tokens::revoke(
+                &mut db,
+                server.organization_id(),
+                id.into(),
+                server.now(),
+            )
+            .await
+            .unwrap();
+        }
+        server
+            .call("ListSCIMConfigurations", json!({}))
+            .await
+            .error("unauthenticated");
+    });
+}
+
+#[test]
+fn guessing_is_throttled_with_a_time_to_come_back() {
+    run(async {
+        use rollcall::domain::token::{Token, TokenKind};
+        let server = Server::start().await;
+        server.call("ListSCIMConfigurations", json!({})).await.ok();
+        let id = Token::parse(TokenKind::Api, &server.token).unwrap().id();
+        let guess = async || {
+            let token = server.app.random.token(TokenKind::Api, id);
+            server
+                .call_as(token.expose(), "ListSCIMConfigurations", json!({}))
+                .await
+        };
+        for _ in 0..10 {
+            guess().await.error("unauthenticated");
+        }
+        let reply = guess().await;
+        assert_eq!(reply.status, 429);
+        reply.error("resource_exhausted");
+        assert_eq!(reply.headers[header::RETRY_AFTER], "60");
+        assert_eq!(reply.headers["ratelimit-retryafter"], "60");
+        assert_eq!(reply.json()["details"][0]["type"], "google.rpc.RetryInfo");
+        server.call("ListSCIMConfigurations", json!({})).await.ok();
+        server.pass(TimeDelta::minutes(1));
+        guess().await.error("unauthenticated");
+    });
+}
+
+#[test]
+fn the_identity_is_the_tokens() {
+    run(async {
+        let server = Server::start().await;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/api/gitpod.v1.IdentityService/GetAuthenticatedIdentity")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {}", server.token))
+            .body(Body::from("{}"))
+            .unwrap();
+        let identity = server.send(request).await.ok();
+        assert_eq!(identity["organizationId"], *server.organization);
+        assert_eq!(identity["organizationTier"], "ORGANIZATION_TIER_ENTERPRISE");
+        assert_eq!(
+            identity["subject"]["principal"],
+            "PRINCIPAL_SERVICE_ACCOUNT"
+        );
+        identity["subject"]["id"]
+            .as_str()
+            .unwrap()
+            .parse::<uuid::Uuid>()
+            .unwrap();
+    });
+}

@@ -1,0 +1,9 @@
+//! Door 1: the API. Rules are quoted from the wire contract.
+
+mod authentication;
+mod isolation;
+mod paging;
+mod rules;
+mod scim;
+mod sso;
+mod transport;

@@ -1,0 +1,6 @@
+//! The binary, as its users run it.
+
+#[cfg(feature = "embedded-postgres")]
+mod embedded;
+mod operators;
+mod settings;

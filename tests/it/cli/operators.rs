@@ -1,0 +1,385 @@
+//! Commands on `DATABASE_URL`, and `serve` with it. Each test has a database of its own, so they run
+//! on a real PostgreSQL alone: without `DATABASE_URL` there is nothing for them to test.
+
+use rollcall::app::{Clock, Random};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
+use uuid::Uuid;
+
+use crate::support::process::{Serving, output, printed};
+use crate::support::{database_url, run};
+
+/// A database that is gone when the test ends.
+struct Database {
+    server: String,
+    name: String,
+    key: String,
+}
+
+impl Database {
+    fn create() -> Option<Self> {
+        let server = database_url()?;
+        let id = Random::system().unwrap().uuid_v7(Clock::System.now());
+        let name = format!("rollcall_test_{}", id.simple());
+        let database = Self {
+            server,
+            name,
+            key: printed(&["keys", "generate"], &[]),
+        };
+        database.execute(&format!("create database {}", database.name));
+        Some(database)
+    }
+
+    fn execute(&self, statement: &str) {
+        run(async {
+            let mut db = PgConnection::connect(&self.server).await.unwrap();
+            db.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        });
+    }
+
+    fn url(&self) -> String {
+        let (server, _) = self.server.rsplit_once('/').unwrap();
+        format!("{server}/{}", self.name)
+    }
+
+    fn printed(&self, arguments: &[&str]) -> String {
+        printed(arguments, &[("DATABASE_URL", &self.url())])
+    }
+
+    fn serve(&self, more: &[(&str, &str)]) -> Serving {
+        let url = self.url();
+        let mut settings = vec![
+            ("DATABASE_URL", &*url),
+            ("ROLLCALL_ENCRYPTION_KEYS", &*self.key),
+        ];
+        settings.extend(more);
+        Serving::start(&settings)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.execute(&format!("drop database {} with (force)", self.name));
+    }
+}
+
+#[test]
+fn organizations_and_tokens_are_made_listed_and_revoked() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    database.printed(&["migrate"]);
+    assert_eq!(database.printed(&["organization", "list"]), "");
+    let organization = database.printed(&["organization", "create", "--name", "Acme"]);
+    organization.parse::<Uuid>().expect("the bare id");
+    let second: Value = serde_json::from_str(&database.printed(&[
+        "organization",
+        "create",
+        "--name",
+        "Ünited",
+        "--json",
+    ]))
+    .unwrap();
+    assert_eq!(second["name"], "Ünited");
+    let list: Value =
+        serde_json::from_str(&database.printed(&["organization", "list", "--json"])).unwrap();
+    assert_eq!((&list[0]["id"], &list[1]), (&json!(organization), &second));
+
+    let create = ["token", "create", "--organization", &organization];
+    let admin = database.printed(&create);
+    let member = database.printed(&[&create[..], &["--role", "member"]].concat());
+    let reader = database.printed(&[&create[..], &["--read-only", "--expires-in", "90d"]].concat());
+    let serving = database.serve(&[]);
+    assert_eq!(serving.organization(&admin), organization);
+    assert_eq!(
+        serving.call("ListSCIMConfigurations", &admin, &json!({})).0,
+        200
+    );
+    assert_eq!(
+        serving
+            .call("ListSCIMConfigurations", &member, &json!({}))
+            .0,
+        403
+    );
+    assert_eq!(
+        serving
+            .call("ListSCIMConfigurations", &reader, &json!({}))
+            .0,
+        200
+    );
+
+    let list = ["token", "list", "--organization", &organization, "--json"];
+    let tokens: Value = serde_json::from_str(&database.printed(&list)).unwrap();
+    assert_eq!(tokens[1]["role"], "member");
+    assert_eq!(
+        (&tokens[2]["readOnly"], tokens[2]["expiresAt"].is_string()),
+        (&json!(true), true)
+    );
+    let text = tokens.to_string();
+    assert!(
+        !text.contains("argon2") && !text.contains("rcapi_"),
+        "{text}"
+    );
+
+    let id = tokens[0]["id"].as_str().unwrap();
+    let revoke = ["token", "revoke", "--organization", &organization, id];
+    database.printed(&revoke);
+    assert_eq!(
+        serving.call("ListSCIMConfigurations", &admin, &json!({})).0,
+        401,
+        "at once"
+    );
+    let again = output(&revoke, &[("DATABASE_URL", &database.url())]);
+    assert_eq!(again.status.code(), Some(1));
+    let foreign = [
+        "token",
+        "revoke",
+        "--organization",
+        second["id"].as_str().unwrap(),
+        tokens[1]["id"].as_str().unwrap(),
+    ];
+    assert_eq!(
+        output(&foreign, &[("DATABASE_URL", &database.url())])
+            .status
+            .code(),
+        Some(1)
+    );
+    assert_eq!(serving.stop("TERM"), Some(0));
+}
+
+#[test]
+fn bad_arguments_of_operators_are_told() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    database.printed(&["migrate"]);
+    let url = database.url();
+    for (arguments, expected) in [
+        (
+            vec!["organization", "create", "--name", ""],
+            "name must have 1 to 128 characters",
+        ),
+        (
+            vec![
+                "token",
+                "create",
+                "--organization",
+                "0190a6e0-1c2b-7def-8123-456789abcdef",
+            ],
+            "no such organization",
+        ),
+        (vec!["token", "create", "--organization", "x"], "'x'"),
+        (
+            vec![
+                "token",
+                "create",
+                "--organization",
+                "0190a6e0-1c2b-7def-8123-456789abcdef",
+                "--expires-in",
+                "soon",
+            ],
+            "'soon'",
+        ),
+        (
+            vec![
+                "token",
+                "create",
+                "--organization",
+                "0190a6e0-1c2b-7def-8123-456789abcdef",
+                "--role",
+                "god",
+            ],
+            "admin or member",
+        ),
+    ] {
+        let refused = output(&arguments, &[("DATABASE_URL", &url)]);
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert!(matches!(refused.status.code(), Some(1 | 2)), "{error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn replicas_that_start_together_migrate_and_bootstrap_once() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    let token = printed(&["token", "generate"], &[]);
+    let bootstrap = [
+        ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+        ("ROLLCALL_BOOTSTRAP_TOKEN", &*token),
+    ];
+    let organizations: Vec<String> = std::thread::scope(|scope| {
+        let replicas: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| database.serve(&bootstrap).organization(&token)))
+            .collect();
+        replicas
+            .into_iter()
+            .map(|replica| replica.join().unwrap())
+            .collect()
+    });
+    assert!(
+        organizations.iter().all(|id| *id == organizations[0]),
+        "{organizations:?}"
+    );
+    let list: Value =
+        serde_json::from_str(&database.printed(&["organization", "list", "--json"])).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 1);
+    let tokens = database.printed(&[
+        "token",
+        "list",
+        "--organization",
+        &organizations[0],
+        "--json",
+    ]);
+    assert_eq!(
+        serde_json::from_str::<Value>(&tokens)
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_new_bootstrap_token_revokes_the_one_before_and_no_other() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    let (first, second) = (
+        printed(&["token", "generate"], &[]),
+        printed(&["token", "generate"], &[]),
+    );
+    let serve = |token| {
+        database.serve(&[
+            ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+            ("ROLLCALL_BOOTSTRAP_TOKEN", token),
+        ])
+    };
+    let organization = serve(&first).organization(&first);
+    let other = database.printed(&["token", "create", "--organization", &organization]);
+    let serving = serve(&second);
+    assert_eq!(serving.organization(&second), organization);
+    assert_eq!(
+        serving.call("ListSCIMConfigurations", &first, &json!({})).0,
+        401
+    );
+    assert_eq!(
+        serving.call("ListSCIMConfigurations", &other, &json!({})).0,
+        200
+    );
+
+    // The id of a token with another secret opens nothing.
+    let url = database.url();
+    let forged = {
+        use rollcall::domain::token::{Token, TokenKind};
+        let id = Token::parse(TokenKind::Api, &second).unwrap().id();
+        Random::system()
+            .unwrap()
+            .token(TokenKind::Api, id)
+            .expose()
+            .to_owned()
+    };
+    let settings = [
+        ("DATABASE_URL", &*url),
+        ("ROLLCALL_ENCRYPTION_KEYS", &*database.key),
+        ("ROLLCALL_LISTEN", "127.0.0.1:0"),
+        ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+        ("ROLLCALL_BOOTSTRAP_TOKEN", &*forged),
+    ];
+    let refused = output(&["serve"], &settings);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("bootstrap token cannot be used") && !error.contains(&forged),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_change_on_one_replica_is_seen_on_another_at_once() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    let token = printed(&["token", "generate"], &[]);
+    let bootstrap = [
+        ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+        ("ROLLCALL_BOOTSTRAP_TOKEN", &*token),
+    ];
+    let (one, two) = (database.serve(&bootstrap), database.serve(&bootstrap));
+    let organization = one.organization(&token);
+    let mut pages = vec![];
+    for client in ["a", "b"] {
+        let request = json!({
+            "organizationId": organization, "clientId": client, "clientSecret": "s", "issuerUrl": "https://accounts.example.com",
+        });
+        assert_eq!(one.call("CreateSSOConfiguration", &token, &request).0, 200);
+    }
+    // A page token of one replica opens the next page on another.
+    let list = json!({ "organizationId": organization, "pagination": { "pageSize": 1 } });
+    let (_, first) = one.call("ListSSOConfigurations", &token, &list);
+    pages.push(first["ssoConfigurations"][0]["id"].clone());
+    let next =
+        json!({ "organizationId": organization, "pagination": first["pagination"]["nextToken"] });
+    let next = json!({ "organizationId": next["organizationId"], "pagination": { "token": next["pagination"] } });
+    let (_, second) = two.call("ListSSOConfigurations", &token, &next);
+    pages.push(second["ssoConfigurations"][0]["id"].clone());
+    assert_ne!(pages[0], pages[1]);
+
+    let id = json!({ "ssoConfigurationId": pages[0] });
+    assert_eq!(one.call("DeleteSSOConfiguration", &token, &id).0, 200);
+    assert_eq!(two.call("GetSSOConfiguration", &token, &id).0, 404);
+}
+
+#[test]
+fn resealing_lets_the_old_key_go() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    let token = printed(&["token", "generate"], &[]);
+    let bootstrap = [
+        ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+        ("ROLLCALL_BOOTSTRAP_TOKEN", &*token),
+    ];
+    let serving = database.serve(&bootstrap);
+    let request = json!({
+        "organizationId": serving.organization(&token), "clientId": "c", "clientSecret": "hunter2",
+        "issuerUrl": "https://accounts.example.com",
+    });
+    assert_eq!(
+        serving.call("CreateSSOConfiguration", &token, &request).0,
+        200
+    );
+
+    let (new, url) = (
+        printed(&["keys", "generate", "--id", "new"], &[]),
+        database.url(),
+    );
+    let reseal = |keys: &str| {
+        output(
+            &["keys", "reseal"],
+            &[("DATABASE_URL", &url), ("ROLLCALL_ENCRYPTION_KEYS", keys)],
+        )
+    };
+    let lost = reseal(&new);
+    assert_eq!(
+        lost.status.code(),
+        Some(1),
+        "the key that sealed is needed once more"
+    );
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("add the key that sealed it"));
+    let both = format!("{new},{}", database.key);
+    for expected in ["Sealed 1 of 1", "Sealed 0 of 1"] {
+        let done = reseal(&both);
+        assert!(done.status.success());
+        assert!(
+            String::from_utf8_lossy(&done.stderr).contains(expected),
+            "{expected}"
+        );
+    }
+    assert!(
+        String::from_utf8_lossy(&reseal(&new).stderr).contains("Sealed 0 of 1"),
+        "the new key alone opens it"
+    );
+}

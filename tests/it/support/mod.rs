@@ -1,0 +1,329 @@
+//! A server in the process, with its own organization, clock and keys for each test.
+
+pub mod process;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use rollcall::app::{App, Clock, Random};
+use rollcall::domain::identity::Role;
+use rollcall::domain::ids::OrganizationId;
+use rollcall::provisioning::organizations::{self, Grant};
+use rollcall::secrets::{keys, tokens::TokenHasher};
+use rollcall::store::{MAX_CONNECTIONS, Store};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static STORE: OnceCell<Store> = OnceCell::const_new();
+
+/// Runs a test on the runtime that all tests share, as they share the store.
+pub fn run<F: Future>(test: F) -> F::Output {
+    RUNTIME.block_on(test)
+}
+
+/// The PostgreSQL of the tests, if one is named.
+pub fn database_url() -> Option<String> {
+    std::env::var("DATABASE_URL")
+        .ok()
+        .filter(|url| !url.is_empty())
+}
+
+async fn store() -> Store {
+    STORE
+        .get_or_init(|| async {
+            let store = match database_url() {
+                Some(url) => Store::connect(&url, MAX_CONNECTIONS).await.unwrap(),
+                None => embedded().await,
+            };
+            store.migrate().await.unwrap();
+            store
+        })
+        .await
+        .clone()
+}
+
+#[cfg(feature = "embedded-postgres")]
+async fn embedded() -> Store {
+    let folder = tempfile::Builder::new()
+        .prefix("rollcall-it-")
+        .tempdir()
+        .unwrap();
+    let (server, store) = rollcall::store::embedded::Embedded::start(folder.path())
+        .await
+        .unwrap();
+    // Both live until the process ends, which is when the tests end.
+    std::mem::forget((folder, server));
+    store
+}
+
+#[cfg(not(feature = "embedded-postgres"))]
+async fn embedded() -> Store {
+    panic!("without the feature embedded-postgres, the tests need DATABASE_URL")
+}
+
+/// A server and one organization of its own.
+pub struct Server {
+    pub app: Arc<App>,
+    pub router: Router,
+    pub organization: String,
+    /// An administrator's token.
+    pub token: String,
+    clock: Arc<AtomicI64>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let random = Random::system().unwrap();
+        let keys = keys::generate("test", &random).parse().unwrap();
+        Self::with_keys(store().await, keys, random).await
+    }
+
+    /// Another tenant of the same server.
+    pub async fn neighbour(&self) -> Self {
+        let organization = new_organization(&self.app).await;
+        let token = self.issue(organization, Role::Admin, false, None).await;
+        Self {
+            app: self.app.clone(),
+            router: self.router.clone(),
+            organization: organization.to_string(),
+            token,
+            clock: self.clock.clone(),
+        }
+    }
+
+    async fn with_keys(store: Store, keys: keys::Keyring, random: Random) -> Self {
+        let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let clock = Arc::new(AtomicI64::new(start.timestamp_micros()));
+        let app = Arc::new(App {
+            store,
+            clock: Clock::Manual(clock.clone()),
+            random,
+            keys,
+            tokens: TokenHasher::default(),
+        });
+        let router = rollcall::server::router(&app).unwrap();
+        let organization = new_organization(&app).await;
+        let mut server = Self {
+            app,
+            router,
+            organization: organization.to_string(),
+            token: String::new(),
+            clock,
+        };
+        server.token = server.issue(organization, Role::Admin, false, None).await;
+        server
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: TimeDelta) {
+        self.clock
+            .fetch_add(time.num_microseconds().unwrap(), Ordering::Relaxed);
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.app.clock.now()
+    }
+
+    pub fn organization_id(&self) -> OrganizationId {
+        self.organization.parse::<Uuid>().unwrap().into()
+    }
+
+    /// A token of this organization.
+    pub async fn token(&self, role: Role, read_only: bool) -> String {
+        self.issue(self.organization_id(), role, read_only, None)
+            .await
+    }
+
+    pub async fn issue(
+        &self,
+        organization: OrganizationId,
+        role: Role,
+        read_only: bool,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> String {
+        // The embedded database has one connection: it is not held while another is asked for.
+        let mut db = self.app.store.acquire().await.unwrap();
+        let grant = Grant {
+            name: "Test",
+            role,
+            read_only,
+            expires_at,
+        };
+        let token = organizations::issue_token(&self.app, &mut db, organization, &grant)
+            .await
+            .unwrap();
+        token.expose().to_owned()
+    }
+
+    /// Calls a method of the OrganizationService as the administrator.
+    pub async fn call(&self, method: &str, body: Value) -> Reply {
+        self.call_as(&self.token, method, body).await
+    }
+
+    pub async fn call_as(&self, token: &str, method: &str, body: Value) -> Reply {
+        self.send(
+            self.request(method, token)
+                .body(Body::from(body.to_string()))
+                .unwrap(),
+        )
+        .await
+    }
+
+    /// A POST of JSON to a method of the OrganizationService.
+    pub fn request(&self, method: &str, token: &str) -> http::request::Builder {
+        Request::builder()
+            .method(Method::POST)
+            .uri(format!("/gitpod.v1.OrganizationService/{method}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            trailers,
+            bytes: body.to_bytes(),
+        }
+    }
+
+    /// Makes an SSO configuration and returns it.
+    pub async fn sso(&self, client_id: &str) -> Value {
+        let reply = self
+            .call("CreateSSOConfiguration", self.sso_request(client_id))
+            .await;
+        reply.ok()["ssoConfiguration"].clone()
+    }
+
+    pub fn sso_request(&self, client_id: &str) -> Value {
+        json!({
+            "organizationId": self.organization,
+            "clientId": client_id,
+            "clientSecret": "hunter2-hunter2",
+            "issuerUrl": "https://accounts.example.com",
+        })
+    }
+
+    /// Makes a SCIM configuration and returns the whole response.
+    pub async fn scim(&self, more: Value) -> Value {
+        let sso = self
+            .sso(&Uuid::from_bytes(self.app.random.bytes()).to_string())
+            .await;
+        let mut request = json!({
+            "organizationId": self.organization,
+            "ssoConfigurationId": sso["id"],
+        });
+        merge(&mut request, more);
+        self.call("CreateSCIMConfiguration", request).await.ok()
+    }
+}
+
+async fn new_organization(app: &App) -> OrganizationId {
+    let mut db = app.store.acquire().await.unwrap();
+    organizations::create(app, &mut db, "Test")
+        .await
+        .unwrap()
+        .id
+}
+
+/// Sets the fields of `more` in `object`.
+pub fn merge(object: &mut Value, more: Value) {
+    let Value::Object(more) = more else {
+        panic!("an object")
+    };
+    object.as_object_mut().unwrap().extend(more);
+}
+
+/// A response.
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub trailers: HeaderMap,
+    pub bytes: Bytes,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|e| panic!("{e}: {:?} {:?}", self.status, self.bytes))
+    }
+
+    /// The body of a success.
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{:?}", self.bytes);
+        self.json()
+    }
+
+    /// The message of the Connect error `code`.
+    #[track_caller]
+    pub fn error(&self, code: &str) -> String {
+        let body = self.json();
+        assert_eq!(body["code"], code, "{body}");
+        let status = match code {
+            "unauthenticated" => 401,
+            "permission_denied" => 403,
+            "not_found" => 404,
+            "already_exists" => 409,
+            "invalid_argument" | "failed_precondition" => 400,
+            "unimplemented" => 501,
+            _ => self.status.as_u16(),
+        };
+        assert_eq!(self.status, status, "{body}");
+        body["message"].as_str().unwrap().to_owned()
+    }
+
+    /// The fields that the `buf.validate.Violations` detail of an `invalid_argument` names.
+    #[track_caller]
+    pub fn violations(&self) -> Vec<String> {
+        use base64::Engine;
+        use buffa::Message;
+        use protovalidate_buffa::proto::{Violations, field_path_element::Subscript};
+
+        self.error("invalid_argument");
+        let body = self.json();
+        let details = body["details"].as_array().unwrap();
+        let detail = details
+            .iter()
+            .find(|d| d["type"] == "buf.validate.Violations")
+            .unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD_NO_PAD
+            .decode(detail["value"].as_str().unwrap())
+            .unwrap();
+        let violations = Violations::decode_from_slice(&bytes).unwrap().violations;
+        violations
+            .iter()
+            .map(|violation| {
+                assert!(
+                    violation.message.as_ref().is_some_and(|m| !m.is_empty()),
+                    "{violation:?}"
+                );
+                let path = violation.field.as_option().unwrap();
+                let parts = path
+                    .elements
+                    .iter()
+                    .map(|element| match &element.subscript {
+                        Some(Subscript::Index(index)) => {
+                            format!("{}[{index}]", element.field_name.as_deref().unwrap())
+                        }
+                        _ => element.field_name.clone().unwrap(),
+                    });
+                parts.collect::<Vec<_>>().join(".")
+            })
+            .collect()
+    }
+}
