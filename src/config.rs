@@ -144,7 +144,7 @@ pub struct ServeSettings {
     )]
     pub listen: SocketAddr,
 
-    /// Where clients and browsers reach this server, as https://rollcall.example.com. [default: http:// and the address
+    /// Where clients and browsers reach this server, as `https://rollcall.example.com`. [default: http:// and the address
     /// listened on]
     #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
