@@ -219,6 +219,7 @@ impl Client {
             .header(header::CONTENT_TYPE, content_type)
             .body(Full::new(body))
             .unwrap();
+        sender.ready().await.unwrap();
         let response = sender.send_request(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
