@@ -35,7 +35,7 @@ create table api_tokens (
 );
 
 -- A presented token names its row by id alone.
-create index api_tokens_id on api_tokens (id);
+create unique index api_tokens_id on api_tokens (id);
 
 create table sso_configurations (
     organization_id uuid not null references organizations (id) on delete cascade,
@@ -80,7 +80,7 @@ create table scim_configurations (
 create index scim_configurations_sso_configuration on scim_configurations (organization_id, sso_configuration_id);
 
 -- A presented SCIM token names its configuration by id alone.
-create index scim_configurations_id on scim_configurations (id);
+create unique index scim_configurations_id on scim_configurations (id);
 
 -- One row a change, written in the transaction that makes it.
 create table audit_entries (

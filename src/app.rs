@@ -26,21 +26,24 @@ pub struct App {
     pub keys: Keyring,
     /// The hashes of bearer tokens.
     pub tokens: TokenHasher,
+    /// Where clients reach the server, without a slash at the end.
+    pub public_url: String,
 }
 
 impl App {
-    /// An application on `store`, with the system's clock and randomness.
+    /// An application on `store`, reached at `public_url`, with the system's clock and randomness.
     ///
     /// # Errors
     ///
     /// When the operating system has no randomness to give.
-    pub fn new(store: Store, keys: Keyring) -> anyhow::Result<Self> {
+    pub fn new(store: Store, keys: Keyring, public_url: String) -> anyhow::Result<Self> {
         Ok(Self {
             store,
             clock: Clock::System,
             random: Random::system()?,
             keys,
             tokens: TokenHasher::default(),
+            public_url,
         })
     }
 

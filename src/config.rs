@@ -5,12 +5,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::organization;
 use crate::domain::token::{Token, TokenKind};
 use crate::secrets::keys::Keyring;
+use crate::store;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -64,12 +66,10 @@ impl DatabaseSettings {
     /// A line that says what form it must have.
     pub fn url(&self) -> Result<Option<&str>, BadSetting> {
         match set(self.database_url.as_ref()) {
-            Some(url) if !url.starts_with("postgres://") && !url.starts_with("postgresql://") => {
-                Err(BadSetting(
-                    "DATABASE_URL must have the form postgres://user:password@host:port/database"
-                        .into(),
-                ))
-            }
+            Some(url) if !store::is_url(url) => Err(BadSetting(
+                "DATABASE_URL must have the form postgres://user:password@host:port/database"
+                    .into(),
+            )),
             url => Ok(url),
         }
     }
@@ -171,7 +171,19 @@ pub struct ServeSettings {
         value_name = "TOKEN"
     )]
     bootstrap_token: Option<SecretString>,
+
+    /// How long the log of each SCIM configuration is kept, such as 30d or 12h.
+    #[arg(
+        long,
+        env = "ROLLCALL_EVENT_RETENTION",
+        default_value = "30d",
+        value_name = "DURATION"
+    )]
+    event_retention: String,
 }
+
+/// The longest that events may be kept.
+const MAX_EVENT_RETENTION: TimeDelta = TimeDelta::days(3650);
 
 /// An organization and a token that the settings ask for.
 #[derive(Debug)]
@@ -208,6 +220,22 @@ impl ServeSettings {
                 "ROLLCALL_PUBLIC_URL: {url:?} must be http:// or https:// and a host, without a path, such as https://rollcall.example.com"
             )))
         }
+    }
+
+    /// How long provisioning events are kept.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `ROLLCALL_EVENT_RETENTION`.
+    pub fn event_retention(&self) -> Result<TimeDelta, BadSetting> {
+        let parsed = humantime::parse_duration(&self.event_retention).ok();
+        let kept = parsed.and_then(|kept| TimeDelta::from_std(kept).ok());
+        kept.filter(|kept| (TimeDelta::minutes(1)..=MAX_EVENT_RETENTION).contains(kept)).ok_or_else(|| {
+            BadSetting(format!(
+                "ROLLCALL_EVENT_RETENTION: {:?} must be a duration from 1m to 3650d, such as 30d",
+                self.event_retention
+            ))
+        })
     }
 
     /// The organization and token to make sure of, if any.

@@ -27,7 +27,7 @@ pub enum Error {
     PermissionDenied(&'static str),
 
     /// The caller's organization has no such thing, whether or not another has.
-    #[error("no such {0} in this organization")]
+    #[error("no such {0}")]
     NotFound(&'static str),
 
     /// It would be the second of its kind.

@@ -3,13 +3,16 @@
 //! A request passes three rooms: a door, the rules, a store function. Calls go one way:
 //!
 //! ```text
-//! cli → server → doors (api) → provisioning → store → domain
+//! cli → server, jobs → doors (api, scim) → provisioning → store → domain
 //! ```
 //!
 //! - [`config`], [`cli`]: settings and commands;
 //! - [`server`]: the listener and what surrounds every request;
 //! - [`app`]: what every door is handed;
 //! - [`api`]: the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
+//! - [`scim`]: SCIM 2.0 for identity providers;
+//! - [`jobs`]: background work;
+//! - [`bearer`]: the token of a request, for every door;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`store`]: the only SQL;
 //! - [`secrets`]: sealing and hashing;
@@ -18,11 +21,14 @@
 
 pub mod api;
 pub mod app;
+pub mod bearer;
 pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod jobs;
 pub mod provisioning;
+pub mod scim;
 pub mod secrets;
 pub mod server;
 pub mod store;

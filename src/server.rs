@@ -16,7 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tower::util::MapRequest;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
@@ -24,11 +25,15 @@ use tracing::{Level, Span};
 
 use crate::api;
 use crate::app::App;
+use crate::error::Error;
+use crate::scim;
 
 /// How long requests may go on after the signal to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the database may take to give a sign of life.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How many requests one HTTP/2 connection may have under way.
@@ -63,6 +68,7 @@ impl RequestId {
 /// When a door cannot be built: a fault of the build.
 pub fn router(app: &Arc<App>) -> Result<Router> {
     let doors = api::router(app)?
+        .merge(scim::router(app))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz).with_state(app.clone()));
     let trace = TraceLayer::new_for_http()
@@ -81,7 +87,8 @@ pub fn router(app: &Arc<App>) -> Result<Router> {
 }
 
 async fn readyz(State(app): State<Arc<App>>) -> Response {
-    match app.store.ping().await {
+    let answer = timeout(PING_TIMEOUT, app.store.ping()).await;
+    match answer.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()))) {
         Ok(()) => "ok".into_response(),
         Err(error) => {
             tracing::warn!(cause = ?error, "the database does not answer");
@@ -143,6 +150,21 @@ fn collapse_slashes(mut request: Request) -> Request {
     request
 }
 
+/// Waits until it is plain which version of HTTP a client speaks: from then on hyper's own time
+/// limits hold.
+async fn has_spoken(stream: &TcpStream) -> std::io::Result<()> {
+    const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut start).await?;
+        let seen = start.get(..length).unwrap_or_default();
+        if length == 0 || length == PREFACE.len() || !PREFACE.starts_with(seen) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Serves HTTP/1.1 and h2c until `stop` completes, then finishes what is under way, for
 /// [`SHUTDOWN_GRACE`] at most or until `stop_now` completes.
 pub async fn serve(
@@ -180,12 +202,18 @@ pub async fn serve(
             }
         };
         let _ = stream.set_nodelay(true);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service.clone())
-            .into_owned();
-        let connection = connections.watch(connection);
+        let (builder, service, watcher) = (builder.clone(), service.clone(), connections.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if !matches!(
+                timeout(HEADER_TIMEOUT, has_spoken(&stream)).await,
+                Ok(Ok(()))
+            ) {
+                return;
+            }
+            let connection = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .into_owned();
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error = &*error, "a connection ended early");
             }
         });

@@ -3,19 +3,23 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use connectrpc::{ConnectError, Protocol};
 use futures_util::FutureExt;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use tokio::time::timeout;
 
 use super::errors;
 use super::paging::PageOverride;
 use crate::app::App;
+use crate::bearer;
 use crate::domain::identity::Caller;
 use crate::domain::ids::ApiTokenId;
 use crate::domain::token::{Token, TokenKind};
@@ -25,6 +29,9 @@ use crate::store;
 
 /// Asks the Stainless SDKs not to repeat a request that would fail again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// How long the rest of a refused request is waited for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Renders an error in the protocol of the request.
 pub fn respond(
@@ -53,19 +60,28 @@ pub async fn authenticate(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => respond(error, request.headers(), request.extensions().get()),
+        Err(error) => refuse(error, request).await,
     }
 }
 
+/// Answers with an error. What the client still sends is read first, or it could find its
+/// connection closed instead of the answer.
+async fn refuse(error: impl Into<ConnectError>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let _ = timeout(DRAIN_TIMEOUT, to_bytes(body, super::MAX_BODY)).await;
+    respond(error, &head.headers, head.extensions.get())
+}
+
 async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {
-    let token = bearer_token(headers)
+    let token = bearer::token(headers)
         .and_then(|text| Token::parse(TokenKind::Api, text))
         .ok_or(Error::Unauthenticated)?;
     let now = app.clock.now();
-    let candidate = {
-        let mut db = app.store.acquire().await?;
-        store::tokens::find_candidate(&mut db, ApiTokenId::from(token.id())).await?
-    };
+    let id = ApiTokenId::from(token.id());
+    let candidate = app
+        .store
+        .read(move |db| Box::pin(store::tokens::find_candidate(db, id)))
+        .await?;
     let candidate = candidate
         .filter(|c| c.is_live(now))
         .ok_or(Error::Unauthenticated)?;
@@ -80,16 +96,6 @@ async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {
     }
 }
 
-/// The token of the one `Authorization` header (RFC 6750, section 2.1; the scheme's case is free).
-fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return None;
-    };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 /// Reads `token`, `pageSize` and `page_size` of the query, where some SDKs put them.
 pub async fn read_page(mut request: Request, next: Next) -> Response {
     if let Some(query) = request.uri().query() {
@@ -100,7 +106,13 @@ pub async fn read_page(mut request: Request, next: Next) -> Response {
 }
 
 /// Refuses bodies that no protocol reads; GET has none, whatever it says.
-pub async fn check_content_type(request: Request, next: Next) -> Response {
+pub async fn check_content_type(mut request: Request, next: Next) -> Response {
+    // Media types are the same in any case (RFC 9110, section 8.3.1); the library knows one.
+    if let Some(value) = request.headers_mut().get_mut(CONTENT_TYPE)
+        && let Ok(lower) = HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase())
+    {
+        *value = lower;
+    }
     let headers = request.headers();
     let is_rpc =
         Protocol::detect(headers).is_some() || headers.get(CONTENT_TYPE).is_some_and(is_grpc);
@@ -111,7 +123,7 @@ pub async fn check_content_type(request: Request, next: Next) -> Response {
         "send a request with the header \"Content-Type: application/json\" (or application/proto)",
     )
     .with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    respond(error, headers, request.extensions().get())
+    refuse(error, request).await
 }
 
 /// Answers what the RPC library would answer without a word, and marks what must not be repeated.
@@ -156,7 +168,8 @@ pub async fn explain(request: Request, next: Next) -> Response {
 }
 
 fn is_grpc(content_type: &HeaderValue) -> bool {
-    content_type.as_bytes().starts_with(b"application/grpc")
+    let name = content_type.as_bytes().strip_prefix(b"application/grpc");
+    name.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b'-')))
 }
 
 /// The headers that decide how an error is written.
@@ -175,7 +188,7 @@ pub async fn unimplemented(request: Request) -> Response {
         .find("/gitpod.v1.")
         .map_or(path, |start| &path[start + 1..]);
     let error = ConnectError::unimplemented(format!("{method} is not implemented by this server"));
-    respond(error, request.headers(), request.extensions().get())
+    refuse(error, request).await
 }
 
 /// Answers for every other path.
@@ -188,5 +201,5 @@ pub async fn nothing_here(request: Request) -> Response {
     let error = ConnectError::not_found(
         "there is nothing at this path: the API is at POST /gitpod.v1.OrganizationService/<method>",
     );
-    respond(error, request.headers(), request.extensions().get())
+    refuse(error, request).await
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use buffa::EnumValue;
 use connectrpc::RequestContext;
+use tokio::task::spawn_blocking;
 
 use super::paging::List;
 use super::proto::gitpod::v1::{
@@ -17,8 +18,10 @@ use super::{audit, parse_id};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
-use crate::domain::sso::{SsoChange, SsoConfiguration, client_secret_context, with_leading_domain};
-use crate::error::{Error, Violation};
+use crate::domain::sso::{
+    SsoChange, SsoConfiguration, client_secret_context, too_long, with_leading_domain,
+};
+use crate::error::{Error, Violation, no_violations};
 use crate::store;
 
 /// `CreateSSOConfiguration`. Five round trips: begin, insert, audit, commit, and the caller's token.
@@ -40,7 +43,7 @@ pub async fn create(
         claims_expression: request.claims_expression,
         ..SsoChange::default()
     };
-    change.check()?;
+    let change = checked(change, &request.client_secret, vec![]).await?;
     caller.may_write()?;
     caller.belongs_to(organization_id)?;
 
@@ -115,7 +118,11 @@ pub async fn update(
     request: UpdateSSOConfigurationRequest,
 ) -> Result<UpdateSSOConfigurationResponse, Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
-    let is_active = request.state.map(is_active).transpose()?;
+    let (is_active, unspecified) = match request.state.map(is_active) {
+        None => (None, vec![]),
+        Some(Ok(is_active)) => (Some(is_active), vec![]),
+        Some(Err(violation)) => (None, vec![violation]),
+    };
     let email_domains = match request.email_domain {
         Some(single) if request.email_domains.is_empty() => vec![single],
         _ => request.email_domains,
@@ -133,7 +140,8 @@ pub async fn update(
             .map(|update| update.scopes),
         claims_expression: request.claims_expression,
     };
-    change.check()?;
+    let secret = request.client_secret.as_deref().unwrap_or_default();
+    let change = checked(change, secret, unspecified).await?;
     caller.may_write()?;
 
     let mut tx = app.store.begin().await?;
@@ -186,16 +194,30 @@ pub async fn delete(
     Ok(DeleteSSOConfigurationResponse::default())
 }
 
+/// Makes sure that a change breaks no rule, away from the threads that serve.
+async fn checked(
+    change: SsoChange,
+    client_secret: &str,
+    mut violations: Vec<Violation>,
+) -> Result<SsoChange, Error> {
+    violations.extend(too_long("client_secret", client_secret));
+    let check = move || {
+        violations.extend(change.check());
+        no_violations(violations).map(|()| change)
+    };
+    spawn_blocking(check).await.map_err(Error::internal)?
+}
+
 fn seal(app: &App, configuration: &SsoConfiguration, secret: &str) -> Result<Vec<u8>, Error> {
     let context = client_secret_context(configuration.organization_id, configuration.id);
     app.keys.seal(secret.as_bytes(), &context, &app.random)
 }
 
-fn is_active(state: EnumValue<SSOConfigurationState>) -> Result<bool, Error> {
+fn is_active(state: EnumValue<SSOConfigurationState>) -> Result<bool, Violation> {
     match state.as_known() {
         Some(SSOConfigurationState::SSO_CONFIGURATION_STATE_ACTIVE) => Ok(true),
         Some(SSOConfigurationState::SSO_CONFIGURATION_STATE_INACTIVE) => Ok(false),
-        _ => Err(Error::invalid(
+        _ => Err(Violation::new(
             "state",
             Violation::SPECIFIED,
             "must be SSO_CONFIGURATION_STATE_ACTIVE or SSO_CONFIGURATION_STATE_INACTIVE",

@@ -104,7 +104,7 @@ fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match cli.command {
             Command::Serve(command) => command.run().await,
             Command::Migrate(command) => command.run().await,
@@ -112,7 +112,10 @@ fn run(cli: Cli) -> Result<()> {
             Command::Organization(command) => command.run().await,
             Command::Token(command) => command.run().await,
         }
-    })
+    });
+    // What still runs was told to stop and did not.
+    runtime.shutdown_background();
+    result
 }
 
 fn start_log(settings: &LogSettings) -> Result<(), BadSetting> {
@@ -143,5 +146,5 @@ async fn connect(url: &str, connections: u32) -> Result<Store> {
 /// What a command works with that runs beside the servers and needs no keys.
 async fn operator(database: &DatabaseSettings) -> Result<App> {
     let store = connect(database.required_url()?, 1).await?;
-    App::new(store, Keyring::default())
+    App::new(store, Keyring::default(), String::new())
 }

@@ -2,20 +2,27 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use chrono::TimeDelta;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::{DatabaseSettings, KeySettings, ServeSettings};
+use crate::domain::sso::client_secret_context;
 use crate::provisioning::organizations;
-use crate::server;
-use crate::store::MAX_CONNECTIONS;
+use crate::store::{self, MAX_CONNECTIONS};
+use crate::{jobs, server};
 
 #[cfg(feature = "embedded-postgres")]
 mod embedded;
+
+/// How long connections to the database may take to end.
+const CLOSE_GRACE: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
 pub struct Serve {
@@ -31,6 +38,7 @@ impl Serve {
     pub async fn run(self) -> Result<()> {
         let bootstrap = self.settings.bootstrap()?;
         self.settings.public_url(self.settings.listen)?;
+        self.settings.event_retention()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
             return self.run_embedded(keys).await;
@@ -39,21 +47,35 @@ impl Serve {
         let listener = listen(self.settings.listen).await?;
         let store = super::connect(url, MAX_CONNECTIONS).await?;
         store.migrate().await?;
-        let app = Arc::new(App::new(store, keys)?);
+        let url = self.settings.public_url(listener.local_addr()?)?;
+        let app = Arc::new(App::new(store, keys, url)?);
+        check_keys(&app).await?;
         if let Some(bootstrap) = bootstrap {
             organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
         }
-        println!(
-            "Rollcall listens on {}.",
-            self.settings.public_url(listener.local_addr()?)?
-        );
-        serve(listener, &app).await
+        println!("Rollcall listens on {}.", app.public_url);
+        serve(listener, &app, self.settings.event_retention()?).await
     }
 
     #[cfg(not(feature = "embedded-postgres"))]
     async fn run_embedded(&self, _: Option<crate::secrets::keys::Keyring>) -> Result<()> {
         self.database.required_url().map(drop).map_err(Into::into)
     }
+}
+
+/// Makes sure that the keys open what is in the database: with wrong ones nobody could sign in.
+async fn check_keys(app: &App) -> Result<()> {
+    let mut db = app.store.acquire().await?;
+    for secret in store::sso::sample_secrets(&mut db).await? {
+        let context = client_secret_context(secret.organization_id, secret.id);
+        app.keys.open(&secret.client_secret, &context).with_context(|| {
+            format!(
+                "no key of ROLLCALL_ENCRYPTION_KEYS opens the client secret of the SSO configuration {}: add the key that sealed it",
+                secret.id
+            )
+        })?;
+    }
+    Ok(())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -63,29 +85,35 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Serves until the first SIGTERM or Ctrl-C; the second ends it at once.
-async fn serve(listener: TcpListener, app: &Arc<App>) -> Result<()> {
+async fn serve(listener: TcpListener, app: &Arc<App>, kept: TimeDelta) -> Result<()> {
     let router = server::router(app)?;
     let (mut term, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
-    let signals = tokio::sync::Semaphore::new(0);
-    let count = async {
+    let (count, counted) = watch::channel(0);
+    let listen_for_signals = async {
         loop {
             tokio::select! { _ = term.recv() => {}, _ = interrupt.recv() => {} }
-            signals.add_permits(1);
+            count.send_modify(|count| *count += 1);
         }
     };
-    let next = || async {
-        signals
-            .acquire()
-            .await
-            .map(tokio::sync::SemaphorePermit::forget)
+    let signals = |number: u32| {
+        let mut counted = counted.clone();
+        async move { counted.wait_for(|count| *count >= number).await.is_ok() }
+    };
+    let work = async {
+        server::serve(listener, router, signals(1), signals(2)).await;
+        tokio::select! {
+            () = app.store.close() => {}
+            _ = signals(2) => {}
+            () = tokio::time::sleep(CLOSE_GRACE) => tracing::warn!("the database did not let go of all connections"),
+        }
     };
     tokio::select! {
-        () = server::serve(listener, router, next(), next()) => {}
-        () = count => {}
+        () = work => {}
+        () = jobs::events::run(app.clone(), kept) => {}
+        () = listen_for_signals => {}
     }
-    app.store.close().await;
     Ok(())
 }

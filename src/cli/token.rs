@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::operator;
 use crate::app::{Clock, Random};
-use crate::config::DatabaseSettings;
+use crate::config::{BadSetting, DatabaseSettings};
 use crate::domain::identity::Role;
 use crate::domain::token::TokenKind;
 use crate::provisioning::organizations::{Grant, issue_token};
@@ -137,11 +137,12 @@ impl Command {
     }
 }
 
-fn end(now: DateTime<Utc>, after: Duration) -> Result<DateTime<Utc>, crate::config::BadSetting> {
+fn end(now: DateTime<Utc>, after: Duration) -> Result<DateTime<Utc>, BadSetting> {
     let end = TimeDelta::from_std(after)
         .ok()
         .and_then(|after| now.checked_add_signed(after));
-    end.ok_or_else(|| crate::config::BadSetting("--expires-in is too long".into()))
+    end.filter(|end| *end > now)
+        .ok_or_else(|| BadSetting("--expires-in must be a duration such as 90d or 12h".into()))
 }
 
 fn row(token: &ListedToken) -> serde_json::Value {

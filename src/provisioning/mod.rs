@@ -1,3 +1,4 @@
 //! Rules that several doors and commands share.
 
 pub mod organizations;
+pub mod users;

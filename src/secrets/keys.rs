@@ -88,6 +88,21 @@ fn split_key_id(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(length))
 }
 
+/// Checks the identifier of a key.
+///
+/// # Errors
+///
+/// What it must be, as the end of a sentence.
+pub fn check_id(id: &str) -> Result<(), String> {
+    let is_id = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if (1..=MAX_KEY_ID_LENGTH).contains(&id.len()) && id.bytes().all(is_id) {
+        return Ok(());
+    }
+    Err(format!(
+        "must have 1 to {MAX_KEY_ID_LENGTH} letters, digits, hyphens and underscores"
+    ))
+}
+
 /// Makes a new key, in the form that the setting takes.
 pub fn generate(id: &str, random: &Random) -> Zeroizing<String> {
     let key = Zeroizing::new(random.bytes::<KEY_LENGTH>());
@@ -106,12 +121,7 @@ impl FromStr for Keyring {
             let (id, encoded) = entry.split_once(':').ok_or_else(|| {
                 format!("{place} must have the form id:base64 of {KEY_LENGTH} bytes")
             })?;
-            let is_id = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-            if id.is_empty() || id.len() > MAX_KEY_ID_LENGTH || !id.bytes().all(is_id) {
-                return Err(format!(
-                    "{place} must have an id of 1 to {MAX_KEY_ID_LENGTH} letters, digits, hyphens and underscores"
-                ));
-            }
+            check_id(id).map_err(|e| format!("{place}: the id {e}"))?;
             if keys.iter().any(|(known, _)| known == id) {
                 return Err(format!("the id {id:?} stands twice: give each key its own"));
             }
@@ -191,7 +201,7 @@ mod tests {
         for (text, expected) in [
             ("", "form id:base64"),
             ("secretsecret", "form id:base64"),
-            (":AAAA", "must have an id"),
+            (":AAAA", "must have 1 to 64 letters"),
             ("a:c2VjcmV0c2VjcmV0", "must be base64 of 32 bytes"),
             (
                 "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",

@@ -5,10 +5,13 @@
 //! remembers digests of the pairs that have verified. The row is still read for every request, so
 //! a rotated, expired or revoked token is refused at once.
 //!
-//! Wrong tokens must not eat the machine: few hashes run at a time, few wait, and a row that was
-//! tried in vain too often is not tried again for a while. Tokens in the cache are not affected.
+//! Wrong tokens must not eat the machine, nor keep out the right one: few hashes run at a time, few
+//! wait, and for a row that was tried in vain too often, one at a time in the whole process. Tokens
+//! in the cache, and tokens that are made, are not affected.
 
+use std::collections::HashMap;
 use std::num::NonZero;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
@@ -28,28 +31,59 @@ use crate::error::Error;
 
 /// How many verified pairs are remembered.
 const CACHED: usize = 10_000;
-/// How many rows with failures are remembered.
+/// How many rows with attempts are remembered before the old ones are dropped.
 const WATCHED: usize = 10_000;
 /// How many hashes may wait for their turn.
 const WAITING: usize = 256;
-/// How many failures a row may have in a window.
-const FAILURES: u32 = 10;
+/// How many attempts in vain a row may have in a window before it is suspect.
+const ATTEMPTS: u32 = 10;
 const WINDOW: TimeDelta = TimeDelta::minutes(1);
+/// When to come back after an attempt that was not even made.
+const RETRY: Duration = Duration::from_secs(1);
 /// Bytes of salt: what RFC 9106, section 3.1, recommends.
 pub const SALT_LENGTH: usize = 16;
 
 /// Hashes and verifies tokens: argon2id, 19 MiB, 2 passes, 1 lane (the OWASP parameters).
 pub struct TokenHasher {
     verified: Cache<[u8; 32], ()>,
-    failures: Cache<Uuid, Failures>,
-    running: Semaphore,
-    waiting: Semaphore,
+    attempts: Mutex<HashMap<Uuid, Attempts>>,
+    /// For new tokens.
+    making: Lane,
+    /// For presented tokens.
+    verifying: Lane,
+    /// For tokens of rows that were tried in vain too often.
+    suspect: Lane,
 }
 
 #[derive(Clone, Copy)]
-struct Failures {
+struct Attempts {
     since: DateTime<Utc>,
     count: u32,
+}
+
+/// So many hashes run at a time, and so many more wait.
+struct Lane {
+    running: Semaphore,
+    admitted: Semaphore,
+}
+
+impl Lane {
+    fn new(running: usize, waiting: usize) -> Self {
+        Self {
+            running: Semaphore::new(running),
+            admitted: Semaphore::new(running + waiting),
+        }
+    }
+
+    /// Waits for a turn. It lasts as long as the permits.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
+        let admitted = self
+            .admitted
+            .try_acquire()
+            .map_err(|_| Error::Throttled(RETRY))?;
+        let running = self.running.acquire().await.map_err(Error::internal)?;
+        Ok((admitted, running))
+    }
 }
 
 impl Default for TokenHasher {
@@ -57,9 +91,10 @@ impl Default for TokenHasher {
         let cores = available_parallelism().map_or(1, NonZero::get);
         Self {
             verified: Cache::new(CACHED),
-            failures: Cache::new(WATCHED),
-            running: Semaphore::new(cores.div_ceil(2)),
-            waiting: Semaphore::new(WAITING),
+            attempts: Mutex::default(),
+            making: Lane::new(cores.div_ceil(2), WAITING),
+            verifying: Lane::new(cores.div_ceil(2), WAITING),
+            suspect: Lane::new(1, 0),
         }
     }
 }
@@ -72,13 +107,14 @@ impl TokenHasher {
     /// [`Error::Throttled`] when too many wait for their turn.
     pub async fn hash(&self, token: &Token, salt: [u8; SALT_LENGTH]) -> Result<String, Error> {
         let token: SecretString = token.expose().into();
-        self.run(move || {
+        let _turn = self.making.turn().await?;
+        let hash = move || {
             let hash: Result<PasswordHash, _> =
                 Argon2::default().hash_password_with_salt(token.expose_secret().as_bytes(), &salt);
             hash.map(|hash| hash.to_string())
                 .map_err(|e| Error::internal(e.to_string()))
-        })
-        .await?
+        };
+        spawn_blocking(hash).await.map_err(Error::internal)?
     }
 
     /// Whether `token` is the one that was hashed to `hash`.
@@ -102,66 +138,71 @@ impl TokenHasher {
         if self.verified.get(&pair).is_some() {
             return Ok(true);
         }
-        self.check_failures(token.id(), now)?;
+        let was_suspect = self.is_suspect(token.id(), now);
+        let lane = if was_suspect {
+            &self.suspect
+        } else {
+            &self.verifying
+        };
+        let _turn = lane.turn().await?;
+        // Much may have happened while it waited: the same token may have verified, or others failed.
+        if self.verified.get(&pair).is_some() {
+            return Ok(true);
+        }
+        if !was_suspect && self.is_suspect(token.id(), now) {
+            return Err(Error::Throttled(RETRY));
+        }
+        self.count_attempt(token.id(), now);
 
         let presented: SecretString = token.expose().into();
         let stored = hash.to_owned();
-        let is_right = self
-            .run(move || {
-                let stored =
-                    PasswordHash::new(&stored).map_err(|e| Error::internal(e.to_string()))?;
-                let verdict = Argon2::default()
-                    .verify_password(presented.expose_secret().as_bytes(), &stored);
-                Ok::<_, Error>(verdict.is_ok())
-            })
-            .await??;
-
+        let verify = move || {
+            let stored = PasswordHash::new(&stored).map_err(|e| Error::internal(e.to_string()))?;
+            let verdict =
+                Argon2::default().verify_password(presented.expose_secret().as_bytes(), &stored);
+            Ok::<_, Error>(verdict.is_ok())
+        };
+        let is_right = spawn_blocking(verify).await.map_err(Error::internal)??;
         if is_right {
             self.verified.insert(pair, ());
-        } else {
-            self.count_failure(token.id(), now);
+            self.attempts().remove(&token.id());
         }
         Ok(is_right)
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        hash: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let _waiting = self
-            .waiting
-            .try_acquire()
-            .map_err(|_| Error::Throttled(Duration::from_secs(1)))?;
-        let _running = self.running.acquire().await.map_err(Error::internal)?;
-        spawn_blocking(hash).await.map_err(Error::internal)
+    fn is_suspect(&self, row: Uuid, now: DateTime<Utc>) -> bool {
+        self.attempts()
+            .get(&row)
+            .is_some_and(|known| now < known.since + WINDOW && known.count >= ATTEMPTS)
     }
 
-    fn check_failures(&self, row: Uuid, now: DateTime<Utc>) -> Result<(), Error> {
-        match self.failures.get(&row) {
-            Some(Failures { since, count }) if count >= FAILURES && now < since + WINDOW => Err(
-                Error::Throttled((since + WINDOW - now).to_std().unwrap_or_default()),
-            ),
-            _ => Ok(()),
+    fn count_attempt(&self, row: Uuid, now: DateTime<Utc>) {
+        let mut attempts = self.attempts();
+        if attempts.len() >= WATCHED {
+            attempts.retain(|_, known| now < known.since + WINDOW);
         }
+        let known = attempts.entry(row).or_insert(Attempts {
+            since: now,
+            count: 0,
+        });
+        if now >= known.since + WINDOW {
+            *known = Attempts {
+                since: now,
+                count: 0,
+            };
+        }
+        known.count = known.count.saturating_add(1);
     }
 
-    fn count_failure(&self, row: Uuid, now: DateTime<Utc>) {
-        let counted = match self.failures.get(&row) {
-            Some(f) if now < f.since + WINDOW => Failures {
-                count: f.count + 1,
-                ..f
-            },
-            _ => Failures {
-                since: now,
-                count: 1,
-            },
-        };
-        self.failures.insert(row, counted);
+    fn attempts(&self) -> MutexGuard<'_, HashMap<Uuid, Attempts>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
     use crate::app::Random;
     use crate::domain::token::TokenKind;
@@ -197,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn guessing_at_a_row_is_stopped_and_its_known_token_still_works() {
+    async fn many_requests_with_a_new_token_at_once_all_pass() {
         let (hasher, random, now) = (
             TokenHasher::default(),
             Random::seeded(1),
@@ -205,19 +246,45 @@ mod tests {
         );
         let right = token(&random);
         let hash = hasher.hash(&right, random.bytes()).await.unwrap();
-        assert!(hasher.verify(&right, &hash, now).await.unwrap());
-        for _ in 0..FAILURES {
+        let all =
+            futures_util::future::join_all((0..100).map(|_| hasher.verify(&right, &hash, now)))
+                .await;
+        assert!(all.into_iter().all(|verdict| verdict.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn guessing_at_a_row_gets_one_lane_and_does_not_keep_the_right_token_out() {
+        let (hasher, random, now) = (
+            TokenHasher::default(),
+            Random::seeded(1),
+            DateTime::UNIX_EPOCH,
+        );
+        let right = token(&random);
+        let hash = hasher.hash(&right, random.bytes()).await.unwrap();
+        for _ in 0..ATTEMPTS {
             assert!(!hasher.verify(&token(&random), &hash, now).await.unwrap());
         }
-        let refused = hasher.verify(&token(&random), &hash, now).await;
-        assert!(matches!(refused, Err(Error::Throttled(wait)) if wait == Duration::from_secs(60)));
-        assert!(hasher.verify(&right, &hash, now).await.unwrap());
-        assert!(
-            !hasher
-                .verify(&token(&random), &hash, now + WINDOW)
-                .await
-                .unwrap(),
-            "a new window"
+        let guesses: Vec<Token> = (0..20).map(|_| token(&random)).collect();
+        let guesses = guesses.iter().map(|guess| hasher.verify(guess, &hash, now));
+        let verdicts = futures_util::future::join_all(guesses).await;
+        let refused = verdicts
+            .iter()
+            .filter(|verdict| matches!(verdict, Err(Error::Throttled(_))))
+            .count();
+        assert_eq!(refused, 19, "only one runs at a time");
+        let stranger = Token::generate(
+            TokenKind::Api,
+            Uuid::from_u128(8),
+            &mut rand::rngs::StdRng::seed_from_u64(1),
         );
+        assert!(
+            !hasher.verify(&stranger, &hash, now).await.unwrap(),
+            "other rows have their own lane"
+        );
+        assert!(
+            hasher.verify(&right, &hash, now).await.unwrap(),
+            "never verified before, and not kept out"
+        );
+        assert!(hasher.verify(&right, &hash, now).await.unwrap());
     }
 }

@@ -80,7 +80,7 @@ impl Embedded {
 
 fn explain(folder: &Path, error: impl std::fmt::Debug + std::fmt::Display) -> Error {
     let text = format!("{error:#}");
-    if text.contains("lock") {
+    if text.contains("already in use") {
         return Error::FailedPrecondition(format!(
             "another process uses the data in {}: stop it, or give this one another folder with ROLLCALL_DATA_DIR",
             folder.display()

@@ -4,13 +4,20 @@
 pub mod audit;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
+pub mod members;
 pub mod organizations;
 pub mod scim;
+pub mod scim_events;
+pub mod scim_groups;
+pub mod scim_resources;
+pub mod scim_users;
+pub mod sql;
 pub mod sso;
 pub mod tokens;
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -18,6 +25,9 @@ use sqlx::{Connection as _, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::error::{Error, Violation};
+
+/// A value as JSON, on its way to or from the database.
+pub use sqlx::types::Json;
 
 /// A connection to PostgreSQL, within a transaction or not.
 pub type Connection = sqlx::PgConnection;
@@ -28,11 +38,20 @@ pub const MAX_CONNECTIONS: u32 = 16;
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the read that a request begins with may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A connection that was idle for longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(15);
 
 /// The schema's versions. Embedded in the binary; a version that landed is never edited.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// Whether `url` has the form of a PostgreSQL's.
+pub fn is_url(url: &str) -> bool {
+    let has_scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    has_scheme && url.parse::<PgConnectOptions>().is_ok()
+}
 
 /// The pool of connections to PostgreSQL.
 #[derive(Clone, Debug)]
@@ -92,6 +111,32 @@ impl Store {
     /// [`Error::Unavailable`] when none is free in time.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
         Ok(self.pool.acquire().await?)
+    }
+
+    /// Runs a read that every request begins with. A connection that died while it was idle is not
+    /// the request's fault: it is tried again on others, for [`READ_TIMEOUT`] in all.
+    ///
+    /// # Errors
+    ///
+    /// Those of `read`; [`Error::Unavailable`] when there is no answer in time.
+    pub async fn read<T>(
+        &self,
+        read: impl for<'a> Fn(&'a mut Connection) -> BoxFuture<'a, Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let attempts = async {
+            loop {
+                let mut db = self.acquire().await?;
+                match read(&mut db).await {
+                    Err(Error::Unavailable(cause)) => {
+                        tracing::debug!(%cause, "a connection was dead")
+                    }
+                    result => return result,
+                }
+            }
+        };
+        tokio::time::timeout(READ_TIMEOUT, attempts)
+            .await
+            .unwrap_or_else(|e| Err(Error::Unavailable(e.into())))
     }
 
     /// A transaction. It is rolled back unless it is committed.

@@ -4,12 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
+use super::scim_resources::Tenant;
 use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
 use crate::domain::scim::ScimConfiguration;
 use crate::error::Error;
 
-const NOUN: &str = "SCIM configuration";
+const NOUN: &str = "SCIM configuration in this organization";
 
 struct Row {
     organization_id: Uuid,
@@ -54,7 +55,7 @@ impl From<Row> for ScimConfiguration {
 }
 
 fn no_sso_configuration() -> Error {
-    Error::NotFound("SSO configuration")
+    Error::NotFound("SSO configuration in this organization")
 }
 
 /// Adds a configuration with the hash of its token.
@@ -210,7 +211,8 @@ pub async fn update(
     Ok(())
 }
 
-/// Removes a configuration, and its token with it.
+/// Removes a configuration, and with it its token and all that it provisioned but the members
+/// themselves: they stay members of the organization.
 ///
 /// # Errors
 ///
@@ -221,11 +223,61 @@ pub async fn delete(
     id: ScimConfigurationId,
 ) -> Result<(), Error> {
     query!(
-        "delete from scim_configurations where organization_id = $1 and id = $2",
+        "with users as (delete from scim_users where organization_id = $1 and scim_configuration_id = $2),
+             emails as (delete from scim_user_emails where organization_id = $1 and scim_configuration_id = $2),
+             former as (delete from scim_former_users where organization_id = $1 and scim_configuration_id = $2),
+             groups as (delete from scim_groups where organization_id = $1 and scim_configuration_id = $2),
+             members as (delete from scim_group_members where organization_id = $1 and scim_configuration_id = $2),
+             events as (delete from scim_events where organization_id = $1 and scim_configuration_id = $2)
+         delete from scim_configurations where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         id.as_uuid(),
     )
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// What is known of a presented SCIM token before it is verified.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Whose endpoint it opens, if it verifies.
+    pub tenant: Tenant,
+    /// The hash that it must have, in PHC string format.
+    pub token_hash: String,
+    /// When it ends.
+    pub token_expires_at: DateTime<Utc>,
+    /// Whether the configuration answers at all.
+    pub enabled: bool,
+    /// Whether a user is linked to a member by an address that nobody has verified.
+    pub allow_unverified_email_account_linking: bool,
+}
+
+/// Finds the configuration that a presented token names: the query that tells the tenant of a
+/// request.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn find_candidate(
+    db: &mut Connection,
+    id: ScimConfigurationId,
+) -> Result<Option<Candidate>, Error> {
+    let row = query!(
+        "select organization_id, token_hash, token_expires_at, enabled, allow_unverified_email_account_linking
+         from scim_configurations where id = $1",
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Candidate {
+        tenant: Tenant {
+            organization_id: row.organization_id.into(),
+            scim_configuration_id: id,
+        },
+        token_hash: row.token_hash,
+        token_expires_at: row.token_expires_at,
+        enabled: row.enabled,
+        allow_unverified_email_account_linking: row.allow_unverified_email_account_linking,
+    }))
 }

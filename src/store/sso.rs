@@ -12,7 +12,7 @@ use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::sso::SsoConfiguration;
 use crate::error::Error;
 
-const NOUN: &str = "SSO configuration";
+const NOUN: &str = "SSO configuration in this organization";
 
 struct Row {
     organization_id: Uuid,
@@ -260,6 +260,28 @@ pub async fn lock_secrets(
         after.0.as_uuid(),
         after.1.as_uuid(),
         size,
+    )
+    .fetch_all(db)
+    .await?;
+    let secrets = rows.into_iter().map(|row| SealedSecret {
+        organization_id: row.organization_id.into(),
+        id: row.id.into(),
+        client_secret: row.client_secret,
+    });
+    Ok(secrets.collect())
+}
+
+/// One sealed secret of each key that sealed any, of all organizations: for the start of the
+/// process.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn sample_secrets(db: &mut Connection) -> Result<Vec<SealedSecret>, Error> {
+    // A sealed value begins with the length of the key's id, and the id.
+    let rows = query!(
+        "select distinct on (substr(client_secret, 1, get_byte(client_secret, 0) + 1)) organization_id, id, client_secret
+         from sso_configurations order by substr(client_secret, 1, get_byte(client_secret, 0) + 1)"
     )
     .fetch_all(db)
     .await?;

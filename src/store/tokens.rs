@@ -194,7 +194,9 @@ pub async fn revoke(
     .execute(db)
     .await?;
     if done.rows_affected() == 0 {
-        Err(Error::NotFound("token that is not revoked"))
+        Err(Error::NotFound(
+            "token in this organization, or it is revoked already",
+        ))
     } else {
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
 
-use super::{Serve, listen, serve};
+use super::{Serve, check_keys, listen, serve};
 use crate::app::{App, Random};
 use crate::domain::ids::OrganizationId;
 use crate::error::Error;
@@ -31,8 +31,9 @@ impl Serve {
         store.migrate().await?;
 
         let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
-        let app = Arc::new(App::new(store, keys)?);
         let url = self.settings.public_url(listener.local_addr()?)?;
+        let app = Arc::new(App::new(store, keys, url.clone())?);
+        check_keys(&app).await?;
         let token_file = folder.join("admin-token");
         if let Some(bootstrap) = bootstrap {
             organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
@@ -55,7 +56,7 @@ impl Serve {
                 ),
             }
         }
-        serve(listener, &app).await?;
+        serve(listener, &app, self.settings.event_retention()?).await?;
         Ok(embedded.stop().await?)
     }
 }

@@ -237,6 +237,10 @@ fn fields_of_an_sso_configuration() {
             ),
             (json!({ "state": 77 }), vec!["state"]),
             (
+                json!({ "state": 0, "displayName": "a\u{0}", "claimsExpression": "1 + 1" }),
+                vec!["state", "display_name", "claims_expression"],
+            ),
+            (
                 json!({ "additionalScopes": { "scopes": many } }),
                 vec!["additional_scopes.scopes"],
             ),

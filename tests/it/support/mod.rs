@@ -110,6 +110,7 @@ impl Server {
             random,
             keys,
             tokens: TokenHasher::default(),
+            public_url: "https://rollcall.test".to_owned(),
         });
         let router = rollcall::server::router(&app).unwrap();
         let organization = new_organization(&app).await;

@@ -1,0 +1,49 @@
+//! Deletes provisioning events that are older than they are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::store::scim_events;
+
+/// How often there is a look for old events.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// How many events one statement deletes, so that no lock is held for long.
+const BATCH: i64 = 5_000;
+
+/// Runs until it is dropped.
+pub async fn run(app: Arc<App>, kept: TimeDelta) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        match delete_old(&app, kept).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "deleted old provisioning events"),
+            Err(error) => {
+                tracing::warn!(cause = ?error, "old provisioning events could not be deleted")
+            }
+        }
+    }
+}
+
+/// Deletes all events that are older than `kept`, and tells how many.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn delete_old(app: &App, kept: TimeDelta) -> Result<u64, Error> {
+    let end = app.clock.now() - kept;
+    let mut total = 0;
+    loop {
+        let mut db = app.store.acquire().await?;
+        let deleted = scim_events::delete_before(&mut db, end, BATCH).await?;
+        drop(db);
+        total += deleted;
+        if deleted < BATCH.unsigned_abs() {
+            return Ok(total);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Background work: one file a job. Every replica runs them; each batch takes what no other has.
+
+pub mod events;

@@ -1,0 +1,283 @@
+//! Many operations in one request (RFC 7644, section 3.7).
+//!
+//! Results are as if the operations were carried out one after the other. New resources get their
+//! ids before the first operation, so that `bulkId` references may point forward and in circles;
+//! users that are created next to each other are written in one statement.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::error::{ScimError, ScimType};
+use super::http::{self, Failure, endpoint_type};
+use super::project::Projection;
+use super::schema::ResourceType;
+use super::users::{self, New};
+use super::{Context, Precondition, Reply, Wishes, groups, resource};
+
+/// The most operations of a request.
+pub const MAX_OPERATIONS: usize = 1000;
+
+const REQUEST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
+const RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
+
+/// What one operation asks for.
+struct Operation {
+    method: String,
+    bulk_id: Option<String>,
+    path: String,
+    version: Precondition,
+    data: Value,
+    /// Of what a POST creates.
+    new_id: Uuid,
+}
+
+/// Carries out a BulkRequest.
+///
+/// # Errors
+///
+/// 400 for a body that is none, 413 for too many operations. What is wrong with an operation stands
+/// in the answer.
+pub async fn run(context: &Context, body: Value) -> Result<Reply, Failure> {
+    let (operations, fail_on_errors) = read(context, body)?;
+    let ids: HashMap<String, Uuid> = operations
+        .iter()
+        .filter_map(|o| Some((o.bulk_id.clone().filter(|_| o.method == "POST")?, o.new_id)))
+        .collect();
+    let mut results = vec![];
+    let mut errors = 0;
+    let mut rest = operations.into_iter().peekable();
+    while let Some(operation) = rest.next() {
+        if fail_on_errors.is_some_and(|limit| errors >= limit) {
+            break;
+        }
+        let mut batch = vec![operation];
+        while batch[0].is_new_user() && fail_on_errors.is_none() {
+            match rest.next_if(Operation::is_new_user) {
+                Some(next) => batch.push(next),
+                None => break,
+            }
+        }
+        for (operation, result) in carry_out(context, batch, &ids).await {
+            errors += i64::from(result.is_err());
+            results.push(operation.result(context, result));
+        }
+    }
+    Ok(Reply::ok(
+        json!({ "schemas": [RESPONSE_URN], "Operations": results }),
+    ))
+}
+
+fn read(context: &Context, body: Value) -> Result<(Vec<Operation>, Option<i64>), ScimError> {
+    let syntax = |text: &str| ScimError::bad_request(ScimType::InvalidSyntax, text);
+    let get = |name: &str| {
+        let object = body.as_object()?;
+        object
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    };
+    let is_bulk = match get("schemas") {
+        Some(Value::Array(urns)) => urns.iter().any(|urn| urn == REQUEST_URN),
+        _ => false,
+    };
+    if !is_bulk {
+        return Err(syntax(&format!(
+            "the body must be an object whose \"schemas\" contain {REQUEST_URN:?}"
+        )));
+    }
+    let Some(Value::Array(operations)) = get("Operations") else {
+        return Err(syntax("\"Operations\" must be an array"));
+    };
+    if operations.len() > MAX_OPERATIONS {
+        let text =
+            format!("a request may have at most {MAX_OPERATIONS} operations: send less at a time");
+        return Err(ScimError::new(413, text));
+    }
+    let fail_on_errors = get("failOnErrors")
+        .and_then(Value::as_i64)
+        .filter(|&limit| limit > 0);
+    let operations = operations
+        .iter()
+        .map(|operation| Operation::new(context, operation));
+    Ok((operations.collect::<Result<_, _>>()?, fail_on_errors))
+}
+
+impl Operation {
+    fn new(context: &Context, operation: &Value) -> Result<Self, ScimError> {
+        let get = |name: &str| {
+            let object = operation.as_object()?;
+            object
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        };
+        let text = |name: &str| get(name).and_then(Value::as_str).map(str::to_owned);
+        let (Some(method), Some(path)) = (text("method"), text("path")) else {
+            let text = "each of \"Operations\" must be an object with \"method\" and \"path\"";
+            return Err(ScimError::bad_request(ScimType::InvalidSyntax, text));
+        };
+        Ok(Self {
+            method: method.to_ascii_uppercase(),
+            bulk_id: text("bulkId"),
+            path,
+            version: Precondition(text("version")),
+            data: get("data").cloned().unwrap_or(Value::Null),
+            new_id: context.app.new_id(),
+        })
+    }
+
+    fn is_new_user(&self) -> bool {
+        self.method == "POST" && self.path.trim_matches('/') == "Users"
+    }
+
+    fn result(&self, context: &Context, result: Result<Reply, Failure>) -> Value {
+        let mut shown = Map::new();
+        shown.insert("method".to_owned(), json!(self.method));
+        if let Some(bulk_id) = &self.bulk_id {
+            shown.insert("bulkId".to_owned(), json!(bulk_id));
+        }
+        let status = match result {
+            Ok(reply) => {
+                if let Some(location) = reply.location {
+                    shown.insert("location".to_owned(), json!(location));
+                }
+                if let Some(etag) = reply.etag {
+                    shown.insert("version".to_owned(), json!(etag));
+                }
+                reply.status
+            }
+            Err(failure) => {
+                if self.method != "POST" {
+                    let location = format!("{}/{}", context.base, self.path.trim_matches('/'));
+                    shown.insert("location".to_owned(), json!(location));
+                }
+                shown.insert("response".to_owned(), failure.error.to_json());
+                failure.error.status
+            }
+        };
+        shown.insert("status".to_owned(), json!(status.to_string()));
+        Value::Object(shown)
+    }
+}
+
+type Results = Vec<(Operation, Result<Reply, Failure>)>;
+
+/// Carries out one operation, or several that create users.
+async fn carry_out(
+    context: &Context,
+    mut operations: Vec<Operation>,
+    ids: &HashMap<String, Uuid>,
+) -> Results {
+    let mut results = vec![];
+    if operations.len() > 1 {
+        let prepared: Result<Vec<New>, ScimError> = operations
+            .iter()
+            .map(|o| users::prepare(context, resolve(o.data.clone(), ids)?, o.new_id))
+            .collect();
+        if let Ok(mut new) = prepared
+            && users::insert(context, &mut new).await.is_ok()
+        {
+            return operations
+                .into_iter()
+                .map(|o| (created(context, ResourceType::User, &o), o))
+                .map(|(r, o)| (o, Ok(r)))
+                .collect();
+        }
+        // One of them is at fault: one by one tells which.
+    }
+    for operation in operations.drain(..) {
+        let result = carry_out_one(context, &operation, ids).await;
+        results.push((operation, result));
+    }
+    results
+}
+
+fn created(context: &Context, kind: ResourceType, operation: &Operation) -> Reply {
+    Reply {
+        status: 201,
+        location: Some(resource::location(&context.base, kind, operation.new_id)),
+        etag: Some(resource::etag(1)),
+        body: None,
+    }
+}
+
+async fn carry_out_one(
+    context: &Context,
+    operation: &Operation,
+    ids: &HashMap<String, Uuid>,
+) -> Result<Reply, Failure> {
+    let context = &Context {
+        app: context.app.clone(),
+        base: context.base.clone(),
+        method: operation.method.clone(),
+        path: format!("/{}", operation.path.trim_matches('/')),
+        ..*context
+    };
+    let segments: Vec<&str> = operation.path.trim_matches('/').split('/').collect();
+    let bad = |text: &str| ScimError::bad_request(ScimType::InvalidSyntax, text);
+    let kind = segments
+        .first()
+        .and_then(|endpoint| endpoint_type(endpoint));
+    let kind = kind.ok_or_else(|| bad("path must start with /Users or /Groups"))?;
+    let wishes = Wishes {
+        // The answer has no bodies: nothing is read for them.
+        projection: Projection::from_query(kind, Some("id"), None),
+        if_match: operation.version.clone(),
+        if_none_match: Precondition(None),
+    };
+    let data = || resolve(operation.data.clone(), ids);
+    match (&*operation.method, &*segments) {
+        ("POST", [_]) if operation.bulk_id.is_none() => Err(bad("a POST must have a bulkId").into()),
+        ("POST", [_]) => match kind {
+            ResourceType::User => {
+                let mut new = users::prepare(context, data()?, operation.new_id)?;
+                users::insert(context, std::slice::from_mut(&mut new)).await?;
+                Ok(created(context, kind, operation))
+            }
+            ResourceType::Group => groups::create_as(context, data()?, &wishes, operation.new_id).await,
+        },
+        (method @ ("PUT" | "PATCH" | "DELETE"), [_, id]) => {
+            let id = match id.strip_prefix("bulkId:") {
+                Some(bulk_id) => reference(bulk_id, ids)?,
+                None => Uuid::try_parse(id).map_err(|_| http::no_such(kind, id))?,
+            };
+            match method {
+                "PUT" => http::replace(context, kind, id, data()?, &wishes).await,
+                "PATCH" => http::modify(context, kind, id, data()?, &wishes).await,
+                _ => http::delete(context, kind, id, &wishes.if_match).await,
+            }
+        }
+        _ => Err(bad("method must be POST with the path of an endpoint, or PUT, PATCH or DELETE with that of a resource").into()),
+    }
+}
+
+fn reference(bulk_id: &str, ids: &HashMap<String, Uuid>) -> Result<Uuid, ScimError> {
+    ids.get(bulk_id).copied().ok_or_else(|| {
+        let bulk_id: String = bulk_id.chars().take(200).collect();
+        let text = format!("no POST of this request has the bulkId {bulk_id:?}");
+        ScimError::bad_request(ScimType::InvalidValue, text)
+    })
+}
+
+/// Puts ids in the place of references.
+fn resolve(value: Value, ids: &HashMap<String, Uuid>) -> Result<Value, ScimError> {
+    Ok(match value {
+        Value::String(text) => match text.strip_prefix("bulkId:") {
+            Some(bulk_id) => json!(reference(bulk_id, ids)?),
+            None => Value::String(text),
+        },
+        Value::Array(values) => values
+            .into_iter()
+            .map(|value| resolve(value, ids))
+            .collect::<Result<_, _>>()?,
+        Value::Object(object) => {
+            let pairs = object
+                .into_iter()
+                .map(|(key, value)| Ok((key, resolve(value, ids)?)));
+            Value::Object(pairs.collect::<Result<_, ScimError>>()?)
+        }
+        other => other,
+    })
+}

@@ -1,0 +1,331 @@
+//! Groups: creating, replacing, modifying and deleting them. Their members are rows of their own; no
+//! request that changes some reads the others.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::error::{ScimError, ScimType};
+use super::http::{Failure, no_such};
+use super::normalize::{Normalized, normalize};
+use super::patch::{self, Member, MemberChange};
+use super::schema::ResourceType;
+use super::users::{changed_meanwhile, check, check_key};
+use super::{Context, Precondition, Reply, Wishes, resource, search};
+use crate::error::Error;
+use crate::store::scim_events::{self, Outcome};
+use crate::store::scim_groups::{self, GroupRow, MemberRow};
+use crate::store::scim_resources::{self, Stored, Table};
+use crate::store::{Connection, Json};
+
+const GROUP: ResourceType = ResourceType::Group;
+
+/// Up to how many members the answer to a PATCH shows the group.
+const SHOWN_MEMBERS: i64 = 100;
+
+/// The most names of members that an event tells.
+const TOLD_MEMBERS: usize = 100;
+
+/// Creates a group.
+///
+/// # Errors
+///
+/// 400 for the body, 409 when its externalId is not unique.
+pub async fn create(context: &Context, body: Value, wishes: &Wishes) -> Result<Reply, Failure> {
+    create_as(context, body, wishes, context.app.new_id()).await
+}
+
+/// Creates a group with an id that was chosen before.
+///
+/// # Errors
+///
+/// 400 for the body, 409 when its externalId is not unique.
+pub async fn create_as(
+    context: &Context,
+    body: Value,
+    wishes: &Wishes,
+    id: Uuid,
+) -> Result<Reply, Failure> {
+    let Normalized {
+        mut resource,
+        traits,
+    } = normalize(GROUP, body)?;
+    let members = patch::take_members(&mut resource)?;
+    let row = row(id, resource)?;
+    let mut changes = resource::changes(&Map::new(), &row.resource);
+    tell(&mut changes, "new", &members);
+
+    let mut tx = context.app.store.begin().await?;
+    scim_groups::insert(&mut tx, context.tenant, context.now, &row).await?;
+    if !members.is_empty() {
+        scim_groups::add_members(&mut tx, context.tenant, id, &member_rows(context, members)?)
+            .await?;
+    }
+    let event = context.event(Outcome::Created, 201, (GROUP, id), changes, traits);
+    scim_events::insert(&mut tx, context.tenant, &[event]).await?;
+    let stored = Stored {
+        id,
+        resource: Json(row.resource),
+        version: 1,
+        created_at: context.now,
+        last_modified: context.now,
+        sort_key: None,
+    };
+    let reply = show(&mut tx, context, 201, stored, wishes).await?;
+    tx.commit().await.map_err(Error::from)?;
+    Ok(reply)
+}
+
+/// Replaces a group.
+///
+/// # Errors
+///
+/// 400 for the body, 404, 409, 412.
+pub async fn replace(
+    context: &Context,
+    id: Uuid,
+    body: Value,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let Normalized {
+        mut resource,
+        traits,
+    } = normalize(GROUP, body)?;
+    let members = vec![MemberChange::ReplaceAll(patch::take_members(
+        &mut resource,
+    )?)];
+    let change = |_: &Map<String, Value>| Ok(resource.clone());
+    update(context, id, wishes, traits, change, members, false).await
+}
+
+/// Modifies a group.
+///
+/// # Errors
+///
+/// 400 for the body, 404, 409, 412.
+pub async fn modify(
+    context: &Context,
+    id: Uuid,
+    body: Value,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let plan = patch::plan(GROUP, body)?;
+    let (traits, members) = (plan.traits.clone(), plan.members.clone());
+    let change = |old: &Map<String, Value>| {
+        if plan.is_for_members_alone() {
+            return Ok(old.clone());
+        }
+        let mut with_id = old.clone();
+        with_id.insert("id".to_owned(), json!(id));
+        let mut resource = plan.apply(&with_id)?.resource;
+        resource.remove("id");
+        Ok(resource)
+    };
+    update(context, id, wishes, traits, change, members, true).await
+}
+
+async fn update(
+    context: &Context,
+    id: Uuid,
+    wishes: &Wishes,
+    traits: Vec<&'static str>,
+    change: impl Fn(&Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
+    members: Vec<MemberChange>,
+    may_be_brief: bool,
+) -> Result<Reply, Failure> {
+    let mut tx = context.app.store.begin().await?;
+    let stored = scim_groups::lock(&mut tx, context.tenant, id).await?;
+    let mut stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+    check(&wishes.if_match, stored.version)?;
+    let new = change(&stored.resource)?;
+    let mut changes = resource::changes(&stored.resource, &new);
+    let row = if new == *stored.resource {
+        None
+    } else {
+        Some(row(id, new)?)
+    };
+    let mut is_changed = row.is_some();
+    for change in members {
+        is_changed |= change_members(&mut tx, context, id, change, &mut changes).await?;
+    }
+    if is_changed {
+        scim_groups::update(&mut tx, context.tenant, context.now, id, row.as_ref()).await?;
+        let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits);
+        scim_events::insert(&mut tx, context.tenant, &[event]).await?;
+        stored.version += 1;
+        stored.last_modified = context.now;
+        if let Some(row) = row {
+            stored.resource = Json(row.resource);
+        }
+    }
+    // A push of one member to a large group must not cost all of them.
+    let is_brief = may_be_brief
+        && !wishes.projection.is_explicit()
+        && wishes.projection.wants("members")
+        && scim_groups::count_members(&mut tx, context.tenant, id, SHOWN_MEMBERS + 1).await?
+            > SHOWN_MEMBERS;
+    let reply = if is_brief {
+        Reply {
+            etag: Some(resource::etag(stored.version)),
+            ..Reply::no_content()
+        }
+    } else {
+        show(&mut tx, context, 200, stored, wishes).await?
+    };
+    tx.commit().await.map_err(Error::from)?;
+    Ok(reply)
+}
+
+/// Carries out a change of members, tells of it in `changes`, and says whether anything changed.
+async fn change_members(
+    db: &mut Connection,
+    context: &Context,
+    group: Uuid,
+    change: MemberChange,
+    changes: &mut Value,
+) -> Result<bool, Failure> {
+    let tenant = context.tenant;
+    let count = match change {
+        MemberChange::Add(members) => {
+            tell(changes, "new", &members);
+            scim_groups::add_members(db, tenant, group, &member_rows(context, members)?).await?
+        }
+        MemberChange::Remove(values) => {
+            let members: Vec<Member> = values
+                .iter()
+                .map(|value| Member {
+                    value: value.clone(),
+                    kind: None,
+                    display: None,
+                })
+                .collect();
+            tell(changes, "old", &members);
+            let values: Vec<String> = values.iter().map(|value| member_value(value)).collect();
+            scim_groups::remove_members(db, tenant, group, &values, false).await?
+        }
+        MemberChange::RemoveMatching(filter) => {
+            scim_groups::remove_matching(db, tenant, group, &search::member_condition(&filter))
+                .await?
+        }
+        MemberChange::ReplaceAll(members) => {
+            tell(changes, "new", &members);
+            let rows = member_rows(context, members)?;
+            let values: Vec<String> = rows.iter().map(|row| row.value.clone()).collect();
+            let removed = scim_groups::remove_members(db, tenant, group, &values, true).await?;
+            removed + scim_groups::add_members(db, tenant, group, &rows).await?
+        }
+        MemberChange::RemoveAll => {
+            scim_groups::remove_members(db, tenant, group, &[], true).await?
+        }
+    };
+    Ok(count > 0)
+}
+
+/// Deletes a group.
+///
+/// # Errors
+///
+/// 404, 412.
+pub async fn delete(
+    context: &Context,
+    id: Uuid,
+    if_match: &Precondition,
+) -> Result<Reply, Failure> {
+    let mut tx = context.app.store.begin().await?;
+    let mut version = None;
+    if if_match.0.is_some() {
+        let stored = scim_resources::get(&mut tx, context.tenant, Table::Groups, id).await?;
+        let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+        check(if_match, stored.version)?;
+        version = Some(stored.version);
+    }
+    if !scim_groups::delete(&mut tx, context.tenant, context.now, id, version).await? {
+        return Err(match version {
+            Some(_) => changed_meanwhile().into(),
+            None => no_such(GROUP, &id.to_string()).into(),
+        });
+    }
+    let event = context.event(Outcome::Deleted, 204, (GROUP, id), json!([]), vec![]);
+    scim_events::insert(&mut tx, context.tenant, &[event]).await?;
+    tx.commit().await.map_err(Error::from)?;
+    Ok(Reply::no_content())
+}
+
+async fn show(
+    db: &mut Connection,
+    context: &Context,
+    status: u16,
+    stored: Stored,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let (id, version) = (stored.id, stored.version);
+    let shown = resource::render(db, context, GROUP, vec![stored], &wishes.projection).await?;
+    let location = resource::location(&context.base, GROUP, id);
+    Ok(Reply::resource(
+        status,
+        version,
+        location,
+        shown.into_iter().next().unwrap_or_default(),
+    ))
+}
+
+fn row(id: Uuid, resource: Map<String, Value>) -> Result<GroupRow, ScimError> {
+    let text = |name: &str| {
+        resource
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let display_name = text("displayName").unwrap_or_default();
+    let external_id = text("externalId");
+    for (name, key) in [
+        ("displayName", Some(&display_name)),
+        ("externalId", external_id.as_ref()),
+    ] {
+        check_key(name, key)?;
+    }
+    Ok(GroupRow {
+        id,
+        display_name_key: display_name.chars().flat_map(char::to_lowercase).collect(),
+        display_name,
+        external_id,
+        search: search::search_form(GROUP, &resource),
+        resource,
+    })
+}
+
+fn member_rows(context: &Context, members: Vec<Member>) -> Result<Vec<MemberRow>, ScimError> {
+    let row = |member: Member| {
+        let value = member_value(&member.value);
+        if value.is_empty() {
+            return Err(ScimError::bad_request(
+                ScimType::InvalidValue,
+                "members.value must be the id of a resource",
+            ));
+        }
+        check_key("members.value", Some(&value))?;
+        Ok(MemberRow {
+            id: context.app.new_id(),
+            value,
+            kind: member.kind,
+            display: member.display,
+        })
+    };
+    members.into_iter().map(row).collect()
+}
+
+/// A member's identifier: a UUID in the form in which ids are issued, anything else as it is.
+fn member_value(text: &str) -> String {
+    Uuid::try_parse(text).map_or_else(|_| text.to_owned(), |id| id.to_string())
+}
+
+/// Adds members to what an event tells of.
+fn tell(changes: &mut Value, which: &str, members: &[Member]) {
+    if let (Value::Array(changes), false) = (changes, members.is_empty()) {
+        let values: Vec<&str> = members
+            .iter()
+            .map(|member| &*member.value)
+            .take(TOLD_MEMBERS)
+            .collect();
+        changes.push(json!({ "attribute": "members", which: values, "count": members.len() }));
+    }
+}

@@ -1,0 +1,474 @@
+//! HTTP for SCIM: the token, the body, the errors, and the event of a refusal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode, Uri};
+use serde_json::Value;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::error::{ScimError, ScimType};
+use super::project::Projection;
+use super::schema::ResourceType;
+use super::{
+    Context, MAX_BODY, Precondition, ROOT, Reply, Wishes, bulk, discovery, groups, list, users,
+};
+use crate::app::App;
+use crate::bearer;
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::store;
+use crate::store::scim_events::Outcome;
+
+/// How long a request may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How long the rest of a refused request is waited for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All routes of this door.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route(ROOT, any(serve))
+        .route(&format!("{ROOT}/{{*path}}"), any(serve))
+        .with_state(app.clone())
+}
+
+/// The parameters of a query, with names in lower case; the last of each counts.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(uri: &Uri) -> Self {
+        let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        Self(
+            pairs
+                .map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()))
+                .collect(),
+        )
+    }
+
+    /// The value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| &**value)
+    }
+}
+
+async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
+    let path = request
+        .uri()
+        .path()
+        .strip_prefix(ROOT)
+        .unwrap_or_default()
+        .trim_matches('/')
+        .to_owned();
+    let (head, body) = request.into_parts();
+    let context = match authenticate(&app, &head, &path).await {
+        Ok(context) => context,
+        Err(error) => {
+            // Or the client could find its connection closed instead of the answer.
+            let _ = timeout(DRAIN_TIMEOUT, to_bytes(body, MAX_BODY)).await;
+            return respond(Err(Failure::from(error)));
+        }
+    };
+    let span = tracing::Span::current();
+    span.record(
+        "organization",
+        tracing::field::display(context.tenant.organization_id),
+    );
+    let result = timeout(DEADLINE, dispatch(&context, &path, &head, body)).await;
+    let result = result
+        .unwrap_or_else(|_| Err(Error::Unavailable("the request took too long".into()).into()));
+    if let Err(failure) = &result
+        && failure.is_worth_an_event
+    {
+        let mut event = context.plain_event(Outcome::Refused, failure.error.status);
+        event.reason = Some(failure.error.detail.clone());
+        let recorded = match context.app.store.acquire().await {
+            Ok(mut db) => store::scim_events::insert(&mut db, context.tenant, &[event]).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            tracing::warn!(cause = ?error, "a refusal could not be recorded");
+        }
+    }
+    respond(result)
+}
+
+async fn authenticate(app: &Arc<App>, head: &Parts, path: &str) -> Result<Context, Error> {
+    let token = bearer::token(&head.headers).and_then(|text| Token::parse(TokenKind::Scim, text));
+    let token = token.ok_or(Error::Unauthenticated)?;
+    let now = app.clock.now();
+    let id = token.id().into();
+    let candidate = app
+        .store
+        .read(move |db| Box::pin(store::scim::find_candidate(db, id)))
+        .await?;
+    let candidate = candidate
+        .filter(|c| now < c.token_expires_at)
+        .ok_or(Error::Unauthenticated)?;
+    if !app
+        .tokens
+        .verify(&token, &candidate.token_hash, now)
+        .await?
+    {
+        return Err(Error::Unauthenticated);
+    }
+    if !candidate.enabled {
+        return Err(Error::PermissionDenied(
+            "this SCIM configuration is disabled: enable it with UpdateSCIMConfiguration, and provisioning goes on",
+        ));
+    }
+    Ok(Context {
+        tenant: candidate.tenant,
+        allow_unverified_linking: candidate.allow_unverified_email_account_linking,
+        base: format!("{}{ROOT}", app.public_url),
+        method: head.method.to_string(),
+        path: format!("/{path}"),
+        now,
+        app: app.clone(),
+    })
+}
+
+async fn dispatch(
+    context: &Context,
+    path: &str,
+    head: &Parts,
+    body: Body,
+) -> Result<Reply, Failure> {
+    let query = Query::of(&head.uri);
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
+    let (method, headers) = (&head.method, &head.headers);
+    let wishes = |resource_type| Wishes {
+        projection: Projection::from_query(
+            resource_type,
+            query.get("attributes"),
+            query.get("excludedattributes"),
+        ),
+        if_match: precondition(headers, header::IF_MATCH),
+        if_none_match: precondition(headers, header::IF_NONE_MATCH),
+    };
+    let body = read_json(headers, body);
+
+    match (method, &*segments) {
+        (_, ["ServiceProviderConfig" | "ResourceTypes" | "Schemas", ..]) => {
+            if *method != Method::GET {
+                return Err(not_allowed("GET").into());
+            }
+            Ok(discovery::get(
+                &context.base,
+                &segments,
+                query.get("filter").is_some(),
+            )?)
+        }
+        (_, ["Me", ..]) => Err(ScimError::new(
+            501,
+            "a SCIM token is a configuration's, not a person's: there is no /Me",
+        )
+        .into()),
+        (&Method::POST, ["Bulk"]) => bulk::run(context, body.await?).await,
+        (_, ["Bulk"]) => Err(not_allowed("POST").into()),
+        (&Method::POST, [".search"]) => {
+            Ok(list::search(context, &ResourceType::ALL, &body.await?).await?)
+        }
+        (&Method::GET, []) => Ok(list::get(context, &ResourceType::ALL, &query).await?),
+        (_, [".search"]) => Err(not_allowed("POST").into()),
+        (_, []) => Err(not_allowed("GET").into()),
+        (_, [endpoint, rest @ ..]) => {
+            let resource_type = endpoint_type(endpoint).ok_or_else(|| nothing_here(path))?;
+            match (method, rest) {
+                (&Method::GET, []) => Ok(list::get(context, &[resource_type], &query).await?),
+                (&Method::POST, []) => {
+                    create(context, resource_type, body.await?, &wishes(resource_type)).await
+                }
+                (_, []) => Err(not_allowed("GET, POST").into()),
+                (&Method::POST, [".search"]) => {
+                    Ok(list::search(context, &[resource_type], &body.await?).await?)
+                }
+                (_, [".search"]) => Err(not_allowed("POST").into()),
+                (_, [id]) => {
+                    let is_known =
+                        [Method::GET, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
+                    if !is_known {
+                        return Err(not_allowed("GET, PUT, PATCH, DELETE").into());
+                    }
+                    let id = Uuid::try_parse(id).map_err(|_| no_such(resource_type, id))?;
+                    let wishes = wishes(resource_type);
+                    match *method {
+                        Method::GET => list::one(context, resource_type, id, &wishes).await,
+                        Method::DELETE => {
+                            delete(context, resource_type, id, &wishes.if_match).await
+                        }
+                        Method::PUT => {
+                            replace(context, resource_type, id, body.await?, &wishes).await
+                        }
+                        _ => modify(context, resource_type, id, body.await?, &wishes).await,
+                    }
+                }
+                _ => Err(nothing_here(path).into()),
+            }
+        }
+    }
+}
+
+/// Creates a resource (RFC 7644, section 3.3).
+///
+/// # Errors
+///
+/// What is wrong with the body, or 409.
+pub async fn create(
+    context: &Context,
+    kind: ResourceType,
+    body: Value,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    match kind {
+        ResourceType::User => users::create(context, body, wishes).await,
+        ResourceType::Group => groups::create(context, body, wishes).await,
+    }
+}
+
+/// Replaces a resource (RFC 7644, section 3.5.1).
+///
+/// # Errors
+///
+/// What is wrong with the body, 404, 409 or 412.
+pub async fn replace(
+    context: &Context,
+    kind: ResourceType,
+    id: Uuid,
+    body: Value,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    match kind {
+        ResourceType::User => users::replace(context, id, body, wishes).await,
+        ResourceType::Group => groups::replace(context, id, body, wishes).await,
+    }
+}
+
+/// Modifies a resource (RFC 7644, section 3.5.2).
+///
+/// # Errors
+///
+/// What is wrong with the body, 404, 409 or 412.
+pub async fn modify(
+    context: &Context,
+    kind: ResourceType,
+    id: Uuid,
+    body: Value,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    match kind {
+        ResourceType::User => users::modify(context, id, body, wishes).await,
+        ResourceType::Group => groups::modify(context, id, body, wishes).await,
+    }
+}
+
+/// Deletes a resource (RFC 7644, section 3.6).
+///
+/// # Errors
+///
+/// 404 or 412.
+pub async fn delete(
+    context: &Context,
+    kind: ResourceType,
+    id: Uuid,
+    if_match: &Precondition,
+) -> Result<Reply, Failure> {
+    match kind {
+        ResourceType::User => users::delete(context, id, if_match).await,
+        ResourceType::Group => groups::delete(context, id, if_match).await,
+    }
+}
+
+/// The type whose endpoint this is.
+pub fn endpoint_type(endpoint: &str) -> Option<ResourceType> {
+    ResourceType::ALL
+        .into_iter()
+        .find(|kind| kind.endpoint().trim_start_matches('/') == endpoint)
+}
+
+fn precondition(headers: &HeaderMap, name: header::HeaderName) -> Precondition {
+    Precondition(
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
+    )
+}
+
+async fn read_json(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .map(|value| value.to_str().unwrap_or_default());
+    let media_type = content_type.map(|text| {
+        text.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+    });
+    if !matches!(
+        media_type.as_deref(),
+        None | Some("application/scim+json" | "application/json")
+    ) {
+        return Err(
+            ScimError::new(415, "send the body as Content-Type: application/scim+json").into(),
+        );
+    }
+    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
+        ScimError::new(
+            413,
+            format!("the body must have at most {MAX_BODY} bytes: send less at a time"),
+        )
+    })?;
+    Ok(serde_json::from_slice(&bytes).map_err(|e| {
+        ScimError::bad_request(
+            ScimType::InvalidSyntax,
+            format!("the body must be a JSON object: {e}"),
+        )
+    })?)
+}
+
+fn not_allowed(methods: &str) -> ScimError {
+    ScimError::new(405, format!("this endpoint takes {methods}"))
+}
+
+fn nothing_here(path: &str) -> ScimError {
+    let path: String = path.chars().take(200).collect();
+    ScimError::new(
+        404,
+        format!("there is no endpoint /{path}: see /ResourceTypes"),
+    )
+}
+
+/// The error for a resource that is not there.
+pub fn no_such(resource_type: ResourceType, id: &str) -> ScimError {
+    let id: String = id.chars().take(200).collect();
+    ScimError::new(
+        404,
+        format!(
+            "there is no {} with the id {id:?} in this configuration",
+            resource_type.name()
+        ),
+    )
+}
+
+/// A refusal, and whether the log of the configuration tells of it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the client sees.
+    pub error: ScimError,
+    retry_after: Option<u64>,
+    is_worth_an_event: bool,
+}
+
+impl From<ScimError> for Failure {
+    fn from(error: ScimError) -> Self {
+        Self {
+            error,
+            retry_after: None,
+            is_worth_an_event: true,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        let plain = |status| ScimError::new(status, text.clone());
+        let (error, retry_after, is_worth_an_event) = match error {
+            Error::Unauthenticated => (plain(401), None, false),
+            Error::PermissionDenied(_) => (plain(403), None, true),
+            Error::NotFound(_) => (plain(404), None, true),
+            Error::AlreadyExists(_) => {
+                let mut error = plain(409);
+                error.scim_type = Some(ScimType::Uniqueness);
+                (error, None, true)
+            }
+            Error::FailedPrecondition(_) => (plain(409), None, true),
+            Error::Invalid(violations) => {
+                let texts: Vec<String> = violations
+                    .iter()
+                    .map(|v| format!("{} {}", v.field, v.message))
+                    .collect();
+                (
+                    ScimError::bad_request(ScimType::InvalidValue, texts.join("; ")),
+                    None,
+                    true,
+                )
+            }
+            Error::Throttled(wait) => (plain(429), Some(wait.as_secs().max(1)), false),
+            Error::Unavailable(cause) => {
+                tracing::error!(%cause, "a request failed");
+                (plain(503), Some(1), false)
+            }
+            Error::Internal(cause) => {
+                tracing::error!(%cause, "a request failed");
+                let text = "internal error: the server's log has the cause under the x-request-id of this response";
+                (ScimError::new(500, text), None, false)
+            }
+        };
+        Self {
+            error,
+            retry_after,
+            is_worth_an_event,
+        }
+    }
+}
+
+fn respond(result: Result<Reply, Failure>) -> Response {
+    let (reply, retry_after) = match result {
+        Ok(reply) => (reply, None),
+        Err(failure) => {
+            let reply = Reply {
+                status: failure.error.status,
+                body: Some(failure.error.to_json()),
+                ..Reply::default()
+            };
+            (reply, failure.retry_after)
+        }
+    };
+    let mut response = Response::new(match &reply.body {
+        Some(body) => Body::from(body.to_string()),
+        None => Body::empty(),
+    });
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if reply.body.is_some() {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/scim+json"),
+        );
+    }
+    let texts = [
+        (header::LOCATION, reply.location),
+        (header::ETAG, reply.etag),
+    ];
+    for (name, text) in texts {
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    if reply.status == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

@@ -1,0 +1,439 @@
+//! Reading: one resource, and lists with filters, sort orders and pages (RFC 7644, sections 3.4.1 to
+//! 3.4.3; RFC 9865).
+//!
+//! A page with an index costs a count of all that match; a page with a cursor does not, and neither
+//! depends on how far into the list it is, nor on inserts and deletes before it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::error::{ScimError, ScimType};
+use super::http::{Failure, Query, no_such};
+use super::project::Projection;
+use super::schema::ResourceType;
+use super::{Context, Reply, Wishes, filter, resource, search};
+use crate::error::Error;
+use crate::store::scim_resources::{self, Order, Stored, Window};
+use crate::store::sql::Fragment;
+
+/// The schema of lists.
+pub const LIST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
+const SEARCH_URN: &str = "urn:ietf:params:scim:api:messages:2.0:SearchRequest";
+/// The most resources of a page.
+pub const MAX_COUNT: i64 = 1000;
+/// The resources of a page that asked for no number.
+pub const DEFAULT_COUNT: i64 = 100;
+/// How long a cursor is good for.
+pub const CURSOR_LIFETIME: TimeDelta = TimeDelta::hours(1);
+
+/// Reads one resource.
+///
+/// # Errors
+///
+/// 404.
+pub async fn one(
+    context: &Context,
+    kind: ResourceType,
+    id: Uuid,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let mut db = context.app.store.acquire().await?;
+    let stored = scim_resources::get(&mut db, context.tenant, resource::table(kind), id).await?;
+    let stored = stored.ok_or_else(|| no_such(kind, &id.to_string()))?;
+    let version = stored.version;
+    let location = resource::location(&context.base, kind, id);
+    if wishes.if_none_match.0.is_some() && wishes.if_none_match.allows(version) {
+        return Ok(Reply {
+            status: 304,
+            location: Some(location),
+            etag: Some(resource::etag(version)),
+            body: None,
+        });
+    }
+    let shown = resource::render(&mut db, context, kind, vec![stored], &wishes.projection).await?;
+    Ok(Reply::resource(
+        200,
+        version,
+        location,
+        shown.into_iter().next().unwrap_or_default(),
+    ))
+}
+
+/// What a list request asks for, in a query or in a body.
+#[derive(Debug, Default)]
+struct Request {
+    filter: Option<String>,
+    sort_by: Option<String>,
+    descending: bool,
+    start_index: Option<i64>,
+    count: Option<i64>,
+    /// Present and empty: the first page.
+    cursor: Option<String>,
+}
+
+/// Lists resources.
+///
+/// # Errors
+///
+/// What is wrong with a parameter.
+pub async fn get(
+    context: &Context,
+    kinds: &[ResourceType],
+    query: &Query,
+) -> Result<Reply, Failure> {
+    let number = |name| {
+        query
+            .get(name)
+            .filter(|text| !text.is_empty())
+            .map(|text| integer(name, text))
+            .transpose()
+    };
+    let request = Request {
+        filter: query
+            .get("filter")
+            .map(str::to_owned)
+            .filter(|text| !text.is_empty()),
+        sort_by: query
+            .get("sortby")
+            .map(str::to_owned)
+            .filter(|text| !text.is_empty()),
+        descending: is_descending(query.get("sortorder"))?,
+        start_index: number("startindex")?,
+        count: number("count")?,
+        cursor: query.get("cursor").map(str::to_owned),
+    };
+    let projection = |kind| {
+        Projection::from_query(
+            kind,
+            query.get("attributes"),
+            query.get("excludedattributes"),
+        )
+    };
+    list(context, kinds, &request, projection).await
+}
+
+/// Lists resources as a SearchRequest asks (RFC 7644, section 3.4.3).
+///
+/// # Errors
+///
+/// What is wrong with the body.
+pub async fn search(
+    context: &Context,
+    kinds: &[ResourceType],
+    body: &Value,
+) -> Result<Reply, Failure> {
+    let Value::Object(body) = body else {
+        return Err(ScimError::bad_request(
+            ScimType::InvalidSyntax,
+            "the body must be a SearchRequest",
+        )
+        .into());
+    };
+    let get = |name: &str| {
+        body.iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    };
+    let is_search = match get("schemas") {
+        None => true,
+        Some(Value::Array(urns)) => urns.is_empty() || urns.iter().any(|urn| urn == SEARCH_URN),
+        Some(_) => false,
+    };
+    if !is_search {
+        let text = format!("\"schemas\" must contain {SEARCH_URN:?}");
+        return Err(ScimError::bad_request(ScimType::InvalidSyntax, text).into());
+    }
+    let text = |name: &str| get(name).and_then(Value::as_str).map(str::to_owned);
+    let number = |name: &str| match get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => integer(name, text).map(Some),
+        Some(value) => value.as_i64().map(Some).ok_or_else(|| not_integer(name)),
+    };
+    let request = Request {
+        filter: text("filter").filter(|text| !text.is_empty()),
+        sort_by: text("sortBy").filter(|text| !text.is_empty()),
+        descending: is_descending(text("sortOrder").as_deref())?,
+        start_index: number("startIndex")?,
+        count: number("count")?,
+        cursor: text("cursor"),
+    };
+    let projection =
+        |kind| Projection::from_json(kind, get("attributes"), get("excludedAttributes"));
+    list(context, kinds, &request, projection).await
+}
+
+fn integer(name: &str, text: &str) -> Result<i64, ScimError> {
+    text.trim().parse().map_err(|_| not_integer(name))
+}
+
+fn not_integer(name: &str) -> ScimError {
+    ScimError::bad_request(ScimType::InvalidValue, format!("{name} must be an integer"))
+}
+
+fn is_descending(order: Option<&str>) -> Result<bool, ScimError> {
+    match order.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("" | "ascending") => Ok(false),
+        Some("descending") => Ok(true),
+        Some(_) => {
+            let text = "sortOrder must be ascending or descending";
+            Err(ScimError::bad_request(ScimType::InvalidValue, text))
+        }
+    }
+}
+
+/// A list of one type, ready to be asked for.
+struct Part {
+    kind: ResourceType,
+    condition: Option<Fragment>,
+    order: Option<Order>,
+}
+
+/// The types that the filter and the order mean something for.
+fn parts(kinds: &[ResourceType], request: &Request) -> Result<Vec<Part>, ScimError> {
+    let part = |kind: ResourceType| -> Result<Part, ScimError> {
+        let condition = request
+            .filter
+            .as_deref()
+            .map(|text| filter::compile(text, kind))
+            .transpose()?;
+        let order = request
+            .sort_by
+            .as_deref()
+            .map(|name| order(kind, name, request.descending))
+            .transpose()?;
+        Ok(Part {
+            kind,
+            condition: condition.map(|filter| search::condition(kind, &filter)),
+            order,
+        })
+    };
+    let all: Vec<Result<Part, ScimError>> = kinds.iter().map(|&kind| part(kind)).collect();
+    if all.iter().any(Result::is_ok) {
+        return Ok(all.into_iter().flatten().collect());
+    }
+    all.into_iter().collect()
+}
+
+fn order(kind: ResourceType, name: &str, descending: bool) -> Result<Order, ScimError> {
+    let key = kind
+        .attribute(name)
+        .and_then(|path| search::sort_key(&path));
+    let key = key.ok_or_else(|| {
+        let name: String = name.chars().take(200).collect();
+        ScimError::bad_request(
+            ScimType::InvalidValue,
+            format!("{} cannot be sorted by {name:?}", kind.name()),
+        )
+    })?;
+    Ok(Order { key, descending })
+}
+
+async fn list(
+    context: &Context,
+    kinds: &[ResourceType],
+    request: &Request,
+    projection: impl Fn(ResourceType) -> Projection,
+) -> Result<Reply, Failure> {
+    let parts = parts(kinds, request)?;
+    let body = match &request.cursor {
+        Some(cursor) => by_cursor(context, &parts, request, cursor, &projection).await?,
+        None => by_index(context, &parts, request, &projection).await?,
+    };
+    Ok(Reply::ok(body))
+}
+
+async fn by_index(
+    context: &Context,
+    parts: &[Part],
+    request: &Request,
+    projection: &impl Fn(ResourceType) -> Projection,
+) -> Result<Value, Error> {
+    let start = request.start_index.unwrap_or(1).max(1);
+    let mut left = request.count.unwrap_or(DEFAULT_COUNT).clamp(0, MAX_COUNT);
+    let (mut total, mut skip, mut shown) = (0, start - 1, vec![]);
+    let mut db = context.app.store.acquire().await?;
+    for part in parts {
+        let table = resource::table(part.kind);
+        let count =
+            scim_resources::count(&mut db, context.tenant, table, part.condition.as_ref()).await?;
+        total += count;
+        if left > 0 && skip < count {
+            let window = Window::Skip(skip);
+            let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
+            let stored = scim_resources::list(
+                &mut db,
+                context.tenant,
+                table,
+                condition,
+                order,
+                &window,
+                left,
+            )
+            .await?;
+            left -= i64::try_from(stored.len()).unwrap_or(left);
+            shown.extend(
+                resource::render(&mut db, context, part.kind, stored, &projection(part.kind))
+                    .await?,
+            );
+        }
+        skip = (skip - count).max(0);
+    }
+    Ok(json!({
+        "schemas": [LIST_URN],
+        "totalResults": total,
+        "startIndex": start,
+        "itemsPerPage": shown.len(),
+        "Resources": shown,
+    }))
+}
+
+/// Where a cursor stands: sealed, for this query of this configuration alone.
+#[derive(Deserialize, Serialize)]
+struct Position {
+    /// Which of the types.
+    part: usize,
+    /// The last resource: what it is sorted by, and its id.
+    after: Option<(Option<String>, Uuid)>,
+    count: i64,
+    /// Seconds since the epoch.
+    expires: i64,
+}
+
+async fn by_cursor(
+    context: &Context,
+    parts: &[Part],
+    request: &Request,
+    cursor: &str,
+    projection: &impl Fn(ResourceType) -> Projection,
+) -> Result<Value, Failure> {
+    let invalid_count = |text: String| ScimError::bad_request(ScimType::InvalidCount, text);
+    let count = request.count.unwrap_or(DEFAULT_COUNT);
+    if !(0..=MAX_COUNT).contains(&count) {
+        return Err(invalid_count(format!(
+            "with a cursor, count must be from 0 to {MAX_COUNT}"
+        ))
+        .into());
+    }
+    let query = query_context(context, parts, request);
+    let mut position = match cursor {
+        "" => Position {
+            part: 0,
+            after: None,
+            count,
+            expires: 0,
+        },
+        cursor => open(context, &query, cursor)?,
+    };
+    if position.count != count {
+        return Err(invalid_count(format!(
+            "with this cursor, count must be {} as at the start",
+            position.count
+        ))
+        .into());
+    }
+
+    let mut db = context.app.store.acquire().await?;
+    let mut body = Map::new();
+    if cursor.is_empty() {
+        let mut total = 0;
+        for part in parts {
+            let table = resource::table(part.kind);
+            total += scim_resources::count(&mut db, context.tenant, table, part.condition.as_ref())
+                .await?;
+        }
+        body.insert("totalResults".to_owned(), json!(total));
+    }
+    let (mut shown, mut has_more) = (vec![], false);
+    while let Some(part) = parts.get(position.part) {
+        // One more than the page holds tells whether there is another page.
+        let room = count - i64::try_from(shown.len()).unwrap_or(count);
+        let window = Window::After(position.after.take());
+        let table = resource::table(part.kind);
+        let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
+        let mut stored = scim_resources::list(
+            &mut db,
+            context.tenant,
+            table,
+            condition,
+            order,
+            &window,
+            room + 1,
+        )
+        .await?;
+        has_more = i64::try_from(stored.len()).unwrap_or_default() > room;
+        if has_more {
+            stored.pop();
+        }
+        position.after = stored.last().map(key).or(match window {
+            Window::After(after) if has_more => after,
+            _ => None,
+        });
+        shown.extend(
+            resource::render(&mut db, context, part.kind, stored, &projection(part.kind)).await?,
+        );
+        if has_more {
+            break;
+        }
+        position = Position {
+            part: position.part + 1,
+            after: None,
+            ..position
+        };
+    }
+    body.insert("schemas".to_owned(), json!([LIST_URN]));
+    body.insert("itemsPerPage".to_owned(), json!(shown.len()));
+    body.insert("Resources".to_owned(), json!(shown));
+    if has_more && count > 0 {
+        position.expires = (context.now + CURSOR_LIFETIME).timestamp();
+        body.insert(
+            "nextCursor".to_owned(),
+            json!(seal(context, &query, &position)?),
+        );
+    }
+    Ok(Value::Object(body))
+}
+
+fn key(stored: &Stored) -> (Option<String>, Uuid) {
+    (stored.sort_key.clone(), stored.id)
+}
+
+/// What a cursor is bound to.
+fn query_context(context: &Context, parts: &[Part], request: &Request) -> Vec<u8> {
+    let kinds: Vec<&str> = parts.iter().map(|part| part.kind.name()).collect();
+    let query = json!([kinds, request.filter, request.sort_by, request.descending]);
+    [
+        b"cursor\0".as_slice(),
+        context.tenant.organization_id.as_uuid().as_bytes(),
+        context.tenant.scim_configuration_id.as_uuid().as_bytes(),
+        &Sha256::digest(query.to_string()),
+    ]
+    .concat()
+}
+
+fn seal(context: &Context, query: &[u8], position: &Position) -> Result<String, Error> {
+    let plain = serde_json::to_vec(position).map_err(Error::internal)?;
+    Ok(URL_SAFE_NO_PAD.encode(context.app.keys.seal(&plain, query, &context.app.random)?))
+}
+
+fn open(context: &Context, query: &[u8], cursor: &str) -> Result<Position, ScimError> {
+    let sealed = URL_SAFE_NO_PAD.decode(cursor).ok();
+    let plain = sealed.and_then(|sealed| context.app.keys.open(&sealed, query));
+    let position: Option<Position> = plain.and_then(|plain| serde_json::from_slice(&plain).ok());
+    let position = position.ok_or_else(|| {
+        let text = "cursor must be the nextCursor of the page before, with the same query; leave its value empty to start";
+        ScimError::bad_request(ScimType::InvalidCursor, text)
+    })?;
+    if position.expires <= context.now.timestamp() {
+        let text = format!(
+            "the cursor is older than {} seconds: start again with an empty cursor",
+            CURSOR_LIFETIME.num_seconds()
+        );
+        return Err(ScimError::bad_request(ScimType::ExpiredCursor, text));
+    }
+    Ok(position)
+}

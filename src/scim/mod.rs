@@ -1,0 +1,172 @@
+//! Door 2: SCIM 2.0 (RFC 7643, RFC 7644, RFC 9865) for identity providers, below `/scim/v2`.
+//!
+//! A request passes [`http`] (token, body, errors, the event of a refusal) and one of the endpoints:
+//! [`users`], [`groups`], [`bulk`], [`list`], [`discovery`].
+//!
+//! The core is pure, with no I/O: [`schema`] is the one registry of attributes, everything else
+//! reads it. A body passes [`normalize`] (create, replace) or [`patch`]; a filter passes [`filter`],
+//! then [`eval`] or its translation in [`search`]; a response passes [`project`].
+
+pub mod bulk;
+pub mod discovery;
+pub mod error;
+pub mod eval;
+pub mod filter;
+pub mod groups;
+pub mod http;
+pub mod list;
+pub mod normalize;
+pub mod patch;
+pub mod path;
+pub mod project;
+pub mod resource;
+pub mod schema;
+pub mod search;
+pub mod users;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+pub use self::http::router;
+use self::project::Projection;
+use self::schema::ResourceType;
+use crate::app::App;
+use crate::store::scim_events::{Event, Outcome};
+use crate::store::scim_resources::Tenant;
+
+/// Where the endpoints are, below the public URL.
+pub const ROOT: &str = "/scim/v2";
+
+/// The largest body of a request, in bytes: a thousand users in one, or a group of a hundred
+/// thousand members.
+pub const MAX_BODY: usize = 10 * 1024 * 1024;
+
+/// A request of a configuration's client.
+pub struct Context {
+    /// The application.
+    pub app: Arc<App>,
+    /// Whose resources.
+    pub tenant: Tenant,
+    /// Whether a user is linked to a member by an address that nobody has verified.
+    pub allow_unverified_linking: bool,
+    /// The URL of the SCIM root.
+    pub base: String,
+    /// The HTTP method, for the log of the configuration.
+    pub method: String,
+    /// The path below the root, for the log of the configuration.
+    pub path: String,
+    /// When it began.
+    pub now: DateTime<Utc>,
+}
+
+impl Context {
+    /// What the log of the configuration says of a change.
+    pub fn event(
+        &self,
+        outcome: Outcome,
+        status: u16,
+        resource: (ResourceType, Uuid),
+        changes: Value,
+        traits: Vec<&'static str>,
+    ) -> Event {
+        Event {
+            resource_type: Some(resource.0.name()),
+            resource_id: Some(resource.1),
+            changes: Some(changes),
+            traits,
+            ..self.plain_event(outcome, status)
+        }
+    }
+
+    /// What the log of the configuration says of a request that changed nothing.
+    pub fn plain_event(&self, outcome: Outcome, status: u16) -> Event {
+        Event {
+            id: self.app.new_id(),
+            created_at: self.now,
+            method: self.method.clone(),
+            path: self.path.chars().take(500).collect(),
+            traits: vec![],
+            outcome,
+            status: i16::try_from(status).unwrap_or_default(),
+            resource_type: None,
+            resource_id: None,
+            changes: None,
+            reason: None,
+        }
+    }
+}
+
+/// What a version must be for a request to be carried out (RFC 7644, section 3.14).
+#[derive(Clone, Debug, Default)]
+pub struct Precondition(pub Option<String>);
+
+impl Precondition {
+    /// Whether a resource of this version may be changed.
+    pub fn allows(&self, version: i64) -> bool {
+        let Some(tags) = &self.0 else { return true };
+        let ours = resource::etag(version);
+        let strip = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        tags.split(',')
+            .any(|tag| tag.trim() == "*" || strip(tag) == strip(&ours))
+    }
+}
+
+/// A successful answer.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The resource's URL.
+    pub location: Option<String>,
+    /// The resource's entity tag.
+    pub etag: Option<String>,
+    /// The body.
+    pub body: Option<Value>,
+}
+
+impl Reply {
+    /// An answer with a body.
+    pub fn ok(body: Value) -> Self {
+        Self {
+            status: 200,
+            body: Some(body),
+            ..Self::default()
+        }
+    }
+
+    /// An answer without one.
+    pub fn no_content() -> Self {
+        Self {
+            status: 204,
+            ..Self::default()
+        }
+    }
+
+    /// An answer with a resource as a client sees it.
+    pub fn resource(
+        status: u16,
+        version: i64,
+        location: String,
+        shown: Map<String, Value>,
+    ) -> Self {
+        Self {
+            status,
+            location: Some(location),
+            etag: Some(resource::etag(version)),
+            body: Some(Value::Object(shown)),
+        }
+    }
+}
+
+/// What a client wants to see, and on which condition.
+pub struct Wishes {
+    /// The attributes.
+    pub projection: Projection,
+    /// `If-Match`.
+    pub if_match: Precondition,
+    /// `If-None-Match`.
+    pub if_none_match: Precondition,
+}

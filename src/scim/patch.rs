@@ -1,0 +1,1193 @@
+//! PATCH (RFC 7644, section 3.5.2), in two steps: [`plan`] reads and checks the body without the
+//! resource; [`Plan::apply`] changes a copy of the resource.
+//!
+//! The members of a group are not part of the resource here: there may be a hundred thousand of
+//! them, and a request changes one. A plan lists their changes apart, for the store to carry out.
+//! Both lists keep the order of the request; between them order does not matter, since no
+//! operation on one depends on the other.
+
+mod apply;
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use super::error::{ScimError, ScimType};
+use super::filter::{Comparand, Operator, Resolved};
+use super::normalize::{self, Traits, dialect, invalid_syntax, invalid_value};
+use super::path::{self, Path};
+use super::schema::{Attribute, AttributePath, Mutability, ResourceType, Type};
+
+/// The schema of the body.
+pub const PATCH_OP_URN: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+/// The most operations in one request.
+pub const MAX_OPERATIONS: usize = 1000;
+
+/// What a request wants to change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The changes of a group's members, in order. Changes that a later one makes void are left
+    /// out.
+    pub members: Vec<MemberChange>,
+    /// What was recognised of the dialect.
+    pub traits: Vec<&'static str>,
+    resource_type: ResourceType,
+    operations: Vec<Operation>,
+}
+
+/// A member of a group (RFC 7643, section 4.2). `$ref` is not kept: the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The `id` of the resource, whether or not there is one.
+    pub value: String,
+    /// `User` or `Group`, as the client has it.
+    pub kind: Option<String>,
+    /// The name, as the client has it.
+    pub display: Option<String>,
+}
+
+/// A change of a group's members. No list names a member twice.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MemberChange {
+    /// These become members; those that are already stay as they are.
+    Add(Vec<Member>),
+    /// The members with these values go; others are not an error.
+    Remove(Vec<String>),
+    /// The members that match go: [`value_matches`](super::eval::value_matches).
+    RemoveMatching(Resolved),
+    /// These are the members.
+    ReplaceAll(Vec<Member>),
+    /// There are no members.
+    RemoveAll,
+}
+
+/// A resource after a PATCH.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The resource.
+    pub resource: Map<String, Value>,
+    /// Whether it differs from the one before; if not, `meta.lastModified` and the version stay.
+    pub changed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Add,
+    Remove,
+    Replace,
+}
+
+/// A change of what a path points to.
+#[derive(Clone, Debug, PartialEq)]
+struct Operation {
+    path: Path,
+    change: Change,
+}
+
+/// Sub-attributes with their new values; `None` unassigns.
+type SubChanges = Vec<(&'static Attribute, Option<Value>)>;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Change {
+    /// Take it away: the operation "remove".
+    Remove,
+    /// Unassign it: null or "" was sent. It need not be there.
+    Unassign,
+    /// Put a simple value.
+    Set(Value),
+    /// Change sub-attributes, and keep the others.
+    Merge(SubChanges),
+    /// Put a value in the place of a complex one.
+    Replace(SubChanges),
+    /// Add values to a multi-valued attribute.
+    Add(Vec<Value>),
+    /// Put these values in the place of all.
+    ReplaceAll(Vec<Value>),
+    /// Take the values away that equal one of these.
+    RemoveEqual(Vec<Value>),
+}
+
+/// Reads a PATCH request.
+///
+/// Values without path may have keys with dots, URNs and filters. There, `schemas`, `meta` and
+/// empty read-only attributes are passed over, and `id` is understood if it is the resource's own.
+/// A path or key that names no attribute is passed over, like an unknown attribute of a body, and
+/// so is the password.
+///
+/// # Errors
+///
+/// - `invalidSyntax` for a body that is no PatchOp;
+/// - `invalidPath` for a malformed path;
+/// - `noTarget` for a "remove" without path;
+/// - `invalidValue` for a value that does not fit;
+/// - `mutability` for a change of what is read-only or immutable, and the removal of what is
+///   required;
+/// - 413 for more than [`MAX_OPERATIONS`] operations.
+pub fn plan(resource_type: ResourceType, body: Value) -> Result<Plan, ScimError> {
+    let mut planner = Planner {
+        resource_type,
+        traits: Traits::new(),
+        operations: vec![],
+        members: vec![],
+    };
+    for operation in planner.operations_of(body)? {
+        planner.operation(operation)?;
+    }
+    Ok(Plan {
+        members: planner.members.into_iter().map(without_repeats).collect(),
+        traits: planner.traits.into_iter().collect(),
+        resource_type,
+        operations: planner.operations,
+    })
+}
+
+/// Takes the members out of a canonical group, as [`normalize::normalize`] made it.
+///
+/// # Errors
+///
+/// A 400 `invalidValue` for a member without `value`.
+pub fn take_members(group: &mut Map<String, Value>) -> Result<Vec<Member>, ScimError> {
+    let Some(Value::Array(values)) = group.remove("members") else {
+        return Ok(vec![]);
+    };
+    let members = values.into_iter().map(Member::new);
+    Ok(unique(members.collect::<Result<_, _>>()?))
+}
+
+impl Member {
+    fn new(value: Value) -> Result<Self, ScimError> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self {
+            value: text("value").ok_or_else(no_member_value)?,
+            kind: text("type"),
+            display: text("display"),
+        })
+    }
+}
+
+fn no_member_value() -> ScimError {
+    invalid_value("members.value is required: send the id of the member")
+}
+
+/// The members without repeated values.
+fn unique(mut members: Vec<Member>) -> Vec<Member> {
+    let mut seen = HashSet::with_capacity(members.len());
+    members.retain(|member| seen.insert(member.value.clone()));
+    members
+}
+
+fn without_repeats(change: MemberChange) -> MemberChange {
+    match change {
+        MemberChange::Add(members) => MemberChange::Add(unique(members)),
+        MemberChange::ReplaceAll(members) => MemberChange::ReplaceAll(unique(members)),
+        MemberChange::Remove(mut values) => {
+            let mut seen = HashSet::with_capacity(values.len());
+            values.retain(|value| seen.insert(value.clone()));
+            MemberChange::Remove(values)
+        }
+        other => other,
+    }
+}
+
+struct Planner {
+    resource_type: ResourceType,
+    traits: Traits,
+    operations: Vec<Operation>,
+    members: Vec<MemberChange>,
+}
+
+impl Planner {
+    /// The operations of a body.
+    fn operations_of(&mut self, body: Value) -> Result<Vec<Value>, ScimError> {
+        let Value::Object(body) = body else {
+            return Err(invalid_syntax("the body must be a JSON object"));
+        };
+        self.check_schemas(normalize::member(&body, "schemas"))?;
+        let operations = body
+            .into_iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case("Operations"));
+        let operations = match operations {
+            Some((_, Value::Array(operations))) => operations,
+            Some((_, operation @ Value::Object(_))) => vec![operation],
+            _ => vec![],
+        };
+        if operations.is_empty() {
+            return Err(invalid_syntax(
+                "\"Operations\" must be an array of at least one operation",
+            ));
+        }
+        if operations.len() > MAX_OPERATIONS {
+            return Err(ScimError::new(
+                413,
+                format!("at most {MAX_OPERATIONS} operations fit in a request: split it"),
+            ));
+        }
+        Ok(operations)
+    }
+
+    fn check_schemas(&mut self, schemas: Option<&Value>) -> Result<(), ScimError> {
+        let named = match schemas {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(urns)) if urns.is_empty() => None,
+            Some(Value::Array(urns)) => {
+                Some(urns.iter().any(|urn| normalize::is_urn(urn, PATCH_OP_URN)))
+            }
+            Some(urn) => Some(normalize::is_urn(urn, PATCH_OP_URN)),
+        };
+        if named.is_none() {
+            self.traits.insert(dialect::NO_PATCH_URN);
+        }
+        match named {
+            Some(false) => Err(invalid_syntax(format!(
+                "\"schemas\" must contain {PATCH_OP_URN:?}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn operation(&mut self, operation: Value) -> Result<(), ScimError> {
+        let Value::Object(operation) = operation else {
+            return Err(invalid_syntax("an operation must be a JSON object"));
+        };
+        let kind = self.kind(normalize::member(&operation, "op"))?;
+        let path = match normalize::member(&operation, "path") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(path)) => path.trim().to_owned(),
+            Some(_) => {
+                let detail = "\"path\" must be a string";
+                return Err(ScimError::bad_request(ScimType::InvalidPath, detail));
+            }
+        };
+        let mut members = operation.into_iter();
+        let value =
+            members.find_map(|(key, value)| key.eq_ignore_ascii_case("value").then_some(value));
+        match (kind, value) {
+            (Kind::Remove, _) if path.is_empty() => {
+                Err(no_target("a \"remove\" operation needs a path"))
+            }
+            (Kind::Remove, value) => self.at_path(kind, &path, value.unwrap_or_default()),
+            (_, None) => Err(invalid_value(
+                "an \"add\" or \"replace\" operation needs a \"value\"; null unassigns",
+            )),
+            (_, Some(value)) if path.is_empty() => self.pathless(kind, value),
+            (_, Some(value)) => self.at_path(kind, &path, value),
+        }
+    }
+
+    fn kind(&mut self, op: Option<&Value>) -> Result<Kind, ScimError> {
+        let kinds = [
+            ("add", Kind::Add),
+            ("remove", Kind::Remove),
+            ("replace", Kind::Replace),
+        ];
+        let op = op.and_then(Value::as_str).unwrap_or_default();
+        for (name, kind) in kinds {
+            if name.eq_ignore_ascii_case(op) {
+                if name != op {
+                    self.traits.insert(dialect::OPERATION_CASE);
+                }
+                return Ok(kind);
+            }
+        }
+        Err(invalid_syntax(
+            "\"op\" must be \"add\", \"remove\" or \"replace\"",
+        ))
+    }
+
+    fn at_path(&mut self, kind: Kind, path: &str, value: Value) -> Result<(), ScimError> {
+        match path::parse(path, self.resource_type)? {
+            Some(Path::Schema(schema)) if kind != Kind::Remove => {
+                let nested = Map::from_iter([(schema.id.to_owned(), value)]);
+                self.pathless(kind, Value::Object(nested))
+            }
+            Some(path) => self.change(kind, path, value),
+            None => {
+                self.traits.insert(dialect::UNKNOWN_ATTRIBUTES);
+                Ok(())
+            }
+        }
+    }
+
+    /// An operation on the resource itself: one for each member of `value`.
+    fn pathless(&mut self, kind: Kind, value: Value) -> Result<(), ScimError> {
+        let Value::Object(value) = value else {
+            return Err(invalid_value(
+                "the value of an operation without path must be a JSON object of attributes",
+            ));
+        };
+        for (path, value) in normalize::entries(value, self.resource_type, &mut self.traits) {
+            if !is_passed_over(&path, &value) {
+                self.change(kind, path, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, kind: Kind, path: Path, value: Value) -> Result<(), ScimError> {
+        check_mutability(kind, &path)?;
+        let is_member = |p: &AttributePath| p.attribute.name == "members";
+        if path.attribute().is_some_and(is_member) {
+            return self.member_change(kind, path, value);
+        }
+        let change = match &path {
+            Path::Schema(schema) if std::ptr::eq(*schema, self.resource_type.schema()) => {
+                return Err(no_target("the core attributes cannot be removed together"));
+            }
+            Path::Schema(_) if kind == Kind::Remove || value.is_null() => Change::Remove,
+            Path::Schema(schema) => {
+                return Err(invalid_value(format!("{} must be an object", schema.id)));
+            }
+            Path::Attribute(path) if path.attribute.mutability == Mutability::WriteOnly => {
+                return Ok(());
+            }
+            Path::Attribute(path) if path.leaf().multi_valued => {
+                self.values_change(kind, *path, value)?
+            }
+            Path::Attribute(path) => self.value_change(kind, *path, value, Change::Merge)?,
+            Path::Values { path, .. } => {
+                let whole = match kind {
+                    Kind::Replace => Change::Replace,
+                    Kind::Add | Kind::Remove => Change::Merge,
+                };
+                self.value_change(kind, *path, value, whole)?
+            }
+        };
+        check_required(&path, &change)?;
+        self.operations.push(Operation { path, change });
+        Ok(())
+    }
+
+    /// A change of a single value; `complex` makes it of a complex one.
+    fn value_change(
+        &mut self,
+        kind: Kind,
+        path: AttributePath,
+        value: Value,
+        complex: fn(SubChanges) -> Change,
+    ) -> Result<Change, ScimError> {
+        if kind == Kind::Remove {
+            return Ok(Change::Remove);
+        }
+        if path.leaf().data_type != Type::Complex {
+            let value = normalize::canonical(path, value, &mut self.traits)?;
+            return Ok(value.map_or(Change::Unassign, Change::Set));
+        }
+        let value = match value {
+            Value::Array(mut values) if values.len() == 1 => {
+                self.traits.insert(dialect::ARRAY_OF_ONE);
+                values.pop().unwrap_or_default()
+            }
+            value => value,
+        };
+        if normalize::is_empty(&value) {
+            self.traits.insert(dialect::NULL);
+            return Ok(Change::Unassign);
+        }
+        normalize::sub_values(path, value, &mut self.traits).map(complex)
+    }
+
+    /// A change of a multi-valued attribute as a whole.
+    fn values_change(
+        &mut self,
+        kind: Kind,
+        path: AttributePath,
+        value: Value,
+    ) -> Result<Change, ScimError> {
+        if kind == Kind::Remove && value.is_null() {
+            return Ok(Change::Remove);
+        }
+        let values = normalize::values(path, value, &mut self.traits)?;
+        Ok(match kind {
+            Kind::Add => Change::Add(values),
+            Kind::Replace => Change::ReplaceAll(values),
+            Kind::Remove => {
+                self.traits.insert(dialect::REMOVE_BY_VALUE);
+                Change::RemoveEqual(values)
+            }
+        })
+    }
+
+    fn member_change(&mut self, kind: Kind, path: Path, value: Value) -> Result<(), ScimError> {
+        let path = match path {
+            Path::Attribute(path) => path,
+            Path::Schema(_) => return Ok(()),
+            Path::Values { filter, .. } => {
+                self.push(match values_selected(&filter) {
+                    Some(values) => MemberChange::Remove(values),
+                    None => MemberChange::RemoveMatching(filter),
+                });
+                return Ok(());
+            }
+        };
+        let change = match self.values_change(kind, path, value)? {
+            Change::Add(values) => MemberChange::Add(members(values)?),
+            Change::ReplaceAll(values) if values.is_empty() => MemberChange::RemoveAll,
+            Change::ReplaceAll(values) => MemberChange::ReplaceAll(members(values)?),
+            Change::RemoveEqual(values) => {
+                let members = members(values)?.into_iter();
+                MemberChange::Remove(members.map(|member| member.value).collect())
+            }
+            _ => MemberChange::RemoveAll,
+        };
+        self.push(change);
+        Ok(())
+    }
+
+    /// Appends a change; joins it to the last one, or drops those that it makes void.
+    fn push(&mut self, change: MemberChange) {
+        match (self.members.last_mut(), change) {
+            (_, MemberChange::Add(members)) if members.is_empty() => {}
+            (_, MemberChange::Remove(values)) if values.is_empty() => {}
+            (Some(MemberChange::Add(last)), MemberChange::Add(members)) => last.extend(members),
+            (Some(MemberChange::Remove(last)), MemberChange::Remove(values)) => {
+                last.extend(values);
+            }
+            (_, change @ (MemberChange::ReplaceAll(_) | MemberChange::RemoveAll)) => {
+                self.members = vec![change];
+            }
+            (_, change) => self.members.push(change),
+        }
+    }
+}
+
+fn members(values: Vec<Value>) -> Result<Vec<Member>, ScimError> {
+    values.into_iter().map(Member::new).collect()
+}
+
+/// The values that a filter selects if all it says is `value eq`, once or several times with `or`.
+fn values_selected(filter: &Resolved) -> Option<Vec<String>> {
+    match filter {
+        Resolved::Or(operands) => {
+            let values: Option<Vec<_>> = operands.iter().map(values_selected).collect();
+            values.map(|values| values.concat())
+        }
+        Resolved::Compare(path, Operator::Eq, Comparand::Text { sent, .. })
+            if path.leaf().name == "value" =>
+        {
+            Some(vec![sent.clone()])
+        }
+        _ => None,
+    }
+}
+
+/// Whether a path-less value may hold this although the server alone writes it.
+fn is_passed_over(path: &Path, value: &Value) -> bool {
+    path.attribute().is_some_and(|path| {
+        let read_only = path.attribute.mutability == Mutability::ReadOnly;
+        read_only
+            && (matches!(path.attribute.name, "schemas" | "meta") || normalize::is_empty(value))
+    })
+}
+
+/// Refuses what the server alone writes, and what does not change once it is there. Whether an
+/// `id` is the resource's own shows when the plan is applied.
+fn check_mutability(kind: Kind, path: &Path) -> Result<(), ScimError> {
+    let Some(attribute) = path.attribute() else {
+        return Ok(());
+    };
+    let read_only = |a: &Attribute| a.mutability == Mutability::ReadOnly;
+    if read_only(attribute.attribute) || read_only(attribute.leaf()) {
+        return match (attribute.attribute.name, kind) {
+            ("id", Kind::Add | Kind::Replace) => Ok(()),
+            _ => Err(mutability(format!(
+                "{attribute} is read-only: leave it out"
+            ))),
+        };
+    }
+    let in_member = attribute.attribute.name == "members"
+        && (attribute.sub_attribute.is_some()
+            || matches!(path, Path::Values { .. }) && kind != Kind::Remove);
+    match in_member {
+        true => Err(mutability(
+            "a member cannot be changed: remove it and add another",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn check_required(path: &Path, change: &Change) -> Result<(), ScimError> {
+    let Some(path) = path.attribute().filter(|path| path.leaf().required) else {
+        return Ok(());
+    };
+    let blank = match change {
+        Change::Remove | Change::Unassign => true,
+        Change::Set(Value::String(text)) => text.trim().is_empty(),
+        _ => false,
+    };
+    match blank {
+        true => Err(mutability(format!(
+            "{path} is required: it cannot be removed"
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn mutability(detail: impl Into<String>) -> ScimError {
+    ScimError::bad_request(ScimType::Mutability, detail)
+}
+
+fn no_target(detail: impl Into<String>) -> ScimError {
+    ScimError::bad_request(ScimType::NoTarget, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::normalize::{normalize, tests as arbitrary};
+    use super::super::schema::{ENTERPRISE_USER_URN as E, GROUP_URN as G, USER_URN as U};
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(object) => object,
+            _ => panic!("not an object"),
+        }
+    }
+
+    fn plan_of(resource_type: ResourceType, operations: Value) -> Result<Plan, ScimError> {
+        let body = json!({"schemas": [PATCH_OP_URN], "Operations": operations});
+        plan(resource_type, body)
+    }
+
+    fn full(attributes: Value) -> Map<String, Value> {
+        let mut user = object(json!({"schemas": [U], "id": "1", "userName": "bob"}));
+        user.extend(object(attributes));
+        normalize::set_schemas(&mut user, ResourceType::User);
+        user
+    }
+
+    /// What operations make of a user, less `schemas`, `id` and `userName`.
+    fn patched(user: Value, operations: Value) -> Result<Value, ScimError> {
+        let before = full(user);
+        let applied = plan_of(ResourceType::User, operations)?.apply(&before)?;
+        assert_eq!(applied.changed, applied.resource != before);
+        let mut resource = applied.resource;
+        let mut schemas = vec![json!(U)];
+        schemas.extend(resource.contains_key(E).then(|| json!(E)));
+        assert_eq!(resource.remove("schemas"), Some(Value::Array(schemas)));
+        resource.remove("id");
+        resource.remove("userName");
+        Ok(Value::Object(resource))
+    }
+
+    fn work(value: &str) -> Value {
+        json!([{"type": "work", "value": value, "primary": true}])
+    }
+
+    #[test]
+    fn operations_of_identity_providers() {
+        let op =
+            |op: &str, path: &str, value: Value| json!([{"op": op, "path": path, "value": value}]);
+        let by_type = |attribute: &str, kind: &str, sub: &str| {
+            format!("{attribute}[type eq \"{kind}\"]{sub}")
+        };
+        let both = json!({"emails": [
+            {"type": "work", "value": "a", "primary": true}, {"type": "home", "value": "b"},
+        ]});
+        for (row, user, operations, expected) in [
+            (
+                "9",
+                json!({"active": true}),
+                op("Replace", "active", json!("False")),
+                json!({"active": false}),
+            ),
+            (
+                "10",
+                json!({"emails": work("a")}),
+                op("Replace", &by_type("emails", "work", ".value"), json!("b")),
+                json!({"emails": work("b")}),
+            ),
+            (
+                "11",
+                json!({"emails": work("a")}),
+                op("Add", &by_type("emails", "home", ".value"), json!("x")),
+                json!({"emails": [{"type": "work", "value": "a", "primary": true}, {"type": "home", "value": "x"}]}),
+            ),
+            (
+                "12",
+                json!({}),
+                op(
+                    "Replace",
+                    &by_type("addresses", "work", ".formatted"),
+                    json!("18/2111"),
+                ),
+                json!({"addresses": [{"type": "work", "formatted": "18/2111"}]}),
+            ),
+            (
+                "13",
+                json!({"name": {"givenName": "A", "familyName": "B"}}),
+                op("replace", "name.familyName", json!("C")),
+                json!({"name": {"givenName": "A", "familyName": "C"}}),
+            ),
+            (
+                "14",
+                json!({}),
+                op("Add", &format!("{E}:employeeNumber"), json!("7")),
+                json!({E: {"employeeNumber": "7"}}),
+            ),
+            (
+                "15",
+                json!({}),
+                op("Add", &format!("{E}:manager"), json!("m")),
+                json!({E: {"manager": {"value": "m"}}}),
+            ),
+            (
+                "16",
+                json!({}),
+                op(
+                    "Add",
+                    "manager",
+                    json!([{"$ref": "../Users/m", "value": "m"}]),
+                ),
+                json!({E: {"manager": {"value": "m", "$ref": "../Users/m"}}}),
+            ),
+            (
+                "17",
+                json!({E: {"manager": {"value": "m"}, "department": "d"}}),
+                op("Replace", &format!("{E}:manager"), json!("")),
+                json!({E: {"department": "d"}}),
+            ),
+            (
+                "18",
+                json!({"emails": work("a"), "phoneNumbers": [{"type": "fax", "value": "1"}], "title": "t", E: {"division": "d"}}),
+                json!([
+                    {"op": "Replace", "path": by_type("emails", "work", ".value"), "value": ""},
+                    {"op": "Replace", "path": by_type("phoneNumbers", "fax", ".value"), "value": null},
+                    {"op": "Replace", "path": by_type("phoneNumbers", "other", ".value"), "value": null},
+                    {"op": "Replace", "path": "title", "value": ""},
+                    {"op": "Replace", "path": format!("{E}:division"), "value": null},
+                ]),
+                json!({}),
+            ),
+            (
+                "19",
+                json!({}),
+                op("Add", "roles[primary eq \"True\"].value", json!("admin")),
+                json!({"roles": [{"primary": true, "value": "admin"}]}),
+            ),
+            (
+                "20",
+                json!({"emails": [{"type": "home", "value": "h", "primary": true}]}),
+                json!([
+                    {"op": "Add", "path": by_type("emails", "work", ".primary"), "value": "True"},
+                    {"op": "Add", "path": by_type("emails", "work", ".display"), "value": "W"},
+                    {"op": "Replace", "path": by_type("emails", "work", ".value"), "value": "w"},
+                ]),
+                json!({"emails": [
+                    {"type": "home", "value": "h", "primary": false},
+                    {"type": "work", "value": "w", "primary": true, "display": "W"},
+                ]}),
+            ),
+            (
+                "21",
+                json!({"nickName": "a"}),
+                json!([
+                    {"op": "remove", "path": "nickName"},
+                    {"op": "add", "path": "nickName", "value": "b"},
+                    {"op": "replace", "path": "nickName", "value": "c"},
+                ]),
+                json!({"nickName": "c"}),
+            ),
+            (
+                "31",
+                json!({}),
+                op("replace", &format!("{E}.manager"), json!("m")),
+                json!({E: {"manager": {"value": "m"}}}),
+            ),
+            (
+                "36",
+                json!({"name": {"middleName": "M"}}),
+                json!([{"op": "replace", "value": {
+                    "displayName": "B", "name.givenName": "K", "name.familyName": "U",
+                    format!("{E}:employeeNumber"): "A", "emails[type eq \"work\"].value": "w",
+                }}]),
+                json!({
+                    "displayName": "B", "name": {"givenName": "K", "familyName": "U", "middleName": "M"},
+                    E: {"employeeNumber": "A"}, "emails": [{"type": "work", "value": "w"}],
+                }),
+            ),
+            (
+                "37",
+                json!({}),
+                op("add", "nickName", json!("Babs")),
+                json!({"nickName": "Babs"}),
+            ),
+            (
+                "56",
+                json!({"active": true}),
+                json!([{"op": "replace", "value": {"active": false}}]),
+                json!({"active": false}),
+            ),
+            (
+                "95",
+                json!({}),
+                json!([{"op": "replace", "value": {"schemas": [U], "id": "1", "meta": {"version": "x"}, "groups": [], "title": "t"}}]),
+                json!({"title": "t"}),
+            ),
+            // Complex attributes keep what is not mentioned; unassigned parts go.
+            (
+                "complex",
+                json!({"name": {"givenName": "A", "familyName": "B"}}),
+                op(
+                    "replace",
+                    "name",
+                    json!({"familyName": null, "middleName": "M"}),
+                ),
+                json!({"name": {"givenName": "A", "middleName": "M"}}),
+            ),
+            (
+                "complex",
+                json!({"name": {"givenName": "A"}}),
+                op("remove", "name.givenName", json!(null)),
+                json!({}),
+            ),
+            (
+                "complex",
+                json!({E: {"department": "d"}}),
+                op("remove", E, json!(null)),
+                json!({}),
+            ),
+            (
+                "complex",
+                json!({}),
+                op("add", E, json!({"department": "d"})),
+                json!({E: {"department": "d"}}),
+            ),
+            // Multi-valued attributes.
+            (
+                "add",
+                both.clone(),
+                op(
+                    "add",
+                    "emails",
+                    json!({"type": "home", "value": "B", "primary": true}),
+                ),
+                json!({"emails": [
+                    {"type": "work", "value": "a", "primary": false}, {"type": "home", "value": "b", "primary": true},
+                ]}),
+            ),
+            (
+                "add",
+                both.clone(),
+                op("add", "emails", work("A")),
+                both.clone(),
+            ),
+            (
+                "replace",
+                both.clone(),
+                op("replace", "emails", work("c")),
+                json!({"emails": work("c")}),
+            ),
+            (
+                "replace",
+                both.clone(),
+                op("replace", "emails", json!([])),
+                json!({}),
+            ),
+            (
+                "replace",
+                both.clone(),
+                op(
+                    "replace",
+                    &by_type("emails", "work", ""),
+                    json!({"value": "c"}),
+                ),
+                json!({"emails": [{"type": "work", "value": "c"}, {"type": "home", "value": "b"}]}),
+            ),
+            (
+                "primary",
+                both.clone(),
+                op(
+                    "replace",
+                    &by_type("emails", "home", ".primary"),
+                    json!(true),
+                ),
+                json!({"emails": [
+                    {"type": "work", "value": "a", "primary": false}, {"type": "home", "value": "b", "primary": true},
+                ]}),
+            ),
+            (
+                "remove",
+                both.clone(),
+                op("remove", &by_type("emails", "home", ""), json!(null)),
+                json!({"emails": work("a")}),
+            ),
+            (
+                "remove",
+                both.clone(),
+                op("remove", &by_type("emails", "x", ""), json!(null)),
+                both.clone(),
+            ),
+            (
+                "remove",
+                both.clone(),
+                op("remove", "emails", json!([{"value": "B"}])),
+                json!({"emails": work("a")}),
+            ),
+            (
+                "remove",
+                both.clone(),
+                op("remove", "emails", json!([])),
+                both.clone(),
+            ),
+            (
+                "remove",
+                both.clone(),
+                op("remove", "emails", json!(null)),
+                json!({}),
+            ),
+            (
+                "remove",
+                json!({}),
+                op("remove", "title", json!(null)),
+                json!({}),
+            ),
+            // What is not known, not kept, or not changed.
+            (
+                "unknown",
+                json!({}),
+                op("add", "urn:x:2.0:User:tag", json!("x")),
+                json!({}),
+            ),
+            (
+                "unknown",
+                json!({}),
+                json!([{"op": "add", "value": {"nope": 1, "password": "secret"}}]),
+                json!({}),
+            ),
+        ] {
+            let result = patched(user.clone(), operations.clone());
+            assert_eq!(result, Ok(expected), "row {row}: {operations}");
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_shows() {
+        let user = full(json!({"title": "t", "emails": work("a"), E: {"department": "d"}}));
+        for (operation, changed) in [
+            (json!({"op": "add", "path": "title", "value": "t"}), false),
+            (json!({"op": "add", "path": "title", "value": "T"}), true),
+            (
+                json!({"op": "add", "path": "emails", "value": [{"type": "work", "value": "a"}]}),
+                false,
+            ),
+            (
+                json!({"op": "replace", "value": {"active": null, "department": "d"}}),
+                false,
+            ),
+            (json!({"op": "remove", "path": "nickName"}), false),
+            (json!({"op": "remove", "path": "title"}), true),
+        ] {
+            let plan = plan_of(ResourceType::User, json!([operation])).unwrap();
+            assert_eq!(plan.apply(&user).unwrap().changed, changed, "{operation}");
+        }
+    }
+
+    #[test]
+    fn errors_have_their_keywords() {
+        use ScimType::{InvalidPath, InvalidSyntax, InvalidValue, Mutability, NoTarget};
+        let user = json!({"emails": work("a")});
+        for (operation, scim_type) in [
+            (json!({"op": "remove"}), NoTarget),
+            (json!({"op": "remove", "path": ""}), NoTarget),
+            (json!({"op": "remove", "path": U}), NoTarget),
+            (
+                json!({"op": "remove", "path": "emails[type eq \"home\"].value"}),
+                NoTarget,
+            ),
+            (
+                json!({"op": "replace", "path": "emails[value co \"x\"].value", "value": "y"}),
+                NoTarget,
+            ),
+            (
+                json!({"op": "add", "path": "emails[type eq \"a\" and type eq \"b\"].value", "value": "y"}),
+                NoTarget,
+            ),
+            (
+                json!({"op": "add", "path": "photos[value eq \"a b\"].display", "value": "y"}),
+                NoTarget,
+            ),
+            (
+                json!({"op": "add", "path": "emails[type eq \"\"].value", "value": "y"}),
+                NoTarget,
+            ),
+            (json!({"op": "remove", "path": "userName"}), Mutability),
+            (
+                json!({"op": "replace", "path": "userName", "value": ""}),
+                Mutability,
+            ),
+            (
+                json!({"op": "replace", "value": {"userName": null}}),
+                Mutability,
+            ),
+            (
+                json!({"op": "replace", "path": "id", "value": "2"}),
+                Mutability,
+            ),
+            (json!({"op": "replace", "value": {"id": "2"}}), Mutability),
+            (
+                json!({"op": "add", "value": {"groups": [{"value": "g"}]}}),
+                Mutability,
+            ),
+            (
+                json!({"op": "remove", "path": "groups[value eq \"g\"]"}),
+                Mutability,
+            ),
+            (
+                json!({"op": "replace", "path": "meta.version", "value": "x"}),
+                Mutability,
+            ),
+            (
+                json!({"op": "replace", "path": "manager.displayName", "value": "x"}),
+                Mutability,
+            ),
+            (json!({"op": "remove", "path": "schemas"}), Mutability),
+            (json!({"op": "add", "path": "title"}), InvalidValue),
+            (
+                json!({"op": "add", "path": "title", "value": 5}),
+                InvalidValue,
+            ),
+            (json!({"op": "add", "value": "x"}), InvalidValue),
+            (
+                json!({"op": "replace", "path": E, "value": "x"}),
+                InvalidValue,
+            ),
+            (json!({"op": "move", "path": "title"}), InvalidSyntax),
+            (json!("x"), InvalidSyntax),
+            (json!({"op": "add", "path": 5, "value": "x"}), InvalidPath),
+            (
+                json!({"op": "add", "path": "emails[", "value": "x"}),
+                InvalidPath,
+            ),
+        ] {
+            let error = patched(user.clone(), json!([operation])).unwrap_err();
+            assert_eq!(error.scim_type, Some(scim_type), "{operation}: {error}");
+        }
+        let many = vec![json!({"op": "remove", "path": "title"}); MAX_OPERATIONS + 1];
+        assert_eq!(patched(json!({}), json!(many)).unwrap_err().status, 413);
+    }
+
+    // Rows 100 and 101.
+    #[test]
+    fn the_envelope_is_read_tolerantly() {
+        let operation = json!({"OP": "ADD", "Path": "title", "Value": "x"});
+        let body = |extra: Value| {
+            let mut body = object(json!({"operations": [operation]}));
+            body.extend(object(extra));
+            plan(ResourceType::User, Value::Object(body)).map(|plan| plan.traits)
+        };
+        let traits = vec![dialect::NO_PATCH_URN, dialect::OPERATION_CASE];
+        assert_eq!(body(json!({})), Ok(traits.clone()));
+        assert_eq!(body(json!({"schemas": []})), Ok(traits));
+        assert!(body(json!({"schemas": [PATCH_OP_URN, "urn:x"]})).is_ok());
+        assert!(body(json!({"schemas": ["urn:x"]})).is_err());
+        assert!(body(json!({"schemas": U})).is_err());
+        for body in [json!({}), json!({"Operations": []}), json!([]), json!(null)] {
+            let error = plan(ResourceType::User, body).unwrap_err();
+            assert_eq!(error.scim_type, Some(ScimType::InvalidSyntax));
+        }
+    }
+
+    fn member(value: &str) -> Member {
+        Member {
+            value: value.to_owned(),
+            kind: None,
+            display: None,
+        }
+    }
+
+    #[test]
+    fn members_are_planned_apart() {
+        let op = |op: &str, value: Value| json!({"op": op, "path": "members", "value": value});
+        let by_filter =
+            |filter: &str| json!({"op": "remove", "path": format!("members[{filter}]")});
+        let ids = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect();
+        let all = |values: &[&str]| values.iter().map(|v| member(v)).collect();
+        for (row, operations, expected) in [
+            (
+                "38",
+                json!([by_filter("value eq \"a\"")]),
+                vec![MemberChange::Remove(ids(&["a"]))],
+            ),
+            (
+                "44",
+                json!([op(
+                    "Add",
+                    json!([{"$ref": null, "value": "a"}, {"value": "b"}, {"value": "a"}])
+                )]),
+                vec![MemberChange::Add(all(&["a", "b"]))],
+            ),
+            (
+                "45, 74, 94",
+                json!([op("Remove", json!([{"$ref": null, "value": "a"}]))]),
+                vec![MemberChange::Remove(ids(&["a"]))],
+            ),
+            (
+                "47",
+                json!([op("add", json!("a"))]),
+                vec![MemberChange::Add(all(&["a"]))],
+            ),
+            (
+                "47",
+                json!([op(
+                    "add",
+                    json!({"displayName": "new User", "value": "a", "type": "User"})
+                )]),
+                vec![MemberChange::Add(vec![Member {
+                    value: "a".to_owned(),
+                    kind: Some("User".to_owned()),
+                    display: Some("new User".to_owned()),
+                }])],
+            ),
+            (
+                "48",
+                json!([op("add", json!("a")), op("remove", json!("a"))]),
+                vec![
+                    MemberChange::Add(all(&["a"])),
+                    MemberChange::Remove(ids(&["a"])),
+                ],
+            ),
+            (
+                "65",
+                json!([
+                    by_filter("value eq\"a\""),
+                    op("add", json!([{"value": "b", "display": null}]))
+                ]),
+                vec![
+                    MemberChange::Remove(ids(&["a"])),
+                    MemberChange::Add(all(&["b"])),
+                ],
+            ),
+            (
+                "66",
+                json!([op("add", json!("b")), op("replace", json!(["a"]))]),
+                vec![MemberChange::ReplaceAll(all(&["a"]))],
+            ),
+            (
+                "66",
+                json!([op("replace", json!([]))]),
+                vec![MemberChange::RemoveAll],
+            ),
+            (
+                "83",
+                json!([{"op": "add", "value": {"members": [{"value": "a"}]}}]),
+                vec![MemberChange::Add(all(&["a"]))],
+            ),
+            (
+                "93",
+                Value::Array(
+                    (0..1000)
+                        .map(|_| op("add", json!([{"value": "a"}])))
+                        .collect(),
+                ),
+                vec![MemberChange::Add(all(&["a"]))],
+            ),
+            (
+                "remove",
+                json!([{"op": "remove", "path": "members"}]),
+                vec![MemberChange::RemoveAll],
+            ),
+            ("remove", json!([op("remove", json!([]))]), vec![]),
+            (
+                "remove",
+                json!([by_filter("value eq \"a\" or value eq \"b\"")]),
+                vec![MemberChange::Remove(ids(&["a", "b"]))],
+            ),
+            ("add", json!([op("add", json!(null))]), vec![]),
+        ] {
+            let plan = plan_of(ResourceType::Group, operations).unwrap();
+            assert_eq!(plan.members, expected, "row {row}");
+            assert!(plan.is_for_members_alone());
+        }
+        let plan = plan_of(ResourceType::Group, json!([by_filter("type eq \"Group\"")])).unwrap();
+        assert!(matches!(
+            plan.members[..],
+            [MemberChange::RemoveMatching(_)]
+        ));
+        for (operation, scim_type) in [
+            (op("add", json!([{"display": "x"}])), ScimType::InvalidValue),
+            (op("add", json!([5])), ScimType::InvalidValue),
+            (
+                json!({"op": "replace", "path": "members[value eq \"a\"].display", "value": "x"}),
+                ScimType::Mutability,
+            ),
+            (
+                json!({"op": "replace", "path": "members[value eq \"a\"]", "value": {"value": "b"}}),
+                ScimType::Mutability,
+            ),
+            (
+                json!({"op": "add", "path": "members.value", "value": "b"}),
+                ScimType::Mutability,
+            ),
+            (
+                json!({"op": "remove", "path": "displayName"}),
+                ScimType::Mutability,
+            ),
+        ] {
+            let error = plan_of(ResourceType::Group, json!([operation])).unwrap_err();
+            assert_eq!(error.scim_type, Some(scim_type), "{operation}");
+        }
+    }
+
+    // Rows 64 and 95: the whole group without path.
+    #[test]
+    fn a_group_is_renamed_with_its_own_id() {
+        let group = object(json!({"schemas": [G], "id": "g", "displayName": "old"}));
+        let plan = plan_of(
+            ResourceType::Group,
+            json!([{"op": "replace", "value": {"schemas": [G], "id": "g", "externalId": "e", "displayName": "new"}}]),
+        );
+        let applied = plan.unwrap().apply(&group).unwrap();
+        let expected = json!({"schemas": [G], "id": "g", "externalId": "e", "displayName": "new"});
+        assert_eq!(Value::Object(applied.resource), expected);
+    }
+
+    #[test]
+    fn members_leave_a_created_group() {
+        let body = json!({"schemas": [G], "displayName": "g", "members": [{"value": "a"}, "b", {"value": "a", "type": "User"}]});
+        let mut group = normalize(ResourceType::Group, body).unwrap().resource;
+        assert_eq!(take_members(&mut group), Ok(vec![member("a"), member("b")]));
+        assert!(!group.contains_key("members"));
+    }
+
+    fn operations() -> impl Strategy<Value = Value> {
+        let path = prop::option::of(arbitrary::names());
+        let value = prop_oneof![arbitrary::values(), arbitrary::bodies()];
+        let op = prop::sample::select(vec!["add", "remove", "Replace"]);
+        (op, path, value)
+            .prop_map(|(op, path, value)| json!({"op": op, "path": path, "value": value}))
+    }
+
+    proptest! {
+        #[test]
+        fn a_patched_user_is_canonical(
+            body in arbitrary::bodies(),
+            operations in prop::collection::vec(operations(), 1..5),
+        ) {
+            if let Ok(before) = normalize(ResourceType::User, body) {
+                // One by one, so that errors of some do not hide what others do.
+                let mut user = before.resource;
+                for operation in operations {
+                    let plan = plan_of(ResourceType::User, json!([operation]));
+                    if let Ok(after) = plan.and_then(|plan| plan.apply(&user)) {
+                        user = after.resource;
+                    }
+                    let again = normalize(ResourceType::User, Value::Object(user.clone())).unwrap();
+                    prop_assert_eq!(&again.resource, &user);
+                }
+            }
+        }
+
+        #[test]
+        fn no_body_panics(operation in operations(), path in any::<String>()) {
+            for resource_type in ResourceType::ALL {
+                let mut second = operation.clone();
+                second["path"] = json!(path);
+                let _ = plan_of(resource_type, json!([operation, second]));
+                let _ = plan(resource_type, operation.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! From stored resources to what clients see: what the server adds, and the projection.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::Context;
+use super::project::Projection;
+use super::schema::{ENTERPRISE_USER_URN, ResourceType};
+use crate::error::Error;
+use crate::store::Connection;
+use crate::store::scim_resources::{self, Stored, Table};
+
+/// Where resources of a type are stored.
+pub const fn table(resource_type: ResourceType) -> Table {
+    match resource_type {
+        ResourceType::User => Table::Users,
+        ResourceType::Group => Table::Groups,
+    }
+}
+
+/// The weak entity tag of a version (RFC 7644, section 3.14).
+pub fn etag(version: i64) -> String {
+    format!("W/\"{version}\"")
+}
+
+/// Where a resource is.
+pub fn location(base: &str, resource_type: ResourceType, id: Uuid) -> String {
+    format!("{base}{}/{id}", resource_type.endpoint())
+}
+
+/// Completes resources of one type with what the server knows, as far as the projection shows it,
+/// in two queries at most.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn render(
+    db: &mut Connection,
+    context: &Context,
+    resource_type: ResourceType,
+    stored: Vec<Stored>,
+    projection: &Projection,
+) -> Result<Vec<Map<String, Value>>, Error> {
+    let additions = match resource_type {
+        ResourceType::User => user_additions(db, context, &stored, projection).await?,
+        ResourceType::Group => group_additions(db, context, &stored, projection).await?,
+    };
+    Ok(complete(
+        context,
+        resource_type,
+        stored,
+        projection,
+        &additions,
+    ))
+}
+
+fn complete(
+    context: &Context,
+    resource_type: ResourceType,
+    stored: Vec<Stored>,
+    projection: &Projection,
+    additions: &Additions,
+) -> Vec<Map<String, Value>> {
+    let base = &*context.base;
+    let shown = stored.into_iter().map(|stored| {
+        let (id, mut resource) = (stored.id, stored.resource.0);
+        resource.insert("id".to_owned(), json!(id));
+        resource.insert(
+            "meta".to_owned(),
+            json!({
+                "resourceType": resource_type.name(),
+                "created": moment(stored.created_at),
+                "lastModified": moment(stored.last_modified),
+                "location": location(base, resource_type, id),
+                "version": etag(stored.version),
+            }),
+        );
+        additions.complete(&mut resource, id, base);
+        projection.apply(resource)
+    });
+    shown.collect()
+}
+
+/// Completes a resource that has nothing of what only the database knows.
+pub fn render_alone(
+    context: &Context,
+    resource_type: ResourceType,
+    stored: Stored,
+    projection: &Projection,
+) -> Vec<Map<String, Value>> {
+    complete(
+        context,
+        resource_type,
+        vec![stored],
+        projection,
+        &Additions::default(),
+    )
+}
+
+fn moment(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// What the server adds to resources.
+#[derive(Default)]
+struct Additions {
+    /// By the resource's id: the name and the values of its list.
+    lists: HashMap<Uuid, (&'static str, Vec<Value>)>,
+    /// The names of managers.
+    names: HashMap<Uuid, String>,
+}
+
+impl Additions {
+    fn complete(&self, resource: &mut Map<String, Value>, id: Uuid, base: &str) {
+        if let Some((name, values)) = self.lists.get(&id) {
+            resource.insert((*name).to_owned(), Value::Array(values.clone()));
+        }
+        let manager = resource
+            .get_mut(ENTERPRISE_USER_URN)
+            .and_then(|e| e.get_mut("manager"));
+        let Some(Value::Object(manager)) = manager else {
+            return;
+        };
+        manager.remove("$ref");
+        manager.remove("displayName");
+        let found = manager
+            .get("value")
+            .and_then(id_of)
+            .and_then(|id| Some((id, self.names.get(&id)?)));
+        if let Some((id, name)) = found {
+            manager.insert(
+                "$ref".to_owned(),
+                json!(location(base, ResourceType::User, id)),
+            );
+            manager.insert("displayName".to_owned(), json!(name));
+        }
+    }
+}
+
+fn id_of(value: &Value) -> Option<Uuid> {
+    Uuid::try_parse(value.as_str()?).ok()
+}
+
+async fn user_additions(
+    db: &mut Connection,
+    context: &Context,
+    stored: &[Stored],
+    projection: &Projection,
+) -> Result<Additions, Error> {
+    let mut additions = Additions::default();
+    if projection.wants("groups") && !stored.is_empty() {
+        let ids: Vec<String> = stored.iter().map(|stored| stored.id.to_string()).collect();
+        for group in scim_resources::groups_of(db, context.tenant, &ids).await? {
+            let Ok(user) = Uuid::try_parse(&group.member) else {
+                continue;
+            };
+            let value = json!({
+                "value": group.group_id,
+                "$ref": location(&context.base, ResourceType::Group, group.group_id),
+                "display": group.display,
+                "type": if group.is_direct { "direct" } else { "indirect" },
+            });
+            additions
+                .lists
+                .entry(user)
+                .or_insert(("groups", vec![]))
+                .1
+                .push(value);
+        }
+    }
+    let manager = |stored: &Stored| {
+        id_of(
+            stored
+                .resource
+                .get(ENTERPRISE_USER_URN)?
+                .get("manager")?
+                .get("value")?,
+        )
+    };
+    let managers: Vec<Uuid> = stored.iter().filter_map(manager).collect();
+    if !managers.is_empty() {
+        additions.names = scim_resources::names_of(db, context.tenant, &managers)
+            .await?
+            .into_iter()
+            .collect();
+    }
+    Ok(additions)
+}
+
+async fn group_additions(
+    db: &mut Connection,
+    context: &Context,
+    stored: &[Stored],
+    projection: &Projection,
+) -> Result<Additions, Error> {
+    let mut additions = Additions::default();
+    if !projection.wants("members") || stored.is_empty() {
+        return Ok(additions);
+    }
+    let ids: Vec<Uuid> = stored.iter().map(|stored| stored.id).collect();
+    for member in scim_resources::members_of(db, context.tenant, &ids).await? {
+        let mut value = Map::new();
+        let resolved = member.resolved.as_deref().and_then(ResourceType::named);
+        if let (Some(resource_type), Ok(id)) = (resolved, Uuid::try_parse(&member.value)) {
+            value.insert(
+                "$ref".to_owned(),
+                json!(location(&context.base, resource_type, id)),
+            );
+        }
+        if let Some(kind) = member.resolved.or(member.kind) {
+            value.insert("type".to_owned(), json!(kind));
+        }
+        if let Some(display) = member.display {
+            value.insert("display".to_owned(), json!(display));
+        }
+        value.insert("value".to_owned(), json!(member.value));
+        additions
+            .lists
+            .entry(member.group_id)
+            .or_insert(("members", vec![]))
+            .1
+            .push(Value::Object(value));
+    }
+    Ok(additions)
+}
+
+/// What differs between two forms of a resource: `[{"attribute", "old", "new"}]`.
+pub fn changes(old: &Map<String, Value>, new: &Map<String, Value>) -> Value {
+    let mut changes = vec![];
+    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names.into_iter().filter(|name| *name != "schemas") {
+        match (old.get(name), new.get(name)) {
+            (old, new) if old == new => {}
+            (old, new) if name.starts_with("urn:") => {
+                let part = |value: Option<&Value>| {
+                    value
+                        .and_then(Value::as_object)
+                        .cloned()
+                        .unwrap_or_default()
+                };
+                let inner = self::changes(&part(old), &part(new));
+                for mut change in inner.as_array().cloned().unwrap_or_default() {
+                    if let Some(inner) = change.get("attribute").and_then(Value::as_str) {
+                        change["attribute"] = json!(format!("{name}:{inner}"));
+                    }
+                    changes.push(change);
+                }
+            }
+            (old, new) => {
+                let mut change = json!({ "attribute": name });
+                if let (Some(old), Value::Object(change)) = (old, &mut change) {
+                    change.insert("old".to_owned(), old.clone());
+                }
+                if let (Some(new), Value::Object(change)) = (new, &mut change) {
+                    change.insert("new".to_owned(), new.clone());
+                }
+                changes.push(change);
+            }
+        }
+    }
+    Value::Array(changes)
+}

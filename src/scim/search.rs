@@ -1,0 +1,440 @@
+//! How resources are found in PostgreSQL: the form in which they are searched, and the translation
+//! of filters and sort orders to SQL. It says the same as [`eval`](super::eval).
+//!
+//! Beside each resource stands its search form: the same attributes, with every text in the form in
+//! which equal texts are equal. So SQL compares byte by byte, and no collation has a say. What is
+//! looked for most has a column or a table with an index: `id`, `userName`, `externalId`,
+//! `displayName`, `emails.value`, `active`, `meta`, `members`, `groups`.
+//!
+//! Every condition is true or false, never null, so that `not` means the opposite.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::filter::{Comparand, Operator, Resolved};
+use super::schema::{Attribute, AttributePath, ResourceType, Type};
+use crate::store::sql::{Bound, Fragment};
+
+/// The search form of a canonical resource.
+pub fn search_form(resource_type: ResourceType, resource: &Map<String, Value>) -> Value {
+    let mut form = Map::new();
+    for schema in resource_type.schemas() {
+        let is_core = std::ptr::eq(schema, resource_type.schema());
+        let source = if is_core {
+            Some(resource)
+        } else {
+            resource.get(schema.id).and_then(Value::as_object)
+        };
+        let Some(source) = source else { continue };
+        let attributes = fold(schema.attributes, source);
+        if is_core {
+            form.extend(attributes);
+        } else {
+            form.insert(schema.id.to_owned(), Value::Object(attributes));
+        }
+    }
+    Value::Object(form)
+}
+
+fn fold(attributes: &[Attribute], source: &Map<String, Value>) -> Map<String, Value> {
+    let pair = |a: &Attribute| Some((a.name.to_owned(), fold_value(a, source.get(a.name)?)));
+    attributes.iter().filter_map(pair).collect()
+}
+
+fn fold_value(attribute: &Attribute, value: &Value) -> Value {
+    match value {
+        Value::Array(values) => values
+            .iter()
+            .map(|value| fold_value(attribute, value))
+            .collect(),
+        Value::Object(object) => Value::Object(fold(attribute.sub_attributes, object)),
+        Value::String(text) => attribute.comparable(text).into(),
+        other => other.clone(),
+    }
+}
+
+/// The condition on a row `t` of the type's table.
+pub fn condition(resource_type: ResourceType, filter: &Resolved) -> Fragment {
+    Translator { resource_type }.resource(filter)
+}
+
+/// The condition on a row `m` of a group's members.
+pub fn member_condition(filter: &Resolved) -> Fragment {
+    Translator {
+        resource_type: ResourceType::Group,
+    }
+    .element(filter, Element::Member)
+}
+
+/// What a list is sorted by: a text, or null where a resource has none. Of several values, the
+/// primary one counts, or else the first (RFC 7644, section 3.4.2.3). `None` for what cannot be
+/// sorted by.
+pub fn sort_key(path: &AttributePath) -> Option<Fragment> {
+    let moment = |column: &str| {
+        format!("to_char({column} at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')")
+    };
+    let leaf = match (path.attribute.data_type, path.sub_attribute) {
+        (Type::Complex, None) => path.attribute.sub_attribute("value")?,
+        _ => path.leaf(),
+    };
+    let text = match (core_name(path), leaf.name) {
+        (Some("id"), _) => "t.id::text".to_owned(),
+        (Some("userName"), _) => "t.user_name_key".to_owned(),
+        (Some("externalId"), _) => "t.external_id".to_owned(),
+        (Some("displayName"), _) => "t.display_name_key".to_owned(),
+        (Some("active"), _) => "t.active::text".to_owned(),
+        (Some("meta"), "created") => moment("t.created_at"),
+        (Some("meta"), "lastModified") => moment("t.last_modified"),
+        (Some("meta" | "members" | "groups" | "schemas"), _) => return None,
+        _ if path.attribute.multi_valued => format!(
+            "(select v->>'{}' from jsonb_array_elements({}) with ordinality as e(v, n) order by (v->>'primary')::boolean desc nulls last, n limit 1)",
+            leaf.name,
+            json(path)
+        ),
+        _ if path.attribute.data_type == Type::Complex => {
+            format!("({}->>'{}')", json(path), leaf.name)
+        }
+        _ => format!("({})", simple(path)),
+    };
+    Some(Fragment::new(text))
+}
+
+/// The name of a core or common attribute.
+fn core_name(path: &AttributePath) -> Option<&'static str> {
+    path.extension.is_none().then_some(path.attribute.name)
+}
+
+/// The object that the attribute is in.
+fn holder(path: &AttributePath) -> String {
+    match path.extension {
+        Some(schema) => format!("t.search->'{}'", schema.id),
+        None => "t.search".to_owned(),
+    }
+}
+
+/// The attribute as JSON.
+fn json(path: &AttributePath) -> String {
+    format!("({}->'{}')", holder(path), path.attribute.name)
+}
+
+/// A simple attribute as text.
+fn simple(path: &AttributePath) -> String {
+    format!("{}->>'{}'", holder(path), path.attribute.name)
+}
+
+/// Where the values of a multi-valued attribute are.
+#[derive(Clone, Copy)]
+enum Element {
+    /// `v`: an element of a JSON array, or a complex value.
+    Json,
+    /// `m`: a row of a group's members.
+    Member,
+    /// `b`: a row of the groups that a user is in.
+    Group,
+}
+
+impl Element {
+    /// A sub-attribute, or a simple value itself, as text.
+    fn text(self, path: &AttributePath) -> String {
+        let name = path.sub_attribute.map_or("value", |sub| sub.name);
+        match (self, name) {
+            (Self::Json, name) if path.sub_attribute.is_some() => format!("v->>'{name}'"),
+            (Self::Json, _) => "v #>> '{}'".to_owned(),
+            (Self::Member, "value") => "m.member_value".to_owned(),
+            (Self::Member, "type") => "lower(m.kind)".to_owned(),
+            (Self::Member, "display") => "lower(m.display)".to_owned(),
+            (Self::Group, "value") => "b.group_id::text".to_owned(),
+            (Self::Group, "display") => "b.display_name_key".to_owned(),
+            (Self::Group, "type") => "b.kind".to_owned(),
+            (Self::Member | Self::Group, _) => "null::text".to_owned(),
+        }
+    }
+}
+
+/// The groups of the user in the row `t`, directly or through other groups.
+const BELONGINGS: &str = "(with recursive up(group_id, kind) as (
+        select u.group_id, 'direct' from scim_group_members u
+        where u.organization_id = t.organization_id and u.scim_configuration_id = t.scim_configuration_id and u.member_value = t.id::text
+        union
+        select u.group_id, 'indirect' from up join scim_group_members u on u.organization_id = t.organization_id
+            and u.scim_configuration_id = t.scim_configuration_id and u.member_value = up.group_id::text)
+    select g.id as group_id, g.display_name_key, min(up.kind) as kind from up join scim_groups g
+    on g.organization_id = t.organization_id and g.scim_configuration_id = t.scim_configuration_id and g.id = up.group_id
+    group by g.id, g.display_name_key) b";
+
+const MEMBERS: &str = "scim_group_members m where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id and m.group_id = t.id";
+
+struct Translator {
+    resource_type: ResourceType,
+}
+
+impl Translator {
+    fn resource(&self, filter: &Resolved) -> Fragment {
+        match filter {
+            Resolved::And(parts) => {
+                Fragment::joined(parts.iter().map(|p| self.resource(p)), " and ", "true")
+            }
+            Resolved::Or(parts) => {
+                Fragment::joined(parts.iter().map(|p| self.resource(p)), " or ", "false")
+            }
+            Resolved::Not(part) => Fragment::new("(not ").then(self.resource(part)).text(")"),
+            Resolved::Present(path) => self.present(path),
+            Resolved::Compare(path, operator, comparand) => {
+                self.compare(path, *operator, comparand)
+            }
+            Resolved::ValuePath(path, inner) => {
+                let exact = self.exists(path, self.element(inner, self.elements(path)));
+                match (core_name(path), address(inner)) {
+                    (Some("emails"), Some(address)) => {
+                        Fragment::joined([has_address(address), exact], " and ", "true")
+                    }
+                    _ => exact,
+                }
+            }
+        }
+    }
+
+    fn elements(&self, path: &AttributePath) -> Element {
+        match (self.resource_type, core_name(path)) {
+            (ResourceType::Group, Some("members")) => Element::Member,
+            (ResourceType::User, Some("groups")) => Element::Group,
+            _ => Element::Json,
+        }
+    }
+
+    /// A condition on one value of a multi-valued attribute.
+    fn element(&self, filter: &Resolved, element: Element) -> Fragment {
+        match filter {
+            Resolved::And(parts) => Fragment::joined(
+                parts.iter().map(|p| self.element(p, element)),
+                " and ",
+                "true",
+            ),
+            Resolved::Or(parts) => Fragment::joined(
+                parts.iter().map(|p| self.element(p, element)),
+                " or ",
+                "false",
+            ),
+            Resolved::Not(part) => Fragment::new("(not ")
+                .then(self.element(part, element))
+                .text(")"),
+            Resolved::Present(path) => {
+                Fragment::new(format!("({} is not null)", element.text(path)))
+            }
+            Resolved::Compare(path, operator, comparand) => {
+                let text = element.text(path);
+                let text = match path.leaf().name {
+                    "primary" => format!("coalesce({text}, 'false')"),
+                    _ => text,
+                };
+                compare(&text, *operator, comparand)
+            }
+            // The grammar has no value path in a value path.
+            Resolved::ValuePath(..) => Fragment::new("false"),
+        }
+    }
+
+    /// Some value of the attribute for which `condition` holds.
+    fn exists(&self, path: &AttributePath, condition: Fragment) -> Fragment {
+        let from = match self.elements(path) {
+            Element::Member => format!("{MEMBERS} and "),
+            Element::Group => format!("{BELONGINGS} where "),
+            Element::Json if path.attribute.multi_valued => {
+                format!("jsonb_array_elements({}) as e(v) where ", json(path))
+            }
+            Element::Json => format!("(select {} as v) e where v is not null and ", json(path)),
+        };
+        Fragment::new(format!("exists (select 1 from {from}"))
+            .then(condition)
+            .text(")")
+    }
+
+    fn present(&self, path: &AttributePath) -> Fragment {
+        if let Some(column) = column(path) {
+            return Fragment::new(format!("({} is not null)", column.text()));
+        }
+        let is_list = path.attribute.multi_valued;
+        match (
+            is_list || path.attribute.data_type == Type::Complex,
+            path.sub_attribute,
+        ) {
+            (true, None) if is_list => self.exists(path, Fragment::new("true")),
+            (true, Some(_)) => {
+                let text = self.elements(path).text(path);
+                self.exists(path, Fragment::new(format!("({text} is not null)")))
+            }
+            _ => Fragment::new(format!("({} is not null)", json(path))),
+        }
+    }
+
+    fn compare(&self, path: &AttributePath, operator: Operator, comparand: &Comparand) -> Fragment {
+        if let Some(column) = column(path) {
+            return column.compare(operator, comparand);
+        }
+        if let (Some("emails"), "value", Operator::Eq, Comparand::Text { comparable, .. }) =
+            (core_name(path), path.leaf().name, operator, comparand)
+        {
+            return has_address(comparable);
+        }
+        if path.attribute.data_type != Type::Complex && !path.attribute.multi_valued {
+            return compare(&format!("({})", simple(path)), operator, comparand);
+        }
+        let resolved = Resolved::Compare(*path, operator, comparand.clone());
+        let some = self.exists(path, self.element(&resolved, self.elements(path)));
+        if operator != Operator::Ne {
+            return some;
+        }
+        let none = Fragment::new("(not ")
+            .then(self.exists(path, Fragment::new("true")))
+            .text(")");
+        Fragment::joined([none, some], " or ", "true")
+    }
+}
+
+/// The address that a condition on `emails` asks for, beside whatever else.
+fn address(filter: &Resolved) -> Option<&str> {
+    match filter {
+        Resolved::And(parts) => parts.iter().find_map(address),
+        Resolved::Compare(path, Operator::Eq, Comparand::Text { comparable, .. })
+            if path.leaf().name == "value" =>
+        {
+            Some(comparable)
+        }
+        _ => None,
+    }
+}
+
+fn has_address(address: &str) -> Fragment {
+    Fragment::new(
+        "exists (select 1 from scim_user_emails a where a.organization_id = t.organization_id
+            and a.scim_configuration_id = t.scim_configuration_id and a.scim_user_id = t.id and a.value_key = ",
+    )
+    .bind(Bound::Text(address.to_owned()))
+    .text(")")
+}
+
+/// What has a column of its own.
+enum Column {
+    Id,
+    Text(&'static str),
+    Active,
+    Moment(&'static str),
+    /// The same for all resources, or only known when they are read.
+    Fixed(String),
+}
+
+fn column(path: &AttributePath) -> Option<Column> {
+    Some(
+        match (core_name(path)?, path.sub_attribute.map(|sub| sub.name)) {
+            ("id", _) => Column::Id,
+            ("userName", _) => Column::Text("t.user_name_key"),
+            ("externalId", _) => Column::Text("t.external_id"),
+            ("displayName", _) => Column::Text("t.display_name_key"),
+            ("active", _) => Column::Active,
+            ("meta", Some("created")) => Column::Moment("t.created_at"),
+            ("meta", Some("lastModified")) => Column::Moment("t.last_modified"),
+            ("meta", Some("version")) => Column::Fixed("('W/\"' || t.version || '\"')".to_owned()),
+            ("meta", Some("resourceType")) => Column::Fixed(
+                "(case t.tableoid::regclass::text when 'scim_users' then 'user' else 'group' end)"
+                    .to_owned(),
+            ),
+            ("meta", _) => Column::Fixed("''::text".to_owned()),
+            _ => return None,
+        },
+    )
+}
+
+impl Column {
+    fn text(&self) -> &str {
+        match self {
+            Self::Id => "t.id",
+            Self::Text(column) | Self::Moment(column) => column,
+            Self::Active => "t.active",
+            Self::Fixed(text) => text,
+        }
+    }
+
+    fn compare(&self, operator: Operator, comparand: &Comparand) -> Fragment {
+        match (self, comparand) {
+            (Self::Id, Comparand::Text { comparable, .. }) => {
+                match (operator, Uuid::try_parse(comparable)) {
+                    (Operator::Eq, Ok(id)) if id.to_string() == *comparable => {
+                        Fragment::new("(t.id = ").bind(Bound::Id(id)).text(")")
+                    }
+                    _ => compare("t.id::text", operator, comparand),
+                }
+            }
+            (Self::Active, Comparand::Boolean(value)) => {
+                let is = *value == (operator == Operator::Eq);
+                Fragment::new(if is { "(t.active)" } else { "(not t.active)" })
+            }
+            (Self::Moment(column), Comparand::DateTime(time)) => {
+                let operator = symbol(operator).unwrap_or("=");
+                Fragment::new(format!("({column} {operator} "))
+                    .bind(Bound::Time(*time))
+                    .text(")")
+            }
+            _ => compare(self.text(), operator, comparand),
+        }
+    }
+}
+
+const fn symbol(operator: Operator) -> Option<&'static str> {
+    Some(match operator {
+        Operator::Eq => "=",
+        Operator::Ne => "<>",
+        Operator::Gt => ">",
+        Operator::Ge => ">=",
+        Operator::Lt => "<",
+        Operator::Le => "<=",
+        Operator::Co | Operator::Sw | Operator::Ew => return None,
+    })
+}
+
+/// The comparison of a text, which may be null, with a value.
+fn compare(text: &str, operator: Operator, comparand: &Comparand) -> Fragment {
+    let (left, right) = match comparand {
+        Comparand::Text { comparable, .. } => (
+            format!("{text} collate \"C\""),
+            Bound::Text(comparable.clone()),
+        ),
+        Comparand::Boolean(value) => (text.to_owned(), Bound::Text(value.to_string())),
+        Comparand::Number(number) => (
+            format!("({text})::double precision"),
+            Bound::Number(*number),
+        ),
+        Comparand::DateTime(time) => (format!("({text})::timestamptz"), Bound::Time(*time)),
+    };
+    let guarded = |condition: Fragment| {
+        Fragment::new(format!("({text} is not null and "))
+            .then(condition)
+            .text(")")
+    };
+    match operator {
+        // Without a collation, an index serves.
+        Operator::Eq => guarded(
+            Fragment::new(format!("{} = ", left.trim_end_matches(" collate \"C\""))).bind(right),
+        ),
+        Operator::Ne => Fragment::new(format!("({text} is null or {left} <> "))
+            .bind(right)
+            .text(")"),
+        Operator::Co => guarded(
+            Fragment::new(format!("strpos({text}, "))
+                .bind(right)
+                .text(") > 0"),
+        ),
+        Operator::Sw => guarded(
+            Fragment::new(format!("starts_with({text}, "))
+                .bind(right)
+                .text(")"),
+        ),
+        Operator::Ew => {
+            let length = Fragment::new(format!("right({text}, char_length(")).bind(right.clone());
+            guarded(length.text("::text)) = ").bind(right))
+        }
+        Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le => {
+            let operator = symbol(operator).unwrap_or("=");
+            guarded(Fragment::new(format!("{left} {operator} ")).bind(right))
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Users: creating, replacing, modifying and deleting them.
+//!
+//! A change is read, computed and written with the condition that nobody wrote in between; if
+//! somebody did, it is done again on the new version. So parallel changes of different attributes
+//! all survive, without a lock.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::error::{ScimError, ScimType};
+use super::http::{Failure, no_such};
+use super::normalize::{Normalized, normalize};
+use super::schema::{ENTERPRISE_USER_URN, ResourceType, comparable_user_name};
+use super::{Context, Precondition, Reply, Wishes, patch, resource, search};
+use crate::provisioning::users::link;
+use crate::store::Json;
+use crate::store::scim_events::Outcome;
+use crate::store::scim_resources::{self, Stored, Table};
+use crate::store::scim_users::{self, UserRow};
+
+const USER: ResourceType = ResourceType::User;
+
+/// How often a change is computed anew because of others.
+const ATTEMPTS: usize = 50;
+
+/// The most code points of a userName and an externalId: what fits an index.
+const MAX_KEY_LENGTH: usize = 512;
+
+/// A user to create.
+#[derive(Debug)]
+pub struct New {
+    /// What to store.
+    pub row: UserRow,
+    /// What was recognised of the dialect.
+    pub traits: Vec<&'static str>,
+}
+
+/// Creates a user: it becomes a member of the organization.
+///
+/// # Errors
+///
+/// 400 for the body, 409 when it is not unique or may not be linked.
+pub async fn create(context: &Context, body: Value, wishes: &Wishes) -> Result<Reply, Failure> {
+    let mut new = prepare(context, body, context.app.new_id())?;
+    insert(context, std::slice::from_mut(&mut new)).await?;
+    let id = new.row.id;
+    let stored = Stored {
+        id,
+        resource: Json(new.row.resource),
+        version: 1,
+        created_at: context.now,
+        last_modified: context.now,
+        sort_key: None,
+    };
+    show(context, 201, stored, wishes, false).await
+}
+
+/// Checks a body and makes the row of it.
+///
+/// # Errors
+///
+/// 400 for the body.
+pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimError> {
+    let Normalized {
+        mut resource,
+        traits,
+    } = normalize(USER, body)?;
+    resource.entry("active").or_insert(Value::Bool(true));
+    let row = row(id, context.app.new_id(), resource)?;
+    Ok(New { row, traits })
+}
+
+/// Adds prepared users, all or none, in two queries.
+///
+/// # Errors
+///
+/// 409 when one is not unique or may not be linked.
+pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Failure> {
+    let mut db = context.app.store.acquire().await?;
+    let mut rows: Vec<&mut UserRow> = new.iter_mut().map(|new| &mut new.row).collect();
+    link(
+        &mut db,
+        context.tenant,
+        context.allow_unverified_linking,
+        &mut rows,
+    )
+    .await?;
+    let event = |new: &New| {
+        let changes = resource::changes(&Map::new(), &new.row.resource);
+        context.event(
+            Outcome::Created,
+            201,
+            (USER, new.row.id),
+            changes,
+            new.traits.clone(),
+        )
+    };
+    let events: Vec<_> = new.iter().map(event).collect();
+    let rows: Vec<&UserRow> = new.iter().map(|new| &new.row).collect();
+    scim_users::insert(&mut db, context.tenant, context.now, &rows, &events).await?;
+    Ok(())
+}
+
+/// Replaces a user.
+///
+/// # Errors
+///
+/// 400 for the body, 404, 409, 412.
+pub async fn replace(
+    context: &Context,
+    id: Uuid,
+    body: Value,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let Normalized { resource, traits } = normalize(USER, body)?;
+    let change = |_: &Map<String, Value>| Ok(resource.clone());
+    update(context, id, wishes, traits, change).await
+}
+
+/// Modifies a user.
+///
+/// # Errors
+///
+/// 400 for the body, 404, 409, 412.
+pub async fn modify(
+    context: &Context,
+    id: Uuid,
+    body: Value,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let plan = patch::plan(USER, body)?;
+    let traits = plan.traits.clone();
+    let change = |old: &Map<String, Value>| {
+        let mut with_id = old.clone();
+        with_id.insert("id".to_owned(), json!(id));
+        let mut resource = plan.apply(&with_id)?.resource;
+        resource.remove("id");
+        Ok(resource)
+    };
+    update(context, id, wishes, traits, change).await
+}
+
+async fn update(
+    context: &Context,
+    id: Uuid,
+    wishes: &Wishes,
+    traits: Vec<&'static str>,
+    change: impl Fn(&Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
+) -> Result<Reply, Failure> {
+    for _ in 0..ATTEMPTS {
+        let mut db = context.app.store.acquire().await?;
+        let stored = scim_resources::get(&mut db, context.tenant, Table::Users, id).await?;
+        let stored = stored.ok_or_else(|| no_such(USER, &id.to_string()))?;
+        check(&wishes.if_match, stored.version)?;
+        let old = &stored.resource.0;
+        let mut new = change(old)?;
+        // Who leaves it out says nothing of it; least of all that access is restored.
+        if let (None, Some(active)) = (new.get("active"), old.get("active")) {
+            new.insert("active".to_owned(), active.clone());
+        }
+        if new == *old {
+            drop(db);
+            return show(context, 200, stored, wishes, true).await;
+        }
+        let changes = resource::changes(old, &new);
+        let row = row(id, id, new)?;
+        let event = context.event(Outcome::Updated, 200, (USER, id), changes, traits.clone());
+        if scim_users::update(
+            &mut db,
+            context.tenant,
+            context.now,
+            &row,
+            stored.version,
+            &event,
+        )
+        .await?
+        {
+            drop(db);
+            let stored = Stored {
+                resource: Json(row.resource),
+                version: stored.version + 1,
+                last_modified: context.now,
+                ..stored
+            };
+            return show(context, 200, stored, wishes, true).await;
+        }
+    }
+    Err(ScimError::new(503, "others change this user all the time: try again").into())
+}
+
+/// Deletes a user: its member leaves.
+///
+/// # Errors
+///
+/// 404, 412.
+pub async fn delete(
+    context: &Context,
+    id: Uuid,
+    if_match: &Precondition,
+) -> Result<Reply, Failure> {
+    let mut db = context.app.store.acquire().await?;
+    let mut version = None;
+    if if_match.0.is_some() {
+        let stored = scim_resources::get(&mut db, context.tenant, Table::Users, id).await?;
+        let stored = stored.ok_or_else(|| no_such(USER, &id.to_string()))?;
+        check(if_match, stored.version)?;
+        version = Some(stored.version);
+    }
+    let event = context.event(Outcome::Deleted, 204, (USER, id), json!([]), vec![]);
+    if scim_users::delete(&mut db, context.tenant, context.now, id, version, &event).await? {
+        return Ok(Reply::no_content());
+    }
+    match version {
+        Some(_) => Err(changed_meanwhile().into()),
+        None => Err(no_such(USER, &id.to_string()).into()),
+    }
+}
+
+/// Refuses to change a version that the client does not know.
+///
+/// # Errors
+///
+/// 412.
+pub fn check(if_match: &Precondition, version: i64) -> Result<(), ScimError> {
+    if if_match.allows(version) {
+        Ok(())
+    } else {
+        Err(changed_meanwhile())
+    }
+}
+
+/// The error for a version that the client does not know.
+pub fn changed_meanwhile() -> ScimError {
+    ScimError::new(
+        412,
+        "the resource was changed meanwhile: read it, and send the change with its new version",
+    )
+}
+
+async fn show(
+    context: &Context,
+    status: u16,
+    stored: Stored,
+    wishes: &Wishes,
+    may_have_groups: bool,
+) -> Result<Reply, Failure> {
+    let (id, version) = (stored.id, stored.version);
+    let has_manager = stored
+        .resource
+        .get(ENTERPRISE_USER_URN)
+        .is_some_and(|e| e.get("manager").is_some());
+    let shown = if may_have_groups || has_manager {
+        let mut db = context.app.store.acquire().await?;
+        resource::render(&mut db, context, USER, vec![stored], &wishes.projection).await?
+    } else {
+        resource::render_alone(context, USER, stored, &wishes.projection)
+    };
+    let location = resource::location(&context.base, USER, id);
+    Ok(Reply::resource(
+        status,
+        version,
+        location,
+        shown.into_iter().next().unwrap_or_default(),
+    ))
+}
+
+/// Makes the row of a canonical user.
+fn row(id: Uuid, user_id: Uuid, resource: Map<String, Value>) -> Result<UserRow, ScimError> {
+    let text = |name: &str| resource.get(name).and_then(Value::as_str);
+    let user_name = text("userName").unwrap_or_default().to_owned();
+    let external_id = text("externalId").map(str::to_owned);
+    for (name, key) in [
+        ("userName", Some(&user_name)),
+        ("externalId", external_id.as_ref()),
+    ] {
+        check_key(name, key)?;
+    }
+    let email = email(&resource, &user_name);
+    let fold = |text: &str| -> String { text.chars().flat_map(char::to_lowercase).collect() };
+    let mut emails: Vec<String> = values(&resource, "emails")
+        .filter_map(|v| text_of(v, "value"))
+        .map(fold)
+        .collect();
+    emails.sort_unstable();
+    emails.dedup();
+    if emails
+        .iter()
+        .any(|email| email.chars().count() > MAX_KEY_LENGTH)
+    {
+        return Err(too_long("emails.value"));
+    }
+    let display_name_key = text("displayName").map(fold);
+    if display_name_key
+        .as_ref()
+        .is_some_and(|name| name.chars().count() > MAX_KEY_LENGTH)
+    {
+        return Err(too_long("displayName"));
+    }
+    Ok(UserRow {
+        id,
+        user_id,
+        is_new_member: true,
+        user_name_key: comparable_user_name(&user_name),
+        display_name_key,
+        active: resource
+            .get("active")
+            .and_then(Value::as_bool)
+            .unwrap_or(true),
+        search: search::search_form(USER, &resource),
+        emails,
+        email_key: fold(&email),
+        email,
+        name: name(&resource, &user_name),
+        avatar_url: picture(&resource),
+        user_name,
+        external_id,
+        resource,
+    })
+}
+
+/// Refuses what no index takes.
+///
+/// # Errors
+///
+/// 400 `invalidValue`.
+pub fn check_key(name: &str, key: Option<&String>) -> Result<(), ScimError> {
+    match key {
+        Some(key) if key.chars().count() > MAX_KEY_LENGTH => Err(too_long(name)),
+        _ => Ok(()),
+    }
+}
+
+fn too_long(name: &str) -> ScimError {
+    let text = format!("{name} must have at most {MAX_KEY_LENGTH} characters");
+    ScimError::bad_request(ScimType::InvalidValue, text)
+}
+
+fn values<'a>(resource: &'a Map<String, Value>, name: &str) -> impl Iterator<Item = &'a Value> {
+    resource
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn text_of<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name).and_then(Value::as_str)
+}
+
+/// The member's address: the primary one, else the first, else the user name if it looks like one.
+fn email(resource: &Map<String, Value>, user_name: &str) -> String {
+    let is_primary = |value: &&Value| value.get("primary") == Some(&Value::Bool(true));
+    let primary = values(resource, "emails")
+        .find(is_primary)
+        .or_else(|| values(resource, "emails").next());
+    let address = primary.and_then(|value| text_of(value, "value"));
+    let looks_like_one = || {
+        user_name
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.'))
+    };
+    match address {
+        Some(address) => address.to_owned(),
+        None if looks_like_one() => user_name.to_owned(),
+        None => String::new(),
+    }
+}
+
+/// The member's name, as good as it gets.
+fn name(resource: &Map<String, Value>, user_name: &str) -> String {
+    let part = |name: &str| resource.get("name").and_then(|n| text_of(n, name));
+    let parts: Vec<&str> = [part("givenName"), part("familyName")]
+        .into_iter()
+        .flatten()
+        .collect();
+    let display = resource.get("displayName").and_then(Value::as_str);
+    match display.or(part("formatted")) {
+        Some(name) => name.to_owned(),
+        None if !parts.is_empty() => parts.join(" "),
+        None => user_name.to_owned(),
+    }
+}
+
+fn picture(resource: &Map<String, Value>) -> String {
+    let photo = values(resource, "photos")
+        .next()
+        .and_then(|photo| text_of(photo, "value"));
+    photo.unwrap_or_default().to_owned()
+}

@@ -1,0 +1,277 @@
+//! Writing SCIM groups and their members. The members of a group are rows: one is added or removed
+//! without a look at the others.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sqlx::{Postgres, QueryBuilder, query};
+use uuid::Uuid;
+
+use super::scim_resources::{Stored, Tenant};
+use super::sql::Fragment;
+use super::{Connection, OnConstraint};
+use crate::error::Error;
+
+/// A group to write.
+#[derive(Debug, Serialize)]
+pub struct GroupRow {
+    /// The resource's identifier.
+    pub id: Uuid,
+    /// The name, as it was sent.
+    pub display_name: String,
+    /// The name in lower case.
+    pub display_name_key: String,
+    /// The client's identifier.
+    pub external_id: Option<String>,
+    /// The canonical attributes, without members.
+    pub resource: Map<String, Value>,
+    /// The canonical attributes in the form in which equal values are equal.
+    pub search: Value,
+}
+
+/// A member to add.
+#[derive(Debug, Serialize)]
+pub struct MemberRow {
+    /// The membership's identifier.
+    pub id: Uuid,
+    /// The member's identifier; if it is a UUID, in lower case.
+    pub value: String,
+    /// The type that the client gave.
+    pub kind: Option<String>,
+    /// The name that the client gave.
+    pub display: Option<String>,
+}
+
+fn external_id_in_use() -> Error {
+    Error::AlreadyExists(
+        "another group of this configuration has this externalId: update that group, or give another externalId".into(),
+    )
+}
+
+/// Adds a group without members.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when its `externalId` is not unique.
+pub async fn insert(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    row: &GroupRow,
+) -> Result<(), Error> {
+    query!(
+        "insert into scim_groups (organization_id, scim_configuration_id, id, display_name, display_name_key, external_id,
+             resource, search, version, created_at, last_modified)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $9)",
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        row.id,
+        row.display_name,
+        row.display_name_key,
+        row.external_id,
+        json!(row.resource),
+        row.search,
+        now,
+    )
+    .execute(db)
+    .await
+    .on_constraint("scim_groups_external_id_key", external_id_in_use)?;
+    Ok(())
+}
+
+/// Reads a group and keeps others from changing it until the transaction ends.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock(db: &mut Connection, tenant: Tenant, id: Uuid) -> Result<Option<Stored>, Error> {
+    let stored = sqlx::query_as::<_, Stored>(
+        "select id, resource, version, created_at, last_modified from scim_groups
+         where organization_id = $1 and scim_configuration_id = $2 and id = $3 for update",
+    );
+    let stored = stored
+        .bind(tenant.organization_id.as_uuid())
+        .bind(tenant.scim_configuration_id.as_uuid())
+        .bind(id)
+        .fetch_optional(db)
+        .await?;
+    Ok(stored)
+}
+
+/// Writes a changed group; without a row, only that it was changed.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when its `externalId` is not unique any more.
+pub async fn update(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    id: Uuid,
+    row: Option<&GroupRow>,
+) -> Result<(), Error> {
+    query!(
+        "update scim_groups set version = version + 1, last_modified = $4,
+             display_name = case when $5 then $6 else display_name end,
+             display_name_key = case when $5 then $7 else display_name_key end,
+             external_id = case when $5 then $8 else external_id end,
+             resource = case when $5 then $9 else resource end,
+             search = case when $5 then $10 else search end
+         where organization_id = $1 and scim_configuration_id = $2 and id = $3",
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        id,
+        now,
+        row.is_some(),
+        row.map(|row| &*row.display_name),
+        row.map(|row| &*row.display_name_key),
+        row.and_then(|row| row.external_id.as_deref()),
+        row.map(|row| json!(row.resource)),
+        row.map(|row| &row.search),
+    )
+    .execute(db)
+    .await
+    .on_constraint("scim_groups_external_id_key", external_id_in_use)?;
+    Ok(())
+}
+
+/// Deletes a group, with its members' rows, and takes it out of the groups that it is in. `false`
+/// when there is none, or its version is not `version` if that is given.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn delete(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    id: Uuid,
+    version: Option<i64>,
+) -> Result<bool, Error> {
+    let deleted = query!(
+        r#"with gone as (
+             delete from scim_groups where organization_id = $1 and scim_configuration_id = $2 and id = $3
+                 and ($4::bigint is null or version = $4)
+             returning id
+         ), members as (
+             delete from scim_group_members m using gone g
+             where m.organization_id = $1 and m.scim_configuration_id = $2 and (m.group_id = g.id or m.member_value = g.id::text)
+             returning m.group_id
+         ), parents as (
+             update scim_groups set version = version + 1, last_modified = $5
+             where organization_id = $1 and scim_configuration_id = $2 and id <> $3 and id in (select group_id from members)
+         )
+         select count(*) as "count!" from gone"#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        id,
+        version,
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(deleted.count > 0)
+}
+
+/// Adds members; those that are members already stay as they are. Tells how many are new.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn add_members(
+    db: &mut Connection,
+    tenant: Tenant,
+    group: Uuid,
+    rows: &[MemberRow],
+) -> Result<u64, Error> {
+    let added = query!(
+        "insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, id)
+         select $1, $2, $3, value, kind, display, id
+         from jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text)
+         on conflict do nothing",
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        group,
+        json!(rows),
+    )
+    .execute(db)
+    .await?;
+    Ok(added.rows_affected())
+}
+
+/// Removes the members with these values, or all but these. Tells how many.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn remove_members(
+    db: &mut Connection,
+    tenant: Tenant,
+    group: Uuid,
+    values: &[String],
+    all_but: bool,
+) -> Result<u64, Error> {
+    let removed = query!(
+        "delete from scim_group_members
+         where organization_id = $1 and scim_configuration_id = $2 and group_id = $3
+             and case when $5 then member_value <> all($4) else member_value = any($4) end",
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        group,
+        values,
+        all_but,
+    )
+    .execute(db)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+/// Removes the members that `filter` holds for, which calls a member's row `m`. Tells how many.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn remove_matching(
+    db: &mut Connection,
+    tenant: Tenant,
+    group: Uuid,
+    filter: &Fragment,
+) -> Result<u64, Error> {
+    let mut query: QueryBuilder<Postgres> =
+        QueryBuilder::new("delete from scim_group_members m where m.organization_id = ");
+    query.push_bind(tenant.organization_id.as_uuid());
+    query
+        .push(" and m.scim_configuration_id = ")
+        .push_bind(tenant.scim_configuration_id.as_uuid());
+    query
+        .push(" and m.group_id = ")
+        .push_bind(group)
+        .push(" and ");
+    filter.push_to(&mut query);
+    Ok(query.build().execute(db).await?.rows_affected())
+}
+
+/// How many members a group has, counted up to `limit`.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn count_members(
+    db: &mut Connection,
+    tenant: Tenant,
+    group: Uuid,
+    limit: i64,
+) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (
+             select 1 from scim_group_members
+             where organization_id = $1 and scim_configuration_id = $2 and group_id = $3 limit $4) m"#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        group,
+        limit,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(count)
+}

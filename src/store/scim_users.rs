@@ -1,0 +1,308 @@
+//! Writing SCIM users, the members that they are, and the events that tell of it: one statement a
+//! change, so that all of it happens or none.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sqlx::query;
+use uuid::Uuid;
+
+use super::Connection;
+use super::scim_events::Event;
+use super::scim_resources::Tenant;
+use crate::error::Error;
+
+/// A user to write.
+#[derive(Debug, Serialize)]
+pub struct UserRow {
+    /// The resource's identifier.
+    pub id: Uuid,
+    /// The member that it is.
+    pub user_id: Uuid,
+    /// Whether the member is made with it.
+    pub is_new_member: bool,
+    /// The user name, as it was sent.
+    pub user_name: String,
+    /// The user name in the form in which equal names are equal.
+    pub user_name_key: String,
+    /// The client's identifier.
+    pub external_id: Option<String>,
+    /// The display name in lower case.
+    pub display_name_key: Option<String>,
+    /// Whether the user may have access.
+    pub active: bool,
+    /// The canonical attributes.
+    pub resource: Map<String, Value>,
+    /// The canonical attributes in the form in which equal values are equal.
+    pub search: Value,
+    /// All addresses in lower case, each once.
+    pub emails: Vec<String>,
+    /// The member's address; may be empty.
+    pub email: String,
+    /// The member's address in lower case; may be empty.
+    pub email_key: String,
+    /// The member's name.
+    pub name: String,
+    /// Where the member's picture is; may be empty.
+    pub avatar_url: String,
+}
+
+/// Someone that a new user could be.
+#[derive(Debug)]
+pub struct Match {
+    /// The member.
+    pub user_id: Uuid,
+    /// The member's address in lower case.
+    pub email_key: String,
+    /// Whether the person proved to own the address.
+    pub email_verified: bool,
+    /// Whether a user of this configuration is this member already.
+    pub is_linked: bool,
+    /// The user name, when the member was a user of this configuration.
+    pub former_user_name: Option<String>,
+    /// The client's identifier, when the member was a user of this configuration.
+    pub former_external_id: Option<String>,
+}
+
+/// Those that new users with these names, identifiers and addresses could be.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn find_matches(
+    db: &mut Connection,
+    tenant: Tenant,
+    user_names: &[String],
+    external_ids: &[String],
+    emails: &[String],
+) -> Result<Vec<Match>, Error> {
+    let rows = query!(
+        r#"select u.id as "user_id!", u.email_key as "email_key!", u.email_verified as "email_verified!",
+                  null::text as former_user_name, null::text as former_external_id,
+                  exists (select 1 from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
+                          and s.user_id = u.id) as "is_linked!"
+           from users u where u.organization_id = $1 and u.email_key = any($5) and u.email_key <> '' and u.status <> 'left'
+           union all
+           select f.user_id, u.email_key, u.email_verified, f.user_name_key, f.external_id,
+                  exists (select 1 from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
+                          and s.user_id = f.user_id)
+           from scim_former_users f
+           join users u on u.organization_id = $1 and u.id = f.user_id
+           where f.organization_id = $1 and f.scim_configuration_id = $2
+               and (f.user_name_key = any($3) or f.external_id = any($4))"#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        user_names,
+        external_ids,
+        emails,
+    )
+    .fetch_all(db)
+    .await?;
+    let matches = rows.into_iter().map(|row| Match {
+        user_id: row.user_id,
+        email_key: row.email_key,
+        email_verified: row.email_verified,
+        is_linked: row.is_linked,
+        former_user_name: row.former_user_name,
+        former_external_id: row.former_external_id,
+    });
+    Ok(matches.collect())
+}
+
+/// Adds users, all or none.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when one of them is not unique.
+pub async fn insert(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    rows: &[&UserRow],
+    events: &[Event],
+) -> Result<(), Error> {
+    query!(
+        "with rows as (
+             select * from jsonb_to_recordset($3) as r(
+                 id uuid, user_id uuid, is_new_member boolean, user_name text, user_name_key text, external_id text,
+                 display_name_key text, active boolean, resource jsonb, search jsonb, emails jsonb,
+                 email text, email_key text, name text, avatar_url text)
+         ), new_members as (
+             insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
+             select $1, user_id, email, email_key, false, name, avatar_url, 'member',
+                    case when active then 'active' else 'suspended' end, $5, $5
+             from rows where is_new_member
+         ), old_members as (
+             update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $5,
+                    status = case when r.active and not exists (
+                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = r.user_id and not o.active)
+                             then 'active' else 'suspended' end
+             from rows r where u.organization_id = $1 and u.id = r.user_id and not r.is_new_member
+         ), no_longer_former as (
+             delete from scim_former_users f using rows r
+             where f.organization_id = $1 and f.scim_configuration_id = $2 and f.user_id = r.user_id and not r.is_new_member
+         ), new_users as (
+             insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
+                 display_name_key, active, resource, search, version, created_at, last_modified)
+             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, $5, $5
+             from rows
+         ), new_emails as (
+             insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
+             select $1, $2, e, r.id from rows r, jsonb_array_elements_text(r.emails) e
+         )
+         insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+             resource_type, resource_id, changes, reason)
+         select $1, $2, e.* from jsonb_to_recordset($4) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
+             outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)",
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        json!(rows),
+        json!(events),
+        now,
+    )
+    .execute(db)
+    .await
+    .map_err(explain)?;
+    Ok(())
+}
+
+/// Writes a changed user, if its version is still `version`; otherwise `false`.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when it is not unique any more.
+pub async fn update(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    row: &UserRow,
+    version: i64,
+    event: &Event,
+) -> Result<bool, Error> {
+    let updated = query!(
+        r#"with row as (
+             select * from jsonb_to_record($3) as r(
+                 id uuid, user_name text, user_name_key text, external_id text, display_name_key text, active boolean,
+                 resource jsonb, search jsonb, emails jsonb, email text, email_key text, name text, avatar_url text)
+         ), changed as (
+             update scim_users s set user_name = r.user_name, user_name_key = r.user_name_key, external_id = r.external_id,
+                 display_name_key = r.display_name_key, active = r.active, resource = r.resource, search = r.search,
+                 version = s.version + 1, last_modified = $5
+             from row r
+             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = r.id and s.version = $6
+             returning s.id, s.user_id
+         ), member as (
+             update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $5,
+                    email_verified = u.email_verified and u.email_key = r.email_key,
+                    status = case when r.active and not exists (
+                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
+                             then 'active' else 'suspended' end
+             from row r, changed c where u.organization_id = $1 and u.id = c.user_id
+         ), old_emails as (
+             delete from scim_user_emails e using row r, changed c
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = c.id
+                 and not (r.emails ? e.value_key)
+         ), new_emails as (
+             insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
+             select $1, $2, e, c.id from changed c, row r, jsonb_array_elements_text(r.emails) e
+             on conflict do nothing
+         ), event as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, e.* from changed, jsonb_to_recordset($4) as e(id uuid, created_at timestamptz, method text, path text,
+                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
+         )
+         select count(*) as "count!" from changed"#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        json!(row),
+        json!([event]),
+        now,
+        version,
+    )
+    .fetch_one(db)
+    .await
+    .map_err(explain)?;
+    Ok(updated.count > 0)
+}
+
+/// Deletes a user, takes it out of its groups, and lets its member leave, unless another
+/// configuration provisions the member too. `false` when there is none, or its version is not
+/// `version` if that is given.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn delete(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    id: Uuid,
+    version: Option<i64>,
+    event: &Event,
+) -> Result<bool, Error> {
+    let deleted = query!(
+        r#"with gone as (
+             delete from scim_users where organization_id = $1 and scim_configuration_id = $2 and id = $3
+                 and ($4::bigint is null or version = $4)
+             returning id, user_id, user_name_key, external_id
+         ), former as (
+             insert into scim_former_users (organization_id, scim_configuration_id, user_id, user_name_key, external_id, deleted_at)
+             select $1, $2, user_id, user_name_key, external_id, $5 from gone
+             on conflict (organization_id, scim_configuration_id, user_id) do update
+             set user_name_key = excluded.user_name_key, external_id = excluded.external_id, deleted_at = excluded.deleted_at
+         ), emails as (
+             delete from scim_user_emails e using gone g
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = g.id
+         ), memberships as (
+             delete from scim_group_members m using gone g
+             where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = g.id::text
+             returning m.group_id
+         ), groups as (
+             update scim_groups set version = version + 1, last_modified = $5
+             where organization_id = $1 and scim_configuration_id = $2 and id in (select group_id from memberships)
+         ), member as (
+             update users u set updated_at = $5,
+                    status = case when not exists (select 1 from scim_users o where o.organization_id = $1 and o.user_id = g.user_id and o.id <> g.id)
+                                  then 'left'
+                                  when exists (select 1 from scim_users o where o.organization_id = $1 and o.user_id = g.user_id and o.id <> g.id and not o.active)
+                                  then 'suspended' else 'active' end
+             from gone g where u.organization_id = $1 and u.id = g.user_id
+         ), event as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, e.* from gone, jsonb_to_recordset($6) as e(id uuid, created_at timestamptz, method text, path text,
+                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
+         )
+         select count(*) as "count!" from gone"#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        id,
+        version,
+        now,
+        json!([event]),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(deleted.count > 0)
+}
+
+/// What must be unique about a user, in words.
+fn explain(error: sqlx::Error) -> Error {
+    let constraint = error
+        .as_database_error()
+        .and_then(|fault| fault.constraint());
+    let text = match constraint {
+        Some("scim_users_user_name_key") => {
+            "another user of this configuration has this userName: update that user, or give another userName"
+        }
+        Some("scim_users_external_id_key") => {
+            "another user of this configuration has this externalId: update that user, or give another externalId"
+        }
+        Some("scim_users_user_id_key" | "users_email_key" | "users_pkey") => {
+            "another member of the organization has this e-mail address: give the user an address of its own"
+        }
+        _ => return error.into(),
+    };
+    Error::AlreadyExists(text.into())
+}
