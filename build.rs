@@ -12,10 +12,14 @@ use buffa_codegen::generated::descriptor::FileDescriptorSet;
 use protoc_gen_protovalidate_buffa::{emit, scan};
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 8] = [
+    "gitpod/v1/count.proto",
+    "gitpod/v1/group.proto",
     "gitpod/v1/identity.proto",
+    "gitpod/v1/login_provider.proto",
     "gitpod/v1/organization.proto",
     "gitpod/v1/pagination.proto",
+    "gitpod/v1/user.proto",
     "google/rpc/error_details.proto",
 ];
 

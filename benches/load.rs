@@ -12,29 +12,22 @@
     reason = "a measurement may fail"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+mod support;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use buffa::Message;
 use bytes::Bytes;
-use http::{Request, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::Method;
 use rollcall::api::proto::gitpod::v1::GetSSOConfigurationRequest;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+
+use support::{Client, Make, pgbench, printed, serve};
 
 const CONNECTIONS: usize = 32;
 const SERVICE: &str = "/gitpod.v1.OrganizationService";
-
-type Sender = http1::SendRequest<Full<Bytes>>;
-
-/// A request: path, content type and body, made anew for each call.
-type Make = Arc<dyn Fn() -> (String, &'static str, Bytes) + Send + Sync>;
 
 fn main() {
     let argument = std::env::args()
@@ -50,9 +43,14 @@ fn main() {
 async fn measure(database: &str, time: Duration) {
     let token = printed(&["token", "generate"]);
     let (_server, address) = serve(database, &token);
-    let client = Client { address, token };
+    let client = Client {
+        address,
+        token,
+        connections: CONNECTIONS,
+    };
     let identity = client
         .once(
+            Method::POST,
             "/gitpod.v1.IdentityService/GetAuthenticatedIdentity",
             json!({}),
         )
@@ -60,6 +58,7 @@ async fn measure(database: &str, time: Duration) {
     let organization = identity["organizationId"].as_str().unwrap().to_owned();
     let created = client
         .once(
+            Method::POST,
             &format!("{SERVICE}/CreateSSOConfiguration"),
             new_sso(&organization),
         )
@@ -73,7 +72,7 @@ async fn measure(database: &str, time: Duration) {
     let path = format!("{SERVICE}/GetSSOConfiguration");
     let get: Make = Arc::new({
         let path = path.clone();
-        move || (path.clone(), "application/json", body.clone())
+        move || (Method::POST, path.clone(), "application/json", body.clone())
     });
     client.load("GetSSOConfiguration, JSON", get, time).await;
     let message = GetSSOConfigurationRequest {
@@ -84,12 +83,20 @@ async fn measure(database: &str, time: Duration) {
     client
         .load(
             "GetSSOConfiguration, proto",
-            Arc::new(move || (path.clone(), "application/proto", message.clone())),
+            Arc::new(move || {
+                (
+                    Method::POST,
+                    path.clone(),
+                    "application/proto",
+                    message.clone(),
+                )
+            }),
             time,
         )
         .await;
     pgbench(
         database,
+        CONNECTIONS,
         "the two selects of GetSSOConfiguration",
         &selects(&organization, &id),
         time,
@@ -100,6 +107,7 @@ async fn measure(database: &str, time: Duration) {
         let organization = organization.clone();
         move || {
             (
+                Method::POST,
                 path.clone(),
                 "application/json",
                 new_sso(&organization).to_string().into(),
@@ -111,6 +119,7 @@ async fn measure(database: &str, time: Duration) {
         .await;
     pgbench(
         database,
+        CONNECTIONS,
         "select, begin, two inserts, commit of CreateSSOConfiguration",
         &inserts(&organization, &id),
         time,
@@ -152,149 +161,4 @@ insert into sso_configurations (organization_id, id, client_id, client_secret, i
 insert into audit_entries (organization_id, id, created_at, actor_id, actor_principal, action, subject_type, subject_id, before, after) values ('{organization}', gen_random_uuid(), now(), '{id}', 'service_account', 'CreateSSOConfiguration', 'sso_config', '{id}', null, '{{\"claims\": {{}}, \"client_id\": \"client-1\", \"display_name\": \"\", \"email_domains\": [\"example.com\"], \"issuer_url\": \"https://accounts.example.com\", \"state\": \"active\"}}');
 commit;"
     )
-}
-
-fn printed(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_rollcall"))
-        .args(arguments)
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn serve(database: &str, token: &str) -> (Server, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rollcall"))
-        .arg("serve")
-        .env("DATABASE_URL", database)
-        .env("ROLLCALL_ENCRYPTION_KEYS", printed(&["keys", "generate"]))
-        .env("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Load")
-        .env("ROLLCALL_BOOTSTRAP_TOKEN", token)
-        .env("ROLLCALL_LISTEN", "127.0.0.1:0")
-        .env("ROLLCALL_LOG", "warn")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let line = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .next()
-        .unwrap()
-        .unwrap();
-    let (_, address) = line.split_once("http://").unwrap();
-    (Server(child), address.trim_end_matches('.').to_owned())
-}
-
-struct Client {
-    address: String,
-    token: String,
-}
-
-impl Client {
-    async fn connect(&self) -> Sender {
-        let stream = TcpStream::connect(&self.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        sender
-    }
-
-    async fn send(
-        &self,
-        sender: &mut Sender,
-        path: &str,
-        content_type: &str,
-        body: Bytes,
-    ) -> Bytes {
-        let request = Request::post(path)
-            .header(header::HOST, &self.address)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-            .header(header::CONTENT_TYPE, content_type)
-            .body(Full::new(body))
-            .unwrap();
-        sender.ready().await.unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        let status = response.status();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(status, 200, "{body:?}");
-        body
-    }
-
-    async fn once(&self, path: &str, body: Value) -> Value {
-        let mut sender = self.connect().await;
-        let reply = self
-            .send(
-                &mut sender,
-                path,
-                "application/json",
-                body.to_string().into(),
-            )
-            .await;
-        serde_json::from_slice(&reply).unwrap()
-    }
-
-    /// Sends as many requests as there is time for, and prints how many.
-    async fn load(&self, name: &str, make: Make, time: Duration) {
-        let stop = AtomicBool::new(false);
-        let worker = async || {
-            let mut sender = self.connect().await;
-            let mut latencies = vec![];
-            while !stop.load(Ordering::Relaxed) {
-                let (path, content_type, body) = make();
-                let start = Instant::now();
-                self.send(&mut sender, &path, content_type, body).await;
-                latencies.push(start.elapsed());
-            }
-            latencies
-        };
-        let workers = futures_util::future::join_all((0..CONNECTIONS).map(|_| worker()));
-        let timer = async {
-            tokio::time::sleep(time).await;
-            stop.store(true, Ordering::Relaxed);
-        };
-        let (latencies, ()) = futures_util::future::join(workers, timer).await;
-        let mut latencies = latencies.concat();
-        latencies.sort_unstable();
-        let rate = latencies.len() as f64 / time.as_secs_f64();
-        let (median, p99) = (
-            latencies[latencies.len() / 2],
-            latencies[latencies.len() * 99 / 100],
-        );
-        println!("{name}: {rate:.0}/s, median {median:.1?}, 99th percentile {p99:.1?}");
-    }
-}
-
-fn pgbench(database: &str, name: &str, script: &str, time: Duration) {
-    let file = std::env::temp_dir().join(format!("rollcall-pgbench-{}.sql", std::process::id()));
-    std::fs::write(&file, script).unwrap();
-    let output = Command::new("pgbench")
-        .args([
-            "-n",
-            "-M",
-            "prepared",
-            "-j",
-            "2",
-            "-c",
-            &CONNECTIONS.to_string(),
-            "-T",
-            &time.as_secs().to_string(),
-            "-f",
-        ])
-        .args([file.to_str().unwrap(), database])
-        .output()
-        .expect("pgbench comes with PostgreSQL");
-    std::fs::remove_file(&file).unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let tps = text
-        .lines()
-        .find(|line| line.starts_with("tps"))
-        .unwrap_or_else(|| panic!("{output:?}"));
-    println!("  pgbench, {name}: {tps}");
 }

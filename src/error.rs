@@ -83,6 +83,8 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// A value.
+    pub const REQUIRED: &str = "required";
     /// A UUID.
     pub const UUID: &str = "string.uuid";
     /// Text without NUL, which PostgreSQL cannot store.

@@ -6,8 +6,10 @@
 //! handler, one file a resource.
 
 pub mod errors;
+mod groups;
 pub mod http;
 mod identity;
+mod organization;
 mod paging;
 mod scim;
 mod sso;
@@ -18,6 +20,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
+use buffa_types::google::protobuf::Timestamp;
+use chrono::{DateTime, Utc};
 use connectrpc::{
     CompressionRegistry, ConnectError, ConnectRpcService, DeadlinePolicy, GzipProvider, Limits,
     RequestContext, Response, Router as RpcRouter, ServiceRequest, ServiceResult,
@@ -80,6 +84,7 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let api = Arc::new(Api { app: app.clone() });
     let services = RpcRouter::new();
     let services = OrganizationServiceExt::register(api.clone(), services);
+    let services = GroupServiceExt::register(api.clone(), services);
     let services = IdentityServiceExt::register(api, services);
     let methods: Vec<String> = services.methods().map(str::to_owned).collect();
     let services = rpc(services);
@@ -100,8 +105,9 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
         .layer(from_fn_with_state(app.clone(), http::authenticate));
 
     let names = [
-        ORGANIZATION_SERVICE_SERVICE_NAME,
+        GROUP_SERVICE_SERVICE_NAME,
         IDENTITY_SERVICE_SERVICE_NAME,
+        ORGANIZATION_SERVICE_SERVICE_NAME,
     ];
     let (public, _) = connectrpc_health::install_static(RpcRouter::new(), names);
     let public =
@@ -144,6 +150,25 @@ struct Api {
 #[expect(refining_impl_trait, reason = "naming the response type is the point")]
 #[connect_impl]
 impl OrganizationService for Api {
+    async fn get_organization(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, GetOrganizationRequest>,
+    ) -> ServiceResult<GetOrganizationResponse> {
+        reply(organization::get(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn list_members(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, ListMembersRequest>,
+    ) -> ServiceResult<ListMembersResponse> {
+        reply(
+            organization::list_members(&self.app, caller(&ctx)?, &ctx, request.to_owned_message())
+                .await,
+        )
+    }
+
     async fn create_sso_configuration(
         &self,
         ctx: RequestContext,
@@ -245,6 +270,37 @@ impl IdentityService for Api {
     }
 }
 
+#[expect(refining_impl_trait, reason = "naming the response type is the point")]
+#[connect_impl]
+impl GroupService for Api {
+    async fn get_group(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, GetGroupRequest>,
+    ) -> ServiceResult<GetGroupResponse> {
+        reply(groups::get(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn list_groups(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, ListGroupsRequest>,
+    ) -> ServiceResult<ListGroupsResponse> {
+        reply(groups::list(&self.app, caller(&ctx)?, &ctx, request.to_owned_message()).await)
+    }
+
+    async fn list_memberships(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, ListMembershipsRequest>,
+    ) -> ServiceResult<ListMembershipsResponse> {
+        reply(
+            groups::list_memberships(&self.app, caller(&ctx)?, &ctx, request.to_owned_message())
+                .await,
+        )
+    }
+}
+
 fn reply<T>(result: Result<T, Error>) -> ServiceResult<T> {
     result.map(Response::new).map_err(Into::into)
 }
@@ -261,6 +317,15 @@ fn parse_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Id, Error
     let id = Uuid::try_parse(text)
         .map_err(|_| Error::invalid(field, Violation::UUID, "must be a UUID"))?;
     Ok(id.into())
+}
+
+/// A moment on the wire.
+fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
+        ..Default::default()
+    }
 }
 
 /// Records a change in the transaction that makes it.

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use connectrpc::RequestContext;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::proto::gitpod::v1::{PaginationRequest, PaginationResponse};
@@ -42,26 +43,56 @@ impl PageOverride {
 }
 
 /// One list of one organization. Its page tokens open no other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct List {
     /// The name of the list.
     pub name: &'static str,
     /// Whose list it is.
     pub organization_id: OrganizationId,
+    /// What else a token is bound to: filter and order, in any form that tells them apart.
+    pub query: String,
+}
+
+/// The page that a request asks for.
+#[derive(Debug)]
+pub struct Asked {
+    /// What the last item of the page before is sorted by, and its id.
+    pub after: Option<(String, Uuid)>,
+    /// The most items.
+    pub size: u32,
 }
 
 impl List {
-    /// The page that a request asks for.
+    /// The page that a request asks for, of a list in the order of its ids.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] on `pagination.page_size` and `pagination.token`.
     pub fn page(
-        self,
+        &self,
         app: &App,
         ctx: &RequestContext,
         body: Option<&PaginationRequest>,
     ) -> Result<Page, Error> {
+        let asked = self.asked(app, ctx, body)?;
+        let after = asked.after.map(|(_, id)| id).unwrap_or_default();
+        Ok(Page {
+            after,
+            size: asked.size,
+        })
+    }
+
+    /// The page that a request asks for, of a list in another order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] on `pagination.page_size` and `pagination.token`.
+    pub fn asked(
+        &self,
+        app: &App,
+        ctx: &RequestContext,
+        body: Option<&PaginationRequest>,
+    ) -> Result<Asked, Error> {
         let query = ctx.extensions().get::<PageOverride>();
         let size = match query.and_then(|query| query.size.as_deref()) {
             Some(text) => text
@@ -83,29 +114,28 @@ impl List {
             .and_then(|query| query.token.as_deref())
             .or(body.map(|body| &*body.token))
             .unwrap_or_default();
-        Ok(Page {
+        Ok(Asked {
             after: self.open(app, token)?,
             size: if size == 0 { DEFAULT_SIZE } else { size },
         })
     }
 
-    /// What a response says of the next page; `id` names an item of the list.
+    /// What a response says of the next page; `position` tells what an item is sorted by, and its id.
     ///
     /// # Errors
     ///
     /// As [`crate::secrets::keys::Keyring::seal`] has them.
     pub fn response<T>(
-        self,
+        &self,
         app: &App,
         items: &Items<T>,
-        id: impl FnOnce(&T) -> Uuid,
+        position: impl FnOnce(&T) -> (String, Uuid),
     ) -> Result<PaginationResponse, Error> {
         let next_token = match items.items.last() {
-            Some(last) if items.has_more => URL_SAFE_NO_PAD.encode(app.keys.seal(
-                id(last).as_bytes(),
-                &self.context(),
-                &app.random,
-            )?),
+            Some(last) if items.has_more => {
+                let position = serde_json::to_vec(&position(last)).map_err(Error::internal)?;
+                URL_SAFE_NO_PAD.encode(app.keys.seal(&position, &self.context(), &app.random)?)
+            }
             _ => String::new(),
         };
         Ok(PaginationResponse {
@@ -114,15 +144,15 @@ impl List {
         })
     }
 
-    fn open(self, app: &App, token: &str) -> Result<Uuid, Error> {
+    fn open(&self, app: &App, token: &str) -> Result<Option<(String, Uuid)>, Error> {
         if token.is_empty() {
-            return Ok(Uuid::nil());
+            return Ok(None);
         }
         URL_SAFE_NO_PAD
             .decode(token)
             .ok()
             .and_then(|sealed| app.keys.open(&sealed, &self.context()))
-            .and_then(|id| Uuid::from_slice(&id).ok())
+            .and_then(|position| serde_json::from_slice(&position).ok())
             .ok_or_else(|| {
                 Error::invalid(
                     "pagination.token",
@@ -132,12 +162,13 @@ impl List {
             })
     }
 
-    fn context(self) -> Vec<u8> {
+    fn context(&self) -> Vec<u8> {
         [
             b"page\0",
             self.name.as_bytes(),
             b"\0",
             self.organization_id.as_uuid().as_bytes(),
+            &Sha256::digest(&self.query),
         ]
         .concat()
     }

@@ -1,7 +1,7 @@
 //! SCIM configurations over the API (contract, section 2).
 
-use buffa_types::google::protobuf::{Duration, Timestamp};
-use chrono::{DateTime, TimeDelta, Utc};
+use buffa_types::google::protobuf::Duration;
+use chrono::TimeDelta;
 use connectrpc::RequestContext;
 
 use super::paging::List;
@@ -12,7 +12,7 @@ use super::proto::gitpod::v1::{
     RegenerateSCIMTokenRequest, RegenerateSCIMTokenResponse, SCIMConfiguration,
     UpdateSCIMConfigurationRequest, UpdateSCIMConfigurationResponse,
 };
-use super::{audit, parse_id};
+use super::{audit, parse_id, timestamp};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
@@ -95,6 +95,7 @@ pub async fn list(
     let list = List {
         name: "scim_configurations",
         organization_id: caller.organization_id,
+        query: String::new(),
     };
     let page = list.page(app, ctx, request.pagination.as_option())?;
     caller.may_read()?;
@@ -103,7 +104,7 @@ pub async fn list(
     let items = store::scim::list(&mut db, caller.organization_id, page).await?;
     Ok(ListSCIMConfigurationsResponse {
         pagination: list
-            .response(app, &items, |configuration| configuration.id.as_uuid())?
+            .response(app, &items, |c| (String::new(), c.id.as_uuid()))?
             .into(),
         scim_configurations: items.items.into_iter().map(wire).collect(),
         ..Default::default()
@@ -217,14 +218,6 @@ async fn issue_token(app: &App, id: ScimConfigurationId) -> Result<(Token, Strin
 /// Whole seconds; the rules keep it between a day and two years.
 fn lifetime(duration: Option<&Duration>) -> Option<TimeDelta> {
     duration.and_then(|duration| TimeDelta::try_seconds(duration.seconds))
-}
-
-fn timestamp(time: DateTime<Utc>) -> Timestamp {
-    Timestamp {
-        seconds: time.timestamp(),
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
-        ..Default::default()
-    }
 }
 
 fn record(

@@ -95,6 +95,7 @@ pub async fn list(
     let list = List {
         name: "sso_configurations",
         organization_id,
+        query: String::new(),
     };
     let page = list.page(app, ctx, request.pagination.as_option())?;
     caller.may_read()?;
@@ -104,7 +105,7 @@ pub async fn list(
     let items = store::sso::list(&mut db, organization_id, page).await?;
     Ok(ListSSOConfigurationsResponse {
         pagination: list
-            .response(app, &items, |configuration| configuration.id.as_uuid())?
+            .response(app, &items, |c| (String::new(), c.id.as_uuid()))?
             .into(),
         sso_configurations: items.items.into_iter().map(wire).collect(),
         ..Default::default()

@@ -4,6 +4,7 @@
 mod keys;
 mod migrate;
 mod organization;
+mod scim;
 mod serve;
 mod token;
 
@@ -47,6 +48,9 @@ enum Command {
     /// Makes, lists and revokes API tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Tells what identity providers did.
+    #[command(subcommand)]
+    Scim(scim::Command),
 }
 
 /// Runs the command that the arguments name.
@@ -111,6 +115,7 @@ fn run(cli: Cli) -> Result<()> {
             Command::Keys(command) => command.run().await,
             Command::Organization(command) => command.run().await,
             Command::Token(command) => command.run().await,
+            Command::Scim(command) => command.run().await,
         }
     });
     // What still runs was told to stop and did not.

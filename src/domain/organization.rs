@@ -15,6 +15,8 @@ pub struct Organization {
     pub name: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
 }
 
 /// The most code points of an organization's name.

@@ -51,10 +51,12 @@ pub struct Founded {
 /// [`Error::Invalid`] on `name`.
 pub async fn create(app: &App, db: &mut Connection, name: &str) -> Result<Organization, Error> {
     check_name(name)?;
+    let now = app.clock.now();
     let organization = Organization {
         id: app.new_id(),
         name: name.to_owned(),
-        created_at: app.clock.now(),
+        created_at: now,
+        updated_at: now,
     };
     store::organizations::insert(db, &organization).await?;
     Ok(organization)

@@ -1,1 +1,298 @@
 //! Members of organizations, and the groups that they are in, as applications read them.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::sql::{Bound, Fragment};
+use super::{Connection, Items, Page};
+use crate::domain::ids::OrganizationId;
+use crate::error::Error;
+
+/// A member, as it is stored.
+#[derive(Debug, FromRow)]
+pub struct Member {
+    /// The user's identifier.
+    pub id: Uuid,
+    /// The address; may be empty.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// Where the picture is; may be empty.
+    pub avatar_url: String,
+    /// `admin` or `member`.
+    pub role: String,
+    /// `active`, `suspended` or `left`.
+    pub status: String,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+    /// What the list is sorted by.
+    pub sort_key: String,
+}
+
+/// Which members a list has. Empty lists and texts say nothing.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// A part of the name or the address.
+    pub search: String,
+    /// The states.
+    pub statuses: Vec<String>,
+    /// The roles.
+    pub roles: Vec<String>,
+    /// The identifiers.
+    pub ids: Vec<Uuid>,
+    /// Groups whose own members are left out.
+    pub outside_groups: Vec<Uuid>,
+    /// The whole address.
+    pub email: String,
+}
+
+/// The order of a list of members.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    /// By name; otherwise by the time they joined.
+    pub by_name: bool,
+    /// The other way round.
+    pub descending: bool,
+}
+
+impl Order {
+    const fn key(self) -> &'static str {
+        if self.by_name {
+            "lower(u.name)"
+        } else {
+            "to_char(u.created_at at time zone 'utc', 'YYYYMMDDHH24MISSUS')"
+        }
+    }
+}
+
+/// Reads some members, after the one with this sort key and id.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    filter: &Filter,
+    order: Order,
+    after: Option<(String, Uuid)>,
+    size: u32,
+) -> Result<Items<Member>, Error> {
+    let key = order.key();
+    let mut query = QueryBuilder::new(
+        "select u.id, u.email, u.name, u.avatar_url, u.role, u.status, u.created_at, ",
+    );
+    query.push(key).push(" as sort_key");
+    push_filter(&mut query, organization_id, filter);
+    let (compare, direction) = if order.descending {
+        ("<", " desc")
+    } else {
+        (">", "")
+    };
+    if let Some((last, id)) = after {
+        query
+            .push(format!(" and ({key} collate \"C\", u.id) {compare} ("))
+            .push_bind(last);
+        query.push(", ").push_bind(id).push(")");
+    }
+    query.push(format!(
+        " order by {key} collate \"C\"{direction}, u.id{direction} limit "
+    ));
+    query.push_bind(i64::from(size) + 1);
+    let rows = query.build_query_as().fetch_all(db).await?;
+    Ok(Items::of(
+        rows,
+        Page {
+            after: Uuid::nil(),
+            size,
+        },
+    ))
+}
+
+/// How many members the filter lets through.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn count(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    filter: &Filter,
+) -> Result<i64, Error> {
+    let mut query = QueryBuilder::new("select count(*)");
+    push_filter(&mut query, organization_id, filter);
+    Ok(query.build_query_scalar().fetch_one(db).await?)
+}
+
+fn push_filter(
+    query: &mut QueryBuilder<Postgres>,
+    organization_id: OrganizationId,
+    filter: &Filter,
+) {
+    query
+        .push(" from users u where u.organization_id = ")
+        .push_bind(organization_id.as_uuid());
+    if !filter.search.is_empty() {
+        let text = filter.search.to_lowercase();
+        query
+            .push(" and (strpos(lower(u.name), ")
+            .push_bind(text.clone());
+        query
+            .push(") > 0 or strpos(u.email_key, ")
+            .push_bind(text)
+            .push(") > 0)");
+    }
+    if !filter.email.is_empty() {
+        query
+            .push(" and u.email_key = ")
+            .push_bind(filter.email.to_lowercase());
+    }
+    for (column, values) in [("u.status", &filter.statuses), ("u.role", &filter.roles)] {
+        if !values.is_empty() {
+            query
+                .push(format!(" and {column} = any("))
+                .push_bind(values.clone())
+                .push(")");
+        }
+    }
+    if !filter.ids.is_empty() {
+        query
+            .push(" and u.id = any(")
+            .push_bind(filter.ids.clone())
+            .push(")");
+    }
+    if !filter.outside_groups.is_empty() {
+        query.push(
+            " and not exists (select 1 from scim_users s join scim_group_members m
+                 on m.organization_id = s.organization_id and m.scim_configuration_id = s.scim_configuration_id
+                     and m.member_value = s.id::text
+               where s.organization_id = u.organization_id and s.user_id = u.id and m.group_id = any(",
+        );
+        query.push_bind(filter.outside_groups.clone()).push("))");
+    }
+}
+
+/// A group, as applications see it.
+#[derive(Debug, FromRow)]
+pub struct Group {
+    /// The group's identifier.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+    /// How many people are members of the group itself.
+    pub member_count: i64,
+}
+
+/// Which groups a list has.
+#[derive(Debug, Default)]
+pub struct GroupFilter {
+    /// A part of the name.
+    pub search: String,
+    /// The whole name.
+    pub name: Option<String>,
+    /// The identifiers; empty for all.
+    pub ids: Vec<Uuid>,
+}
+
+/// Reads a page of the organization's groups, of all its SCIM configurations.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list_groups(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    filter: &GroupFilter,
+    page: Page,
+) -> Result<Items<Group>, Error> {
+    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
+        "select g.id, g.display_name as name, g.created_at, g.last_modified as updated_at,
+                (select count(*) from scim_group_members m
+                 join scim_users s on s.organization_id = m.organization_id and s.scim_configuration_id = m.scim_configuration_id
+                     and s.id::text = m.member_value
+                 where m.organization_id = g.organization_id and m.scim_configuration_id = g.scim_configuration_id
+                     and m.group_id = g.id) as member_count
+         from scim_groups g where g.organization_id = ",
+    );
+    query
+        .push_bind(organization_id.as_uuid())
+        .push(" and g.id > ")
+        .push_bind(page.after);
+    let mut conditions = vec![];
+    if !filter.search.is_empty() {
+        let text = Bound::Text(filter.search.to_lowercase());
+        conditions.push(
+            Fragment::new("strpos(g.display_name_key, ")
+                .bind(text)
+                .text(") > 0"),
+        );
+    }
+    if let Some(name) = &filter.name {
+        conditions.push(Fragment::new("g.display_name = ").bind(Bound::Text(name.clone())));
+    }
+    for condition in conditions {
+        query.push(" and ");
+        condition.push_to(&mut query);
+    }
+    if !filter.ids.is_empty() {
+        query
+            .push(" and g.id = any(")
+            .push_bind(filter.ids.clone())
+            .push(")");
+    }
+    query.push(" order by g.id limit ").push_bind(page.limit());
+    let rows = query.build_query_as().fetch_all(db).await?;
+    Ok(Items::of(rows, page))
+}
+
+/// Someone who is a member of a group.
+#[derive(Debug, FromRow)]
+pub struct Membership {
+    /// The membership's identifier.
+    pub id: Uuid,
+    /// The member's user.
+    pub user_id: Uuid,
+    /// The member's name.
+    pub name: String,
+    /// Where the member's picture is; may be empty.
+    pub avatar_url: String,
+}
+
+/// Reads a page of the people who are members of a group itself.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list_memberships(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    group: Uuid,
+    search: &str,
+    page: Page,
+) -> Result<Items<Membership>, Error> {
+    let rows = sqlx::query_as!(
+        Membership,
+        "select m.id, s.user_id, u.name, u.avatar_url
+         from scim_groups g
+         join scim_group_members m on m.organization_id = g.organization_id
+             and m.scim_configuration_id = g.scim_configuration_id and m.group_id = g.id
+         join scim_users s on s.organization_id = m.organization_id and s.scim_configuration_id = m.scim_configuration_id
+             and s.id::text = m.member_value
+         join users u on u.organization_id = s.organization_id and u.id = s.user_id
+         where g.organization_id = $1 and g.id = $2 and m.id > $3 and ($4 = '' or strpos(lower(u.name), $4) > 0)
+         order by m.id limit $5",
+        organization_id.as_uuid(),
+        group,
+        page.after,
+        search.to_lowercase(),
+        page.limit(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Items::of(rows, page))
+}

@@ -35,11 +35,10 @@ pub type Connection = sqlx::PgConnection;
 /// How many connections a process opens to a PostgreSQL server.
 pub const MAX_CONNECTIONS: u32 = 16;
 
-/// How long a request waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the read that a request begins with may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection, and for the read that it begins with.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same where all requests take turns on one connection.
+const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
 
 /// A connection that was idle for longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(15);
@@ -57,6 +56,7 @@ pub fn is_url(url: &str) -> bool {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: PgPool,
+    patience: Duration,
 }
 
 impl Store {
@@ -73,10 +73,15 @@ impl Store {
     }
 
     async fn open(options: PgConnectOptions, max_connections: u32) -> Result<Self, Error> {
+        let patience = if max_connections > 1 {
+            PATIENCE
+        } else {
+            PATIENCE_IN_TURNS
+        };
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .min_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .acquire_timeout(patience)
             .max_lifetime(None)
             .idle_timeout((max_connections > 1).then_some(Duration::from_secs(600)))
             // A round trip before each use would double the cost of small requests.
@@ -91,7 +96,7 @@ impl Store {
             })
             .connect_with(options.application_name("rollcall"))
             .await?;
-        Ok(Self { pool })
+        Ok(Self { pool, patience })
     }
 
     /// Brings the schema up to date. Replicas that start together take turns under an advisory
@@ -114,7 +119,7 @@ impl Store {
     }
 
     /// Runs a read that every request begins with. A connection that died while it was idle is not
-    /// the request's fault: it is tried again on others, for [`READ_TIMEOUT`] in all.
+    /// the request's fault: it is tried again on others, for a few seconds in all.
     ///
     /// # Errors
     ///
@@ -134,7 +139,7 @@ impl Store {
                 }
             }
         };
-        tokio::time::timeout(READ_TIMEOUT, attempts)
+        tokio::time::timeout(self.patience, attempts)
             .await
             .unwrap_or_else(|e| Err(Error::Unavailable(e.into())))
     }

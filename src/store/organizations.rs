@@ -31,13 +31,14 @@ pub async fn insert(db: &mut Connection, organization: &Organization) -> Result<
 ///
 /// As the database has them.
 pub async fn list(db: &mut Connection) -> Result<Vec<Organization>, Error> {
-    let rows = query!("select id, name, created_at from organizations order by id")
+    let rows = query!("select id, name, created_at, updated_at from organizations order by id")
         .fetch_all(db)
         .await?;
     let organizations = rows.into_iter().map(|row| Organization {
         id: row.id.into(),
         name: row.name,
         created_at: row.created_at,
+        updated_at: row.updated_at,
     });
     Ok(organizations.collect())
 }
@@ -53,6 +54,27 @@ pub async fn lock(db: &mut Connection) -> Result<(), Error> {
         .fetch_one(db)
         .await?;
     Ok(())
+}
+
+/// Reads an organization.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when there is none.
+pub async fn get(db: &mut Connection, id: OrganizationId) -> Result<Organization, Error> {
+    let row = query!(
+        "select id, name, created_at, updated_at from organizations where id = $1",
+        id.as_uuid()
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(Error::NotFound("organization"))?;
+    Ok(Organization {
+        id: row.id.into(),
+        name: row.name,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
 }
 
 /// Whether there is an organization with this identifier.

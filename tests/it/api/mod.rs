@@ -2,6 +2,7 @@
 
 mod authentication;
 mod isolation;
+mod members;
 mod paging;
 mod rules;
 mod scim;

@@ -149,3 +149,56 @@ fn the_bootstrap_settings_work_with_the_embedded_database_too() {
     serving.organization(&token);
     assert!(!folder.path().join("admin-token").exists());
 }
+
+#[test]
+fn a_silent_connection_is_closed_and_a_slow_one_is_served() {
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    let folder = TempDir::new().unwrap();
+    let serving = start(folder.path());
+    let connect = || {
+        let stream = std::net::TcpStream::connect(&serving.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        stream
+    };
+    // What looks like the start of HTTP/2 and goes no further is no reason to wait for ever either.
+    let mut waiting: Vec<_> = ["", "PRI * HT", "GET /livez HT"]
+        .into_iter()
+        .map(|start| {
+            let mut stream = connect();
+            stream.write_all(start.as_bytes()).unwrap();
+            (start, stream)
+        })
+        .collect();
+    let mut split = connect();
+    split.write_all(b"G").unwrap();
+    split.write_all(b"ET /livez HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    split.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    for (start, stream) in &mut waiting {
+        let mut rest = vec![];
+        let ended = stream.read_to_end(&mut rest);
+        assert!(
+            ended.is_ok() || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset),
+            "{start:?}"
+        );
+    }
+}
+
+#[test]
+fn a_second_signal_ends_what_the_first_one_waits_for() {
+    use std::io::Write;
+
+    let folder = TempDir::new().unwrap();
+    let serving = start(folder.path());
+    let mut unfinished = std::net::TcpStream::connect(&serving.address).unwrap();
+    unfinished
+        .write_all(b"POST /scim/v2/Users HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+        .unwrap();
+    serving.request("GET", "/livez", "", "");
+    assert_eq!(serving.stop_twice("TERM"), Some(0));
+}

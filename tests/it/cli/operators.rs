@@ -369,6 +369,18 @@ fn resealing_lets_the_old_key_go() {
         "the key that sealed is needed once more"
     );
     assert!(String::from_utf8_lossy(&lost.stderr).contains("add the key that sealed it"));
+    let wrong = output(
+        &["serve"],
+        &[
+            ("DATABASE_URL", &*url),
+            ("ROLLCALL_ENCRYPTION_KEYS", &*new),
+            ("ROLLCALL_LISTEN", "127.0.0.1:0"),
+        ],
+    );
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("no key of ROLLCALL_ENCRYPTION_KEYS opens")
+    );
     let both = format!("{new},{}", database.key);
     for expected in ["Sealed 1 of 1", "Sealed 0 of 1"] {
         let done = reseal(&both);

@@ -1,0 +1,379 @@
+//! Members and groups, as applications read what identity providers pushed.
+
+use axum::body::Body;
+use chrono::TimeDelta;
+use http::{Method, Request, header};
+use rollcall::domain::identity::Role;
+use serde_json::{Value, json};
+
+use crate::support::{Reply, Server, merge, run};
+
+const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+
+/// A server with a SCIM configuration, and its token.
+async fn provisioned() -> (Server, String) {
+    let server = Server::start().await;
+    let token = server.scim(json!({})).await["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    (server, token)
+}
+
+async fn scim(server: &Server, token: &str, method: Method, path: &str, body: Value) -> Reply {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/scim/v2{path}"))
+        .header(header::CONTENT_TYPE, "application/scim+json")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Body::from(body.to_string()));
+    server.send(request.unwrap()).await
+}
+
+/// Pushes a user and returns its SCIM id.
+async fn push(server: &Server, token: &str, name: &str) -> String {
+    let user = json!({ "schemas": [USER], "userName": format!("{name}@example.com"), "displayName": name });
+    let reply = scim(server, token, Method::POST, "/Users", user).await;
+    assert_eq!(reply.status, 201, "{:?}", reply.bytes);
+    reply.json()["id"].as_str().unwrap().to_owned()
+}
+
+async fn members(server: &Server, more: Value) -> Value {
+    let mut request =
+        json!({ "organizationId": server.organization, "count": { "include": true } });
+    merge(&mut request, more);
+    server.call("ListMembers", request).await.ok()
+}
+
+fn names(page: &Value) -> Vec<&str> {
+    let members = page["members"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    members
+        .iter()
+        .map(|member| member["fullName"].as_str().unwrap())
+        .collect()
+}
+
+async fn group_call(server: &Server, token: &str, method: &str, body: Value) -> Reply {
+    let request = Request::post(format!("/gitpod.v1.GroupService/{method}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Body::from(body.to_string()));
+    server.send(request.unwrap()).await
+}
+
+#[test]
+fn the_organization_is_shown_to_its_members_alone() {
+    run(async {
+        let server = Server::start().await;
+        let member = server.token(Role::Member, true).await;
+        let request = json!({ "organizationId": server.organization });
+        let shown = server
+            .call_as(&member, "GetOrganization", request.clone())
+            .await
+            .ok()["organization"]
+            .clone();
+        assert_eq!(
+            (&shown["id"], &shown["name"]),
+            (&json!(server.organization), &json!("Test"))
+        );
+        assert_eq!(shown["tier"], "ORGANIZATION_TIER_ENTERPRISE");
+        assert!(shown["createdAt"].is_string() && shown["updatedAt"].is_string());
+        let stranger = server.neighbour().await;
+        for method in ["GetOrganization", "ListMembers"] {
+            stranger
+                .call(method, request.clone())
+                .await
+                .error("permission_denied");
+        }
+    });
+}
+
+#[test]
+fn pushed_users_are_members_with_the_state_that_was_pushed_last() {
+    run(async {
+        let (server, token) = provisioned().await;
+        let id = push(&server, &token, "Ada").await;
+        let shown = members(&server, json!({})).await["members"][0].clone();
+        assert_eq!(shown["email"], "Ada@example.com");
+        assert_eq!(shown["fullName"], "Ada");
+        assert_eq!(shown["role"], "ORGANIZATION_ROLE_MEMBER");
+        assert_eq!(shown["status"], "USER_STATUS_ACTIVE");
+        assert_eq!(shown["loginProvider"], "sso");
+
+        let status = async || members(&server, json!({})).await["members"][0]["status"].clone();
+        let path = format!("/Users/{id}");
+        for (active, expected) in [
+            (false, "USER_STATUS_SUSPENDED"),
+            (true, "USER_STATUS_ACTIVE"),
+        ] {
+            let patch =
+                json!({ "Operations": [{ "op": "replace", "value": { "active": active } }] });
+            assert_eq!(
+                scim(&server, &token, Method::PATCH, &path, patch)
+                    .await
+                    .status,
+                200
+            );
+            assert_eq!(status().await, expected);
+        }
+        assert_eq!(
+            scim(&server, &token, Method::DELETE, &path, json!(null))
+                .await
+                .status,
+            204
+        );
+        assert_eq!(status().await, "USER_STATUS_LEFT");
+        push(&server, &token, "Ada").await;
+        let again = members(&server, json!({})).await;
+        assert_eq!(
+            (
+                &again["count"]["value"],
+                again["members"][0]["userId"] == shown["userId"]
+            ),
+            (&json!(1), true)
+        );
+        assert_eq!(status().await, "USER_STATUS_ACTIVE");
+    });
+}
+
+#[test]
+fn every_filter_narrows_the_list_and_the_count() {
+    run(async {
+        let (server, token) = provisioned().await;
+        let mut ids = vec![];
+        for name in ["Ada", "Bob", "Cleo", "Adam"] {
+            ids.push(push(&server, &token, name).await);
+        }
+        let all = members(&server, json!({})).await;
+        let user_id = |name: &str| {
+            let members = all["members"].as_array().unwrap();
+            members.iter().find(|m| m["fullName"] == name).unwrap()["userId"].clone()
+        };
+        let group =
+            json!({ "schemas": [GROUP], "displayName": "Some", "members": [{ "value": ids[1] }] });
+        let group = scim(&server, &token, Method::POST, "/Groups", group)
+            .await
+            .json()["id"]
+            .clone();
+        scim(
+            &server,
+            &token,
+            Method::DELETE,
+            &format!("/Users/{}", ids[2]),
+            json!(null),
+        )
+        .await;
+
+        for (filter, expected) in [
+            (json!({ "search": "ADA" }), vec!["Ada", "Adam"]),
+            (json!({ "search": "bob@example" }), vec!["Bob"]),
+            (json!({ "email": "ADA@example.com" }), vec!["Ada"]),
+            (json!({ "email": "ada" }), vec![]),
+            (json!({ "statuses": ["USER_STATUS_LEFT"] }), vec!["Cleo"]),
+            (
+                json!({ "statuses": ["USER_STATUS_ACTIVE", "USER_STATUS_SUSPENDED"] }),
+                vec!["Ada", "Adam", "Bob"],
+            ),
+            (json!({ "statuses": ["USER_STATUS_UNSPECIFIED"] }), vec![]),
+            (json!({ "roles": ["ORGANIZATION_ROLE_ADMIN"] }), vec![]),
+            (
+                json!({ "roles": ["ORGANIZATION_ROLE_MEMBER"], "search": "cleo" }),
+                vec!["Cleo"],
+            ),
+            (
+                json!({ "userIds": [user_id("Bob"), user_id("Cleo")] }),
+                vec!["Bob", "Cleo"],
+            ),
+            (
+                json!({ "excludeGroupIds": [group] }),
+                vec!["Ada", "Adam", "Cleo"],
+            ),
+            (
+                json!({ "excludeMembersInAnyTeam": true }),
+                vec!["Ada", "Adam", "Bob", "Cleo"],
+            ),
+            (
+                json!({ "loginProvider": "LOGIN_PROVIDER_KIND_SSO" }),
+                vec!["Ada", "Adam", "Bob", "Cleo"],
+            ),
+            (
+                json!({ "loginProvider": "LOGIN_PROVIDER_KIND_GITHUB" }),
+                vec![],
+            ),
+            (json!({ "search": "%" }), vec![]),
+        ] {
+            let page = members(
+                &server,
+                json!({ "filter": filter, "sort": { "field": "SORT_FIELD_NAME" } }),
+            )
+            .await;
+            assert_eq!(names(&page), expected, "{filter}");
+            assert_eq!(
+                page["count"]["value"].as_u64().unwrap_or_default(),
+                expected.len() as u64,
+                "{filter}"
+            );
+            assert_eq!(page["count"]["relation"], "COUNT_RESPONSE_RELATION_EQ");
+        }
+        let uncounted = server
+            .call(
+                "ListMembers",
+                json!({ "organizationId": server.organization }),
+            )
+            .await
+            .ok();
+        assert_eq!(uncounted["count"], Value::Null);
+        let bad = json!({ "organizationId": server.organization, "filter": { "userIds": ["x"] } });
+        assert_eq!(
+            server.call("ListMembers", bad).await.violations(),
+            ["filter.user_ids[0]"]
+        );
+    });
+}
+
+#[test]
+fn every_order_pages_through_everybody_once() {
+    run(async {
+        let (server, token) = provisioned().await;
+        for name in ["Cleo", "ada", "Bob", "Dora"] {
+            push(&server, &token, &format!("{name}{}", name.len())).await;
+            server.pass(TimeDelta::seconds(1));
+            // The same name twice, so that the id has to decide.
+            let user = json!({ "schemas": [USER], "userName": format!("{name}-2@example.com"), "displayName": "Same" });
+            scim(&server, &token, Method::POST, "/Users", user).await;
+        }
+        let walk = async |sort: Value| {
+            let (mut seen, mut next) = (vec![], String::new());
+            loop {
+                let pagination = json!({ "pageSize": 3, "token": next });
+                let page =
+                    members(&server, json!({ "sort": sort, "pagination": pagination })).await;
+                let members = page["members"].as_array().unwrap().clone();
+                seen.extend(members.iter().map(|m| {
+                    (
+                        m["fullName"].as_str().unwrap().to_owned(),
+                        m["userId"].clone(),
+                    )
+                }));
+                next = page["pagination"]["nextToken"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                if next.is_empty() || seen.len() > 10 {
+                    return seen;
+                }
+            }
+        };
+        for field in ["SORT_FIELD_NAME", "SORT_FIELD_DATE_JOINED"] {
+            let up = walk(json!({ "field": field })).await;
+            let mut down = walk(json!({ "field": field, "order": "SORT_ORDER_DESC" })).await;
+            assert_eq!(up.len(), 8);
+            down.reverse();
+            assert_eq!(up, down, "{field}");
+        }
+        let joined: Vec<String> = walk(json!({}))
+            .await
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(joined[0], "Cleo4");
+        let token = members(&server, json!({ "pagination": { "pageSize": 1 } })).await["pagination"]["nextToken"].clone();
+        let other = json!({ "organizationId": server.organization, "pagination": { "token": token }, "filter": { "search": "a" } });
+        assert_eq!(
+            server.call("ListMembers", other).await.violations(),
+            ["pagination.token"],
+            "bound to its filter"
+        );
+    });
+}
+
+#[test]
+fn groups_and_their_people_are_read_by_members_of_the_organization_alone() {
+    run(async {
+        let (server, token) = provisioned().await;
+        let (ada, bob) = (
+            push(&server, &token, "Ada").await,
+            push(&server, &token, "Bob").await,
+        );
+        let inner =
+            json!({ "schemas": [GROUP], "displayName": "Inner", "members": [{ "value": bob }] });
+        let inner = scim(&server, &token, Method::POST, "/Groups", inner)
+            .await
+            .json()["id"]
+            .clone();
+        let members = json!([{ "value": ada }, { "value": inner }, { "value": "nobody-yet" }]);
+        let outer = json!({ "schemas": [GROUP], "displayName": "Engineering", "members": members });
+        let outer = scim(&server, &token, Method::POST, "/Groups", outer)
+            .await
+            .json()["id"]
+            .clone();
+
+        let reader = server.token(Role::Member, true).await;
+        let call =
+            async |method: &str, body: Value| group_call(&server, &reader, method, body).await;
+        let list = call("ListGroups", json!({})).await.ok()["groups"].clone();
+        assert_eq!(list.as_array().unwrap().len(), 2);
+        let found = call("ListGroups", json!({ "filter": { "search": "ENGINEER" } }))
+            .await
+            .ok()["groups"]
+            .clone();
+        assert_eq!(
+            (&found[0]["id"], &found[0]["memberCount"]),
+            (&outer, &json!(1)),
+            "people, not groups nor nobody"
+        );
+        assert_eq!(found[0]["organizationId"], *server.organization);
+        for request in [
+            json!({ "id": outer }),
+            json!({ "name": "Engineering" }),
+            json!({ "groupId": outer }),
+        ] {
+            assert_eq!(call("GetGroup", request).await.ok()["group"], found[0]);
+        }
+        assert_eq!(
+            call("ListGroups", json!({ "filter": { "systemManaged": true } }))
+                .await
+                .ok()["groups"],
+            Value::Null
+        );
+
+        let people = call("ListMemberships", json!({ "groupId": outer }))
+            .await
+            .ok()["members"]
+            .clone();
+        assert_eq!(people.as_array().unwrap().len(), 1);
+        assert_eq!(
+            (&people[0]["name"], &people[0]["groupId"]),
+            (&json!("Ada"), &outer)
+        );
+        assert_eq!(people[0]["subject"]["principal"], "PRINCIPAL_USER");
+        let none = call(
+            "ListMemberships",
+            json!({ "groupId": outer, "filter": { "search": "bob" } }),
+        )
+        .await
+        .ok();
+        assert_eq!(none["members"], Value::Null);
+
+        let stranger = server.neighbour().await;
+        assert_eq!(
+            group_call(&server, &stranger.token, "ListGroups", json!({}))
+                .await
+                .ok()["groups"],
+            Value::Null
+        );
+        for (method, body) in [
+            ("GetGroup", json!({ "id": outer })),
+            ("ListMemberships", json!({ "groupId": outer })),
+        ] {
+            group_call(&server, &stranger.token, method, body)
+                .await
+                .error("not_found");
+        }
+        assert_eq!(call("GetGroup", json!({})).await.violations(), ["id"]);
+    });
+}
