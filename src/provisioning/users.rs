@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::store::Connection;
 use crate::store::scim_resources::Tenant;
-use crate::store::scim_users::{Match, UserRow, find_matches};
+use crate::store::scim_users::{Match, USER_NAME_IN_USE, UserRow, find_matches};
 
 /// Decides for new users which members they are. Someone who was here before comes back as the same
 /// member. An address that a member has already links to that member only if the member proved to
@@ -31,13 +31,16 @@ pub async fn link(
     for row in rows {
         let former = matches
             .iter()
-            .find(|known| !known.is_linked && is_former(known, row));
+            .find(|known| known.linked_user_name.is_none() && is_former(known, row));
         let owner = matches
             .iter()
             .find(|known| known.former_user_name.is_none() && owns_address(known, row));
         let member = match (former, owner) {
             (Some(former), _) => former,
-            (None, Some(owner)) if owner.is_linked => {
+            (None, Some(owner)) if owner.linked_user_name.as_ref() == Some(&row.user_name_key) => {
+                return Err(Error::AlreadyExists(USER_NAME_IN_USE.into()));
+            }
+            (None, Some(owner)) if owner.linked_user_name.is_some() => {
                 return Err(Error::AlreadyExists(
                     "another user of this configuration has this e-mail address: update that user, or give this one an address of its own".into(),
                 ));

@@ -128,6 +128,17 @@ impl Operation {
         })
     }
 
+    /// The operation as a request of its own, for the log of the configuration.
+    fn context(&self, bulk: &Context) -> Context {
+        Context {
+            app: bulk.app.clone(),
+            base: bulk.base.clone(),
+            method: self.method.chars().take(10).collect(),
+            path: format!("/{}", self.path.trim_matches('/')),
+            ..*bulk
+        }
+    }
+
     fn is_new_user(&self) -> bool {
         self.method == "POST" && self.path.trim_matches('/') == "Users"
     }
@@ -188,7 +199,11 @@ async fn carry_out(
         // One of them is at fault: one by one tells which.
     }
     for operation in operations.drain(..) {
-        let result = carry_out_one(context, &operation, ids).await;
+        let context = operation.context(context);
+        let result = carry_out_one(&context, &operation, ids).await;
+        if let Err(failure) = &result {
+            http::record(&context, failure).await;
+        }
         results.push((operation, result));
     }
     results
@@ -208,13 +223,6 @@ async fn carry_out_one(
     operation: &Operation,
     ids: &HashMap<String, Uuid>,
 ) -> Result<Reply, Failure> {
-    let context = &Context {
-        app: context.app.clone(),
-        base: context.base.clone(),
-        method: operation.method.clone(),
-        path: format!("/{}", operation.path.trim_matches('/')),
-        ..*context
-    };
     let segments: Vec<&str> = operation.path.trim_matches('/').split('/').collect();
     let bad = |text: &str| ScimError::bad_request(ScimType::InvalidSyntax, text);
     let kind = segments

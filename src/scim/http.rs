@@ -73,8 +73,8 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
         .trim_matches('/')
         .to_owned();
     let (head, body) = request.into_parts();
-    let context = match authenticate(&app, &head, &path).await {
-        Ok(context) => context,
+    let (context, closed) = match authenticate(&app, &head, &path).await {
+        Ok(found) => found,
         Err(error) => {
             // Or the client could find its connection closed instead of the answer.
             let _ = timeout(DRAIN_TIMEOUT, to_bytes(body, MAX_BODY)).await;
@@ -86,26 +86,42 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
         "organization",
         tracing::field::display(context.tenant.organization_id),
     );
-    let result = timeout(DEADLINE, dispatch(&context, &path, &head, body)).await;
+    let result = match closed {
+        Some(error) => {
+            let _ = timeout(DRAIN_TIMEOUT, to_bytes(body, MAX_BODY)).await;
+            Ok(Err(error.into()))
+        }
+        None => timeout(DEADLINE, dispatch(&context, &path, &head, body)).await,
+    };
     let result = result
         .unwrap_or_else(|_| Err(Error::Unavailable("the request took too long".into()).into()));
-    if let Err(failure) = &result
-        && failure.is_worth_an_event
-    {
-        let mut event = context.plain_event(Outcome::Refused, failure.error.status);
-        event.reason = Some(failure.error.detail.clone());
-        let recorded = match context.app.store.acquire().await {
-            Ok(mut db) => store::scim_events::insert(&mut db, context.tenant, &[event]).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = recorded {
-            tracing::warn!(cause = ?error, "a refusal could not be recorded");
-        }
+    if let Err(failure) = &result {
+        record(&context, failure).await;
     }
     respond(result)
 }
 
-async fn authenticate(app: &Arc<App>, head: &Parts, path: &str) -> Result<Context, Error> {
+/// Tells the log of the configuration of a refusal.
+pub async fn record(context: &Context, failure: &Failure) {
+    if !failure.is_worth_an_event {
+        return;
+    }
+    let mut event = context.plain_event(Outcome::Refused, failure.error.status);
+    event.reason = Some(failure.error.detail.clone());
+    let recorded = match context.app.store.acquire().await {
+        Ok(mut db) => store::scim_events::insert(&mut db, context.tenant, &[event]).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = recorded {
+        tracing::warn!(cause = ?error, "a refusal could not be recorded");
+    }
+}
+
+async fn authenticate(
+    app: &Arc<App>,
+    head: &Parts,
+    path: &str,
+) -> Result<(Context, Option<ScimError>), Error> {
     let token = bearer::token(&head.headers).and_then(|text| Token::parse(TokenKind::Scim, text));
     let token = token.ok_or(Error::Unauthenticated)?;
     let now = app.clock.now();
@@ -114,9 +130,7 @@ async fn authenticate(app: &Arc<App>, head: &Parts, path: &str) -> Result<Contex
         .store
         .read(move |db| Box::pin(store::scim::find_candidate(db, id)))
         .await?;
-    let candidate = candidate
-        .filter(|c| now < c.token_expires_at)
-        .ok_or(Error::Unauthenticated)?;
+    let candidate = candidate.ok_or(Error::Unauthenticated)?;
     if !app
         .tokens
         .verify(&token, &candidate.token_hash, now)
@@ -124,12 +138,20 @@ async fn authenticate(app: &Arc<App>, head: &Parts, path: &str) -> Result<Contex
     {
         return Err(Error::Unauthenticated);
     }
-    if !candidate.enabled {
-        return Err(Error::PermissionDenied(
-            "this SCIM configuration is disabled: enable it with UpdateSCIMConfiguration, and provisioning goes on",
-        ));
-    }
-    Ok(Context {
+    // From here on, the configuration's log tells its administrator why nothing arrives.
+    let closed = if now >= candidate.token_expires_at {
+        let text = format!(
+            "the token expired on {}: regenerate it, and give the identity provider the new one",
+            candidate.token_expires_at.format("%Y-%m-%d")
+        );
+        Some(ScimError::new(401, text))
+    } else if !candidate.enabled {
+        let text = "this SCIM configuration is disabled: enable it, and provisioning goes on";
+        Some(ScimError::new(403, text))
+    } else {
+        None
+    };
+    let context = Context {
         tenant: candidate.tenant,
         allow_unverified_linking: candidate.allow_unverified_email_account_linking,
         base: format!("{}{ROOT}", app.public_url),
@@ -137,7 +159,8 @@ async fn authenticate(app: &Arc<App>, head: &Parts, path: &str) -> Result<Contex
         path: format!("/{path}"),
         now,
         app: app.clone(),
-    })
+    };
+    Ok((context, closed))
 }
 
 async fn dispatch(
@@ -166,7 +189,7 @@ async fn dispatch(
     match (method, &*segments) {
         (_, ["ServiceProviderConfig" | "ResourceTypes" | "Schemas", ..]) => {
             if *method != Method::GET {
-                return Err(not_allowed("GET").into());
+                return Err(not_allowed("GET"));
             }
             Ok(discovery::get(
                 &context.base,
@@ -180,13 +203,13 @@ async fn dispatch(
         )
         .into()),
         (&Method::POST, ["Bulk"]) => bulk::run(context, body.await?).await,
-        (_, ["Bulk"]) => Err(not_allowed("POST").into()),
+        (_, ["Bulk"]) => Err(not_allowed("POST")),
         (&Method::POST, [".search"]) => {
             Ok(list::search(context, &ResourceType::ALL, &body.await?).await?)
         }
         (&Method::GET, []) => Ok(list::get(context, &ResourceType::ALL, &query).await?),
-        (_, [".search"]) => Err(not_allowed("POST").into()),
-        (_, []) => Err(not_allowed("GET").into()),
+        (_, [".search"]) => Err(not_allowed("POST")),
+        (_, []) => Err(not_allowed("GET")),
         (_, [endpoint, rest @ ..]) => {
             let resource_type = endpoint_type(endpoint).ok_or_else(|| nothing_here(path))?;
             match (method, rest) {
@@ -194,16 +217,16 @@ async fn dispatch(
                 (&Method::POST, []) => {
                     create(context, resource_type, body.await?, &wishes(resource_type)).await
                 }
-                (_, []) => Err(not_allowed("GET, POST").into()),
+                (_, []) => Err(not_allowed("GET, POST")),
                 (&Method::POST, [".search"]) => {
                     Ok(list::search(context, &[resource_type], &body.await?).await?)
                 }
-                (_, [".search"]) => Err(not_allowed("POST").into()),
+                (_, [".search"]) => Err(not_allowed("POST")),
                 (_, [id]) => {
                     let is_known =
                         [Method::GET, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
                     if !is_known {
-                        return Err(not_allowed("GET, PUT, PATCH, DELETE").into());
+                        return Err(not_allowed("GET, PUT, PATCH, DELETE"));
                     }
                     let id = Uuid::try_parse(id).map_err(|_| no_such(resource_type, id))?;
                     let wishes = wishes(resource_type);
@@ -343,8 +366,12 @@ async fn read_json(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
     })?)
 }
 
-fn not_allowed(methods: &str) -> ScimError {
-    ScimError::new(405, format!("this endpoint takes {methods}"))
+fn not_allowed(methods: &'static str) -> Failure {
+    let error = ScimError::new(405, format!("this endpoint takes {methods}"));
+    Failure {
+        allow: Some(methods),
+        ..error.into()
+    }
 }
 
 fn nothing_here(path: &str) -> ScimError {
@@ -373,6 +400,7 @@ pub struct Failure {
     /// What the client sees.
     pub error: ScimError,
     retry_after: Option<u64>,
+    allow: Option<&'static str>,
     is_worth_an_event: bool,
 }
 
@@ -381,6 +409,7 @@ impl From<ScimError> for Failure {
         Self {
             error,
             retry_after: None,
+            allow: None,
             is_worth_an_event: true,
         }
     }
@@ -425,21 +454,22 @@ impl From<Error> for Failure {
         Self {
             error,
             retry_after,
+            allow: None,
             is_worth_an_event,
         }
     }
 }
 
 fn respond(result: Result<Reply, Failure>) -> Response {
-    let (reply, retry_after) = match result {
-        Ok(reply) => (reply, None),
+    let (reply, retry_after, allow) = match result {
+        Ok(reply) => (reply, None, None),
         Err(failure) => {
             let reply = Reply {
                 status: failure.error.status,
                 body: Some(failure.error.to_json()),
                 ..Reply::default()
             };
-            (reply, failure.retry_after)
+            (reply, failure.retry_after, failure.allow)
         }
     };
     let mut response = Response::new(match &reply.body {
@@ -466,6 +496,9 @@ fn respond(result: Result<Reply, Failure>) -> Response {
     }
     if reply.status == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(methods) = allow {
+        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
     }
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

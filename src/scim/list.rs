@@ -1,8 +1,9 @@
 //! Reading: one resource, and lists with filters, sort orders and pages (RFC 7644, sections 3.4.1 to
 //! 3.4.3; RFC 9865).
 //!
-//! A page with an index costs a count of all that match; a page with a cursor does not, and neither
-//! depends on how far into the list it is, nor on inserts and deletes before it.
+//! A page with an index costs a count of all that match, and resources that come and go before it
+//! shift it. A page with a cursor does not, wherever in the list it is: it starts where the one before
+//! ended.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

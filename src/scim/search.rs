@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::filter::{Comparand, Operator, Resolved};
-use super::schema::{Attribute, AttributePath, ResourceType, Type};
+use super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use crate::store::sql::{Bound, Fragment};
 
 /// The search form of a canonical resource.
@@ -70,6 +70,9 @@ pub fn member_condition(filter: &Resolved) -> Fragment {
 /// primary one counts, or else the first (RFC 7644, section 3.4.2.3). `None` for what cannot be
 /// sorted by.
 pub fn sort_key(path: &AttributePath) -> Option<Fragment> {
+    if path.leaf().returned == Returned::Never {
+        return None;
+    }
     let moment = |column: &str| {
         format!("to_char({column} at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')")
     };

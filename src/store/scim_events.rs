@@ -19,8 +19,6 @@ pub enum Outcome {
     Created,
     /// A resource was changed.
     Updated,
-    /// There was nothing to change.
-    Unchanged,
     /// A resource is gone.
     Deleted,
     /// The request was not carried out.

@@ -12,6 +12,9 @@ use super::scim_events::Event;
 use super::scim_resources::Tenant;
 use crate::error::Error;
 
+/// What to say of a user name that is not unique.
+pub const USER_NAME_IN_USE: &str = "another user of this configuration has this userName: update that user, or give another userName";
+
 /// A user to write.
 #[derive(Debug, Serialize)]
 pub struct UserRow {
@@ -56,8 +59,8 @@ pub struct Match {
     pub email_key: String,
     /// Whether the person proved to own the address.
     pub email_verified: bool,
-    /// Whether a user of this configuration is this member already.
-    pub is_linked: bool,
+    /// The user name, when a user of this configuration is this member already.
+    pub linked_user_name: Option<String>,
     /// The user name, when the member was a user of this configuration.
     pub former_user_name: Option<String>,
     /// The client's identifier, when the member was a user of this configuration.
@@ -79,13 +82,13 @@ pub async fn find_matches(
     let rows = query!(
         r#"select u.id as "user_id!", u.email_key as "email_key!", u.email_verified as "email_verified!",
                   null::text as former_user_name, null::text as former_external_id,
-                  exists (select 1 from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
-                          and s.user_id = u.id) as "is_linked!"
+                  (select s.user_name_key from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
+                   and s.user_id = u.id) as linked_user_name
            from users u where u.organization_id = $1 and u.email_key = any($5) and u.email_key <> '' and u.status <> 'left'
            union all
            select f.user_id, u.email_key, u.email_verified, f.user_name_key, f.external_id,
-                  exists (select 1 from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
-                          and s.user_id = f.user_id)
+                  (select s.user_name_key from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
+                   and s.user_id = f.user_id)
            from scim_former_users f
            join users u on u.organization_id = $1 and u.id = f.user_id
            where f.organization_id = $1 and f.scim_configuration_id = $2
@@ -102,7 +105,7 @@ pub async fn find_matches(
         user_id: row.user_id,
         email_key: row.email_key,
         email_verified: row.email_verified,
-        is_linked: row.is_linked,
+        linked_user_name: row.linked_user_name,
         former_user_name: row.former_user_name,
         former_external_id: row.former_external_id,
     });
@@ -293,9 +296,7 @@ fn explain(error: sqlx::Error) -> Error {
         .as_database_error()
         .and_then(|fault| fault.constraint());
     let text = match constraint {
-        Some("scim_users_user_name_key") => {
-            "another user of this configuration has this userName: update that user, or give another userName"
-        }
+        Some("scim_users_user_name_key") => USER_NAME_IN_USE,
         Some("scim_users_external_id_key") => {
             "another user of this configuration has this externalId: update that user, or give another externalId"
         }
