@@ -109,8 +109,8 @@ fn moment(time: DateTime<Utc>) -> String {
 struct Additions {
     /// By the resource's id: the name and the values of its list.
     lists: HashMap<Uuid, (&'static str, Vec<Value>)>,
-    /// The names of managers.
-    names: HashMap<Uuid, String>,
+    /// The managers that there are, and their display names.
+    names: HashMap<Uuid, Option<String>>,
 }
 
 impl Additions {
@@ -135,7 +135,9 @@ impl Additions {
                 "$ref".to_owned(),
                 json!(location(base, ResourceType::User, id)),
             );
-            manager.insert("displayName".to_owned(), json!(name));
+            if let Some(name) = name {
+                manager.insert("displayName".to_owned(), json!(name));
+            }
         }
     }
 }

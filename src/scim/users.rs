@@ -66,7 +66,7 @@ pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimErro
         traits,
     } = normalize(USER, body)?;
     resource.entry("active").or_insert(Value::Bool(true));
-    let row = row(id, context.app.new_id(), resource)?;
+    let row = row(id, context.app.new_id(), resource, Some(true))?;
     Ok(New { row, traits })
 }
 
@@ -113,7 +113,14 @@ pub async fn replace(
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     let Normalized { resource, traits } = normalize(USER, body)?;
-    let change = |_: &Map<String, Value>| Ok(resource.clone());
+    let change = |old: &Map<String, Value>| {
+        let mut new = resource.clone();
+        // Who leaves it out says nothing of it; least of all that access is restored.
+        if let (None, Some(active)) = (new.get("active"), old.get("active")) {
+            new.insert("active".to_owned(), active.clone());
+        }
+        Ok(new)
+    };
     update(context, id, wishes, traits, change).await
 }
 
@@ -153,17 +160,13 @@ async fn update(
         let stored = stored.ok_or_else(|| no_such(USER, &id.to_string()))?;
         check(&wishes.if_match, stored.version)?;
         let old = &stored.resource.0;
-        let mut new = change(old)?;
-        // Who leaves it out says nothing of it; least of all that access is restored.
-        if let (None, Some(active)) = (new.get("active"), old.get("active")) {
-            new.insert("active".to_owned(), active.clone());
-        }
+        let new = change(old)?;
         if new == *old {
             drop(db);
             return show(context, 200, stored, wishes, true).await;
         }
         let changes = resource::changes(old, &new);
-        let row = row(id, id, new)?;
+        let row = row(id, id, new, None)?;
         let event = context.event(Outcome::Updated, 200, (USER, id), changes, traits.clone());
         if scim_users::update(
             &mut db,
@@ -264,8 +267,14 @@ async fn show(
     ))
 }
 
-/// Makes the row of a canonical user.
-fn row(id: Uuid, user_id: Uuid, resource: Map<String, Value>) -> Result<UserRow, ScimError> {
+/// Makes the row of a canonical user. `active` is for one that does not say; `None` lets it stay as
+/// it was.
+fn row(
+    id: Uuid,
+    user_id: Uuid,
+    resource: Map<String, Value>,
+    active: Option<bool>,
+) -> Result<UserRow, ScimError> {
     let text = |name: &str| resource.get(name).and_then(Value::as_str);
     let user_name = text("userName").unwrap_or_default().to_owned();
     let external_id = text("externalId").map(str::to_owned);
@@ -302,10 +311,7 @@ fn row(id: Uuid, user_id: Uuid, resource: Map<String, Value>) -> Result<UserRow,
         is_new_member: true,
         user_name_key: comparable_user_name(&user_name),
         display_name_key,
-        active: resource
-            .get("active")
-            .and_then(Value::as_bool)
-            .unwrap_or(true),
+        active: resource.get("active").and_then(Value::as_bool).or(active),
         search: search::search_form(USER, &resource),
         emails,
         email_key: fold(&email),

@@ -261,7 +261,7 @@ pub async fn groups_of(
     Ok(belongings.collect())
 }
 
-/// The names of users, for their reports' `manager.displayName`.
+/// The display names of users, for their reports' `manager.displayName`.
 ///
 /// # Errors
 ///
@@ -270,9 +270,9 @@ pub async fn names_of(
     db: &mut Connection,
     tenant: Tenant,
     users: &[Uuid],
-) -> Result<Vec<(Uuid, String)>, Error> {
+) -> Result<Vec<(Uuid, Option<String>)>, Error> {
     let rows = query!(
-        r#"select id, coalesce(resource->>'displayName', user_name) as "name!" from scim_users
+        r#"select id, resource->>'displayName' as name from scim_users
            where organization_id = $1 and scim_configuration_id = $2 and id = any($3)"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
@@ -294,7 +294,7 @@ pub struct GroupMember {
     pub resolved: Option<String>,
     /// The type that the client gave.
     pub kind: Option<String>,
-    /// Its name, or the one that the client gave.
+    /// The name that the client gave, or else its own.
     pub display: Option<String>,
 }
 
@@ -311,7 +311,7 @@ pub async fn members_of(
     let rows = query!(
         r#"select m.group_id, m.member_value, m.kind,
                   case when u.id is not null then 'User' when g.id is not null then 'Group' end as resolved,
-                  coalesce(u.resource->>'displayName', u.user_name, g.display_name, m.display) as display
+                  coalesce(m.display, u.resource->>'displayName', u.user_name, g.display_name) as display
            from scim_group_members m
            left join scim_users u on u.organization_id = $1 and u.scim_configuration_id = $2
                and u.id = case when m.member_value ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then m.member_value::uuid end

@@ -32,8 +32,8 @@ pub struct UserRow {
     pub external_id: Option<String>,
     /// The display name in lower case.
     pub display_name_key: Option<String>,
-    /// Whether the user may have access.
-    pub active: bool,
+    /// Whether the user may have access; `None` leaves it as it was.
+    pub active: Option<bool>,
     /// The canonical attributes.
     pub resource: Map<String, Value>,
     /// The canonical attributes in the form in which equal values are equal.
@@ -189,15 +189,15 @@ pub async fn update(
                  resource jsonb, search jsonb, emails jsonb, email text, email_key text, name text, avatar_url text)
          ), changed as (
              update scim_users s set user_name = r.user_name, user_name_key = r.user_name_key, external_id = r.external_id,
-                 display_name_key = r.display_name_key, active = r.active, resource = r.resource, search = r.search,
+                 display_name_key = r.display_name_key, active = coalesce(r.active, s.active), resource = r.resource, search = r.search,
                  version = s.version + 1, last_modified = $5
              from row r
              where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = r.id and s.version = $6
-             returning s.id, s.user_id
+             returning s.id, s.user_id, s.active
          ), member as (
              update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $5,
                     email_verified = u.email_verified and u.email_key = r.email_key,
-                    status = case when r.active and not exists (
+                    status = case when c.active and not exists (
                                  select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
                              then 'active' else 'suspended' end
              from row r, changed c where u.organization_id = $1 and u.id = c.user_id

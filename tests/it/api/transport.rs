@@ -277,7 +277,7 @@ fn methods_that_are_not_here_are_unimplemented() {
         for path in [
             "/gitpod.v1.OrganizationService/CreateOrganization",
             "/gitpod.v1.OrganizationService/Nonsense",
-            "/api/gitpod.v1.GroupService/ListGroups",
+            "/api/gitpod.v1.GroupService/CreateGroup",
             "/gitpod.v1.RunnerService/ListRunners",
             "/api/gitpod.v1.RunnerService/ListRunners",
         ] {
