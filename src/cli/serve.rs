@@ -113,6 +113,7 @@ async fn serve(listener: TcpListener, app: &Arc<App>, kept: TimeDelta) -> Result
     tokio::select! {
         () = work => {}
         () = jobs::events::run(app.clone(), kept) => {}
+        () = jobs::statistics::run(app.clone()) => {}
         () = listen_for_signals => {}
     }
     Ok(())

@@ -1,3 +1,4 @@
 //! Background work: one file a job. Every replica runs them; each batch takes what no other has.
 
 pub mod events;
+pub mod statistics;

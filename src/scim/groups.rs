@@ -52,7 +52,11 @@ pub async fn create_as(
     let members = patch::take_members(&mut resource)?;
     let row = row(id, resource)?;
     let mut changes = resource::changes(&Map::new(), &row.resource);
-    tell(&mut changes, "new", &members);
+    tell(
+        &mut changes,
+        "new",
+        members.iter().map(|member| &*member.value),
+    );
 
     let mut tx = context.app.store.begin().await?;
     scim_groups::insert(&mut tx, context.tenant, context.now, &row).await?;
@@ -109,6 +113,12 @@ pub async fn modify(
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     let plan = patch::plan(GROUP, body)?;
+    let is_simple = plan.is_for_members_alone() && wishes.if_match.0.is_none();
+    if let (true, [change @ (MemberChange::Add(_) | MemberChange::Remove(_))]) =
+        (is_simple, &*plan.members)
+    {
+        return push(context, id, change.clone(), plan.traits, wishes).await;
+    }
     let (traits, members) = (plan.traits.clone(), plan.members.clone());
     let change = |old: &Map<String, Value>| {
         if plan.is_for_members_alone() {
@@ -121,6 +131,49 @@ pub async fn modify(
         Ok(resource)
     };
     update(context, id, wishes, traits, change, members, true).await
+}
+
+/// Adds or removes members, and nothing else.
+async fn push(
+    context: &Context,
+    id: Uuid,
+    change: MemberChange,
+    traits: Vec<&'static str>,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let mut changes = json!([]);
+    let (added, removed) = match change {
+        MemberChange::Add(members) => {
+            tell(
+                &mut changes,
+                "new",
+                members.iter().map(|member| &*member.value),
+            );
+            (member_rows(context, members)?, vec![])
+        }
+        MemberChange::Remove(values) => {
+            tell(&mut changes, "old", values.iter().map(String::as_str));
+            (
+                vec![],
+                values.iter().map(|value| member_value(value)).collect(),
+            )
+        }
+        _ => (vec![], vec![]),
+    };
+    let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits);
+    let mut db = context.app.store.acquire().await?;
+    let stored = scim_groups::push_members(
+        &mut db,
+        context.tenant,
+        context.now,
+        id,
+        &added,
+        &removed,
+        &event,
+    )
+    .await?;
+    let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+    show_briefly(&mut db, context, stored, wishes).await
 }
 
 async fn update(
@@ -157,22 +210,33 @@ async fn update(
             stored.resource = Json(row.resource);
         }
     }
-    // A push of one member to a large group must not cost all of them.
-    let is_brief = may_be_brief
-        && !wishes.projection.is_explicit()
-        && wishes.projection.wants("members")
-        && scim_groups::count_members(&mut tx, context.tenant, id, SHOWN_MEMBERS + 1).await?
-            > SHOWN_MEMBERS;
-    let reply = if is_brief {
-        Reply {
-            etag: Some(resource::etag(stored.version)),
-            ..Reply::no_content()
-        }
+    let reply = if may_be_brief {
+        show_briefly(&mut tx, context, stored, wishes).await?
     } else {
         show(&mut tx, context, 200, stored, wishes).await?
     };
     tx.commit().await.map_err(Error::from)?;
     Ok(reply)
+}
+
+/// Shows a group that was modified, unless that would cost more than the change.
+async fn show_briefly(
+    db: &mut Connection,
+    context: &Context,
+    stored: Stored,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let is_large = !wishes.projection.is_explicit()
+        && wishes.projection.wants("members")
+        && scim_groups::count_members(db, context.tenant, stored.id, SHOWN_MEMBERS + 1).await?
+            > SHOWN_MEMBERS;
+    if is_large {
+        return Ok(Reply {
+            etag: Some(resource::etag(stored.version)),
+            ..Reply::no_content()
+        });
+    }
+    show(db, context, 200, stored, wishes).await
 }
 
 /// Carries out a change of members, tells of it in `changes`, and says whether anything changed.
@@ -186,28 +250,25 @@ async fn change_members(
     let tenant = context.tenant;
     let count = match change {
         MemberChange::Add(members) => {
-            tell(changes, "new", &members);
+            tell(changes, "new", members.iter().map(|member| &*member.value));
             scim_groups::add_members(db, tenant, group, &member_rows(context, members)?).await?
         }
         MemberChange::Remove(values) => {
-            let members: Vec<Member> = values
-                .iter()
-                .map(|value| Member {
-                    value: value.clone(),
-                    kind: None,
-                    display: None,
-                })
-                .collect();
-            tell(changes, "old", &members);
+            tell(changes, "old", values.iter().map(String::as_str));
             let values: Vec<String> = values.iter().map(|value| member_value(value)).collect();
             scim_groups::remove_members(db, tenant, group, &values, false).await?
         }
         MemberChange::RemoveMatching(filter) => {
-            scim_groups::remove_matching(db, tenant, group, &search::member_condition(&filter))
-                .await?
+            scim_groups::remove_matching(
+                db,
+                tenant,
+                group,
+                &search::member_condition(tenant, &filter),
+            )
+            .await?
         }
         MemberChange::ReplaceAll(members) => {
-            tell(changes, "new", &members);
+            tell(changes, "new", members.iter().map(|member| &*member.value));
             let rows = member_rows(context, members)?;
             let values: Vec<String> = rows.iter().map(|row| row.value.clone()).collect();
             let removed = scim_groups::remove_members(db, tenant, group, &values, true).await?;
@@ -319,13 +380,10 @@ fn member_value(text: &str) -> String {
 }
 
 /// Adds members to what an event tells of.
-fn tell(changes: &mut Value, which: &str, members: &[Member]) {
-    if let (Value::Array(changes), false) = (changes, members.is_empty()) {
-        let values: Vec<&str> = members
-            .iter()
-            .map(|member| &*member.value)
-            .take(TOLD_MEMBERS)
-            .collect();
-        changes.push(json!({ "attribute": "members", which: values, "count": members.len() }));
+fn tell<'a>(changes: &mut Value, which: &str, members: impl ExactSizeIterator<Item = &'a str>) {
+    let count = members.len();
+    if let (Value::Array(changes), true) = (changes, count > 0) {
+        let values: Vec<&str> = members.take(TOLD_MEMBERS).collect();
+        changes.push(json!({ "attribute": "members", which: values, "count": count }));
     }
 }

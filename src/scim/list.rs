@@ -19,7 +19,7 @@ use super::project::Projection;
 use super::schema::ResourceType;
 use super::{Context, Reply, Wishes, filter, resource, search};
 use crate::error::Error;
-use crate::store::scim_resources::{self, Order, Stored, Window};
+use crate::store::scim_resources::{self, Order, Stored, Tenant, Window};
 use crate::store::sql::Fragment;
 
 /// The schema of lists.
@@ -195,7 +195,11 @@ struct Part {
 }
 
 /// The types that the filter and the order mean something for.
-fn parts(kinds: &[ResourceType], request: &Request) -> Result<Vec<Part>, ScimError> {
+fn parts(
+    tenant: Tenant,
+    kinds: &[ResourceType],
+    request: &Request,
+) -> Result<Vec<Part>, ScimError> {
     let part = |kind: ResourceType| -> Result<Part, ScimError> {
         let condition = request
             .filter
@@ -209,7 +213,7 @@ fn parts(kinds: &[ResourceType], request: &Request) -> Result<Vec<Part>, ScimErr
             .transpose()?;
         Ok(Part {
             kind,
-            condition: condition.map(|filter| search::condition(kind, &filter)),
+            condition: condition.map(|filter| search::condition(tenant, kind, &filter)),
             order,
         })
     };
@@ -240,7 +244,7 @@ async fn list(
     request: &Request,
     projection: impl Fn(ResourceType) -> Projection,
 ) -> Result<Reply, Failure> {
-    let parts = parts(kinds, request)?;
+    let parts = parts(context.tenant, kinds, request)?;
     let body = match &request.cursor {
         Some(cursor) => by_cursor(context, &parts, request, cursor, &projection).await?,
         None => by_index(context, &parts, request, &projection).await?,
@@ -260,13 +264,11 @@ async fn by_index(
     let mut db = context.app.store.acquire().await?;
     for part in parts {
         let table = resource::table(part.kind);
-        let count =
-            scim_resources::count(&mut db, context.tenant, table, part.condition.as_ref()).await?;
-        total += count;
-        if left > 0 && skip < count {
+        let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
+        let mut stored = vec![];
+        if left > 0 {
             let window = Window::Skip(skip);
-            let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
-            let stored = scim_resources::list(
+            stored = scim_resources::list(
                 &mut db,
                 context.tenant,
                 table,
@@ -276,12 +278,19 @@ async fn by_index(
                 left,
             )
             .await?;
-            left -= i64::try_from(stored.len()).unwrap_or(left);
-            shown.extend(
-                resource::render(&mut db, context, part.kind, stored, &projection(part.kind))
-                    .await?,
-            );
         }
+        let length = i64::try_from(stored.len()).unwrap_or(left);
+        // A page that is not full ends the list: it tells what a count would.
+        let count = if length < left && (length > 0 || skip == 0) {
+            skip + length
+        } else {
+            scim_resources::count(&mut db, context.tenant, table, condition).await?
+        };
+        total += count;
+        left -= length;
+        shown.extend(
+            resource::render(&mut db, context, part.kind, stored, &projection(part.kind)).await?,
+        );
         skip = (skip - count).max(0);
     }
     Ok(json!({

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::filter::{Comparand, Operator, Resolved};
 use super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
+use crate::store::scim_resources::Tenant;
 use crate::store::sql::{Bound, Fragment};
 
 /// The search form of a canonical resource.
@@ -54,13 +55,18 @@ fn fold_value(attribute: &Attribute, value: &Value) -> Value {
 }
 
 /// The condition on a row `t` of the type's table.
-pub fn condition(resource_type: ResourceType, filter: &Resolved) -> Fragment {
-    Translator { resource_type }.resource(filter)
+pub fn condition(tenant: Tenant, resource_type: ResourceType, filter: &Resolved) -> Fragment {
+    Translator {
+        tenant,
+        resource_type,
+    }
+    .resource(filter)
 }
 
 /// The condition on a row `m` of a group's members.
-pub fn member_condition(filter: &Resolved) -> Fragment {
+pub fn member_condition(tenant: Tenant, filter: &Resolved) -> Fragment {
     Translator {
+        tenant,
         resource_type: ResourceType::Group,
     }
     .element(filter, Element::Member)
@@ -168,6 +174,7 @@ const BELONGINGS: &str = "(with recursive up(group_id, kind) as (
 const MEMBERS: &str = "scim_group_members m where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id and m.group_id = t.id";
 
 struct Translator {
+    tenant: Tenant,
     resource_type: ResourceType,
 }
 
@@ -274,6 +281,24 @@ impl Translator {
         if let Some(column) = column(path) {
             return column.compare(operator, comparand);
         }
+        if let (
+            ResourceType::User,
+            Some("groups"),
+            "value",
+            Operator::Eq,
+            Comparand::Text { comparable, .. },
+        ) = (
+            self.resource_type,
+            core_name(path),
+            path.leaf().name,
+            operator,
+            comparand,
+        ) {
+            return Uuid::try_parse(comparable)
+                .ok()
+                .filter(|group| group.to_string() == *comparable)
+                .map_or_else(|| Fragment::new("false"), |group| is_in(self.tenant, group));
+        }
         if let (Some("emails"), "value", Operator::Eq, Comparand::Text { comparable, .. }) =
             (core_name(path), path.leaf().name, operator, comparand)
         {
@@ -305,6 +330,33 @@ fn address(filter: &Resolved) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// Whether the user is in this group, directly or through other groups: from the group down, once,
+/// instead of from each user up.
+fn is_in(tenant: Tenant, group: Uuid) -> Fragment {
+    let of_tenant = |fragment: Fragment, table: &str| {
+        fragment
+            .text(format!("{table}.organization_id = "))
+            .bind(Bound::Id(tenant.organization_id.as_uuid()))
+            .text(format!(" and {table}.scim_configuration_id = "))
+            .bind(Bound::Id(tenant.scim_configuration_id.as_uuid()))
+    };
+    let first = of_tenant(
+        Fragment::new(
+            "t.id::text in (with recursive down(value) as (
+                select d.member_value from scim_groups g join scim_group_members d on d.organization_id = g.organization_id
+                    and d.scim_configuration_id = g.scim_configuration_id and d.group_id = g.id where ",
+        ),
+        "g",
+    );
+    let next = first.text(" and g.id = ").bind(Bound::Id(group)).text(
+        " union
+                select d.member_value from down join scim_groups g on g.id::text = down.value
+                join scim_group_members d on d.organization_id = g.organization_id
+                    and d.scim_configuration_id = g.scim_configuration_id and d.group_id = g.id where ",
+    );
+    of_tenant(next, "g").text(") select value from down)")
 }
 
 fn has_address(address: &str) -> Fragment {

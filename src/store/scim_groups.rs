@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{Postgres, QueryBuilder, query};
 use uuid::Uuid;
 
+use super::scim_events::Event;
 use super::scim_resources::{Stored, Tenant};
 use super::sql::Fragment;
 use super::{Connection, OnConstraint};
@@ -224,6 +225,64 @@ pub async fn remove_members(
     .execute(db)
     .await?;
     Ok(removed.rows_affected())
+}
+
+/// Adds and removes members in one statement, which locks the group for no longer than it has to: what
+/// identity providers send most. `None` when there is no such group. Tells of it in `event` if
+/// anything changed.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn push_members(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    group: Uuid,
+    added: &[MemberRow],
+    removed: &[String],
+    event: &Event,
+) -> Result<Option<Stored>, Error> {
+    let stored = sqlx::query_as::<_, Stored>(
+        "with known as (
+             select id, resource, version, created_at, last_modified from scim_groups
+             where organization_id = $1 and scim_configuration_id = $2 and id = $3
+         ), added as (
+             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, id)
+             select $1, $2, $3, r.value, r.kind, r.display, r.id
+             from known, jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text)
+             on conflict do nothing
+             returning 1
+         ), removed as (
+             delete from scim_group_members
+             where organization_id = $1 and scim_configuration_id = $2 and group_id = $3 and member_value = any($5)
+             returning 1
+         ), touched as (
+             update scim_groups set version = version + 1, last_modified = $6
+             where organization_id = $1 and scim_configuration_id = $2 and id = $3
+                 and (exists (select 1 from added) or exists (select 1 from removed))
+             returning version, last_modified
+         ), told as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, e.* from touched, jsonb_to_recordset($7) as e(id uuid, created_at timestamptz, method text, path text,
+                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
+         )
+         select k.id, k.resource, coalesce(t.version, k.version) as version, k.created_at,
+                coalesce(t.last_modified, k.last_modified) as last_modified
+         from known k left join touched t on true",
+    );
+    let stored = stored
+        .bind(tenant.organization_id.as_uuid())
+        .bind(tenant.scim_configuration_id.as_uuid())
+        .bind(group)
+        .bind(json!(added))
+        .bind(removed)
+        .bind(now)
+        .bind(json!([event]))
+        .fetch_optional(db)
+        .await?;
+    Ok(stored)
 }
 
 /// Removes the members that `filter` holds for, which calls a member's row `m`. Tells how many.

@@ -126,6 +126,29 @@ pub async fn list(
     Ok(query.build_query_as().fetch_all(db).await?)
 }
 
+/// Brings the planner's statistics up to date where much has changed since: after a first sync, say,
+/// when it still believes that a tenant has a handful of rows. Tells how many tables.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn analyze(db: &mut Connection) -> Result<usize, Error> {
+    let stale = query!(
+        r#"select relname::text as "name!" from pg_stat_user_tables
+           where relname in ('users', 'scim_users', 'scim_user_emails', 'scim_former_users', 'scim_groups', 'scim_group_members')
+               and n_mod_since_analyze > 500 + n_live_tup / 5"#
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    for table in &stale {
+        // The names are those above.
+        sqlx::query(sqlx::AssertSqlSafe(format!("analyze {}", table.name)))
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(stale.len())
+}
+
 /// Counts what a list has in all.
 ///
 /// # Errors
@@ -233,19 +256,24 @@ pub async fn groups_of(
     users: &[String],
 ) -> Result<Vec<Belonging>, Error> {
     let rows = query!(
+        // The subqueries look up one member or group at a time by index, whatever the planner expects.
         r#"with recursive belonging(member, group_id, is_direct) as (
-               select m.member_value, m.group_id, true from scim_group_members m
-               where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = any($3)
+               select u.id, m.group_id, true
+               from unnest($3::text[]) u(id), lateral (
+                   select m.group_id from scim_group_members m
+                   where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = u.id offset 0) m
              union
-               select b.member, m.group_id, false from belonging b
-               join scim_group_members m on m.organization_id = $1 and m.scim_configuration_id = $2
-                   and m.member_value = b.group_id::text
+               select b.member, m.group_id, false
+               from belonging b, lateral (
+                   select m.group_id from scim_group_members m
+                   where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = b.group_id::text offset 0) m
            )
-           select b.member as "member!", g.id as "group_id!", g.display_name as "display!", bool_or(b.is_direct) as "is_direct!"
-           from belonging b
-           join scim_groups g on g.organization_id = $1 and g.scim_configuration_id = $2 and g.id = b.group_id
-           group by b.member, g.id, g.display_name
-           order by b.member, g.id"#,
+           select b.member as "member!", b.group_id as "group_id!", g.display_name as "display!", bool_or(b.is_direct) as "is_direct!"
+           from belonging b, lateral (
+               select g.display_name from scim_groups g
+               where g.organization_id = $1 and g.scim_configuration_id = $2 and g.id = b.group_id offset 0) g
+           group by b.member, b.group_id, g.display_name
+           order by b.member, b.group_id"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         users,

@@ -185,14 +185,14 @@ pub async fn update(
     let updated = query!(
         r#"with row as (
              select * from jsonb_to_record($3) as r(
-                 id uuid, user_name text, user_name_key text, external_id text, display_name_key text, active boolean,
+                 user_name text, user_name_key text, external_id text, display_name_key text, active boolean,
                  resource jsonb, search jsonb, emails jsonb, email text, email_key text, name text, avatar_url text)
          ), changed as (
              update scim_users s set user_name = r.user_name, user_name_key = r.user_name_key, external_id = r.external_id,
                  display_name_key = r.display_name_key, active = coalesce(r.active, s.active), resource = r.resource, search = r.search,
                  version = s.version + 1, last_modified = $5
              from row r
-             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = r.id and s.version = $6
+             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $7 and s.version = $6
              returning s.id, s.user_id, s.active
          ), member as (
              update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $5,
@@ -203,7 +203,7 @@ pub async fn update(
              from row r, changed c where u.organization_id = $1 and u.id = c.user_id
          ), old_emails as (
              delete from scim_user_emails e using row r, changed c
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = c.id
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $7
                  and not (r.emails ? e.value_key)
          ), new_emails as (
              insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
@@ -222,6 +222,7 @@ pub async fn update(
         json!([event]),
         now,
         version,
+        row.id,
     )
     .fetch_one(db)
     .await
@@ -256,10 +257,10 @@ pub async fn delete(
              set user_name_key = excluded.user_name_key, external_id = excluded.external_id, deleted_at = excluded.deleted_at
          ), emails as (
              delete from scim_user_emails e using gone g
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = g.id
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3
          ), memberships as (
              delete from scim_group_members m using gone g
-             where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = g.id::text
+             where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = $3::uuid::text
              returning m.group_id
          ), groups as (
              update scim_groups set version = version + 1, last_modified = $5

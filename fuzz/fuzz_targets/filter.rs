@@ -1,0 +1,28 @@
+//! No filter panics; one that parses prints as one that parses to the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rollcall::scim::filter::{compile, parse};
+use rollcall::scim::schema::ResourceType;
+use rollcall::scim::search::condition;
+use rollcall::store::scim_resources::Tenant;
+
+fn nobody() -> Tenant {
+    let nil = [0; 16];
+    Tenant {
+        organization_id: uuid::Uuid::from_bytes(nil).into(),
+        scim_configuration_id: uuid::Uuid::from_bytes(nil).into(),
+    }
+}
+
+fuzz_target!(|text: &str| {
+    if let Ok(filter) = parse(text) {
+        let printed = filter.to_string();
+        assert_eq!(parse(&printed).as_ref(), Ok(&filter), "{printed}");
+    }
+    for kind in ResourceType::ALL {
+        if let Ok(resolved) = compile(text, kind) {
+            let _ = condition(nobody(), kind, &resolved);
+        }
+    }
+});

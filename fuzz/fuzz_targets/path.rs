@@ -1,0 +1,12 @@
+//! No path panics.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rollcall::scim::path::parse;
+use rollcall::scim::schema::ResourceType;
+
+fuzz_target!(|text: &str| {
+    for kind in ResourceType::ALL {
+        let _ = parse(text, kind);
+    }
+});
