@@ -125,7 +125,7 @@ create table scim_events (
     path text not null,
     -- what was recognised of the client's dialect
     traits text[] not null,
-    -- created, updated, unchanged, deleted or refused
+    -- created, updated, deleted or refused
     outcome text not null,
     status smallint not null,
     resource_type text,

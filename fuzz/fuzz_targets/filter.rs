@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
     }
     for kind in ResourceType::ALL {
         if let Ok(resolved) = compile(text, kind) {
-            let _ = condition(nobody(), kind, &resolved);
+            let _ = condition(nobody(), "https://example.com/scim/v2", kind, &resolved);
         }
     }
 });

@@ -140,7 +140,7 @@ impl Operation {
     }
 
     fn is_new_user(&self) -> bool {
-        self.method == "POST" && self.path.trim_matches('/') == "Users"
+        self.method == "POST" && self.bulk_id.is_some() && self.path.trim_matches('/') == "Users"
     }
 
     fn result(&self, context: &Context, result: Result<Reply, Failure>) -> Value {

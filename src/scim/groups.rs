@@ -13,7 +13,7 @@ use super::users::{changed_meanwhile, check, check_key};
 use super::{Context, Precondition, Reply, Wishes, resource, search};
 use crate::error::Error;
 use crate::store::scim_events::{self, Outcome};
-use crate::store::scim_groups::{self, GroupRow, MemberRow};
+use crate::store::scim_groups::{self, Changed, GroupRow, MemberRow};
 use crate::store::scim_resources::{self, Stored, Table};
 use crate::store::{Connection, Json};
 
@@ -21,9 +21,6 @@ const GROUP: ResourceType = ResourceType::Group;
 
 /// Up to how many members the answer to a PATCH shows the group.
 const SHOWN_MEMBERS: i64 = 100;
-
-/// The most names of members that an event tells.
-const TOLD_MEMBERS: usize = 100;
 
 /// Creates a group.
 ///
@@ -52,17 +49,13 @@ pub async fn create_as(
     let members = patch::take_members(&mut resource)?;
     let row = row(id, resource)?;
     let mut changes = resource::changes(&Map::new(), &row.resource);
-    tell(
-        &mut changes,
-        "new",
-        members.iter().map(|member| &*member.value),
-    );
 
     let mut tx = context.app.store.begin().await?;
     scim_groups::insert(&mut tx, context.tenant, context.now, &row).await?;
     if !members.is_empty() {
-        scim_groups::add_members(&mut tx, context.tenant, id, &member_rows(context, members)?)
-            .await?;
+        let rows = member_rows(context, members)?;
+        let added = scim_groups::add_members(&mut tx, context.tenant, id, &rows).await?;
+        tell(&mut changes, "new", added);
     }
     let event = context.event(Outcome::Created, 201, (GROUP, id), changes, traits);
     scim_events::insert(&mut tx, context.tenant, &[event]).await?;
@@ -141,26 +134,15 @@ async fn push(
     traits: Vec<&'static str>,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
-    let mut changes = json!([]);
     let (added, removed) = match change {
-        MemberChange::Add(members) => {
-            tell(
-                &mut changes,
-                "new",
-                members.iter().map(|member| &*member.value),
-            );
-            (member_rows(context, members)?, vec![])
-        }
-        MemberChange::Remove(values) => {
-            tell(&mut changes, "old", values.iter().map(String::as_str));
-            (
-                vec![],
-                values.iter().map(|value| member_value(value)).collect(),
-            )
-        }
+        MemberChange::Add(members) => (member_rows(context, members)?, vec![]),
+        MemberChange::Remove(values) => (
+            vec![],
+            values.iter().map(|value| member_value(value)).collect(),
+        ),
         _ => (vec![], vec![]),
     };
-    let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits);
+    let event = context.event(Outcome::Updated, 200, (GROUP, id), Value::Null, traits);
     let mut db = context.app.store.acquire().await?;
     let stored = scim_groups::push_members(
         &mut db,
@@ -248,37 +230,43 @@ async fn change_members(
     changes: &mut Value,
 ) -> Result<bool, Failure> {
     let tenant = context.tenant;
-    let count = match change {
+    let remove = async |db: &mut Connection, values: &[String], all_but: bool| {
+        scim_groups::remove_members(db, tenant, group, values, all_but).await
+    };
+    let (added, removed) = match change {
         MemberChange::Add(members) => {
-            tell(changes, "new", members.iter().map(|member| &*member.value));
-            scim_groups::add_members(db, tenant, group, &member_rows(context, members)?).await?
+            let rows = member_rows(context, members)?;
+            (
+                scim_groups::add_members(db, tenant, group, &rows).await?,
+                Changed::default(),
+            )
         }
         MemberChange::Remove(values) => {
-            tell(changes, "old", values.iter().map(String::as_str));
             let values: Vec<String> = values.iter().map(|value| member_value(value)).collect();
-            scim_groups::remove_members(db, tenant, group, &values, false).await?
+            (Changed::default(), remove(db, &values, false).await?)
         }
         MemberChange::RemoveMatching(filter) => {
-            scim_groups::remove_matching(
-                db,
-                tenant,
-                group,
-                &search::member_condition(tenant, &filter),
+            let condition = search::member_condition(tenant, &filter);
+            (
+                Changed::default(),
+                scim_groups::remove_matching(db, tenant, group, &condition).await?,
             )
-            .await?
         }
         MemberChange::ReplaceAll(members) => {
-            tell(changes, "new", members.iter().map(|member| &*member.value));
             let rows = member_rows(context, members)?;
             let values: Vec<String> = rows.iter().map(|row| row.value.clone()).collect();
-            let removed = scim_groups::remove_members(db, tenant, group, &values, true).await?;
-            removed + scim_groups::add_members(db, tenant, group, &rows).await?
+            let removed = remove(db, &values, true).await?;
+            (
+                scim_groups::add_members(db, tenant, group, &rows).await?,
+                removed,
+            )
         }
-        MemberChange::RemoveAll => {
-            scim_groups::remove_members(db, tenant, group, &[], true).await?
-        }
+        MemberChange::RemoveAll => (Changed::default(), remove(db, &[], true).await?),
     };
-    Ok(count > 0)
+    let is_changed = added.count + removed.count > 0;
+    tell(changes, "old", removed);
+    tell(changes, "new", added);
+    Ok(is_changed)
 }
 
 /// Deletes a group.
@@ -380,10 +368,9 @@ fn member_value(text: &str) -> String {
 }
 
 /// Adds members to what an event tells of.
-fn tell<'a>(changes: &mut Value, which: &str, members: impl ExactSizeIterator<Item = &'a str>) {
-    let count = members.len();
-    if let (Value::Array(changes), true) = (changes, count > 0) {
-        let values: Vec<&str> = members.take(TOLD_MEMBERS).collect();
-        changes.push(json!({ "attribute": "members", which: values, "count": count }));
+fn tell(changes: &mut Value, which: &str, members: Changed) {
+    if let (Value::Array(changes), true) = (changes, members.count > 0) {
+        changes
+            .push(json!({ "attribute": "members", which: members.some, "count": members.count }));
     }
 }

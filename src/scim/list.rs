@@ -19,7 +19,7 @@ use super::project::Projection;
 use super::schema::ResourceType;
 use super::{Context, Reply, Wishes, filter, resource, search};
 use crate::error::Error;
-use crate::store::scim_resources::{self, Order, Stored, Tenant, Window};
+use crate::store::scim_resources::{self, Order, Stored, Window};
 use crate::store::sql::Fragment;
 
 /// The schema of lists.
@@ -196,7 +196,7 @@ struct Part {
 
 /// The types that the filter and the order mean something for.
 fn parts(
-    tenant: Tenant,
+    context: &Context,
     kinds: &[ResourceType],
     request: &Request,
 ) -> Result<Vec<Part>, ScimError> {
@@ -213,7 +213,8 @@ fn parts(
             .transpose()?;
         Ok(Part {
             kind,
-            condition: condition.map(|filter| search::condition(tenant, kind, &filter)),
+            condition: condition
+                .map(|filter| search::condition(context.tenant, &context.base, kind, &filter)),
             order,
         })
     };
@@ -244,7 +245,7 @@ async fn list(
     request: &Request,
     projection: impl Fn(ResourceType) -> Projection,
 ) -> Result<Reply, Failure> {
-    let parts = parts(context.tenant, kinds, request)?;
+    let parts = parts(context, kinds, request)?;
     let body = match &request.cursor {
         Some(cursor) => by_cursor(context, &parts, request, cursor, &projection).await?,
         None => by_index(context, &parts, request, &projection).await?,

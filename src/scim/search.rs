@@ -8,6 +8,7 @@
 //!
 //! Every condition is true or false, never null, so that `not` means the opposite.
 
+use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -34,6 +35,15 @@ pub fn search_form(resource_type: ResourceType, resource: &Map<String, Value>) -
             form.insert(schema.id.to_owned(), Value::Object(attributes));
         }
     }
+    let schemas = resource_type
+        .attribute("schemas")
+        .zip(resource.get("schemas"));
+    if let Some((path, schemas)) = schemas {
+        form.insert(
+            path.attribute.name.to_owned(),
+            fold_value(path.attribute, schemas),
+        );
+    }
     Value::Object(form)
 }
 
@@ -54,10 +64,16 @@ fn fold_value(attribute: &Attribute, value: &Value) -> Value {
     }
 }
 
-/// The condition on a row `t` of the type's table.
-pub fn condition(tenant: Tenant, resource_type: ResourceType, filter: &Resolved) -> Fragment {
+/// The condition on a row `t` of the type's table; `base` is the URL of the SCIM root.
+pub fn condition(
+    tenant: Tenant,
+    base: &str,
+    resource_type: ResourceType,
+    filter: &Resolved,
+) -> Fragment {
     Translator {
         tenant,
+        base,
         resource_type,
     }
     .resource(filter)
@@ -67,6 +83,7 @@ pub fn condition(tenant: Tenant, resource_type: ResourceType, filter: &Resolved)
 pub fn member_condition(tenant: Tenant, filter: &Resolved) -> Fragment {
     Translator {
         tenant,
+        base: "",
         resource_type: ResourceType::Group,
     }
     .element(filter, Element::Member)
@@ -173,12 +190,13 @@ const BELONGINGS: &str = "(with recursive up(group_id, kind) as (
 
 const MEMBERS: &str = "scim_group_members m where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id and m.group_id = t.id";
 
-struct Translator {
+struct Translator<'a> {
     tenant: Tenant,
+    base: &'a str,
     resource_type: ResourceType,
 }
 
-impl Translator {
+impl Translator<'_> {
     fn resource(&self, filter: &Resolved) -> Fragment {
         match filter {
             Resolved::And(parts) => {
@@ -260,7 +278,7 @@ impl Translator {
     }
 
     fn present(&self, path: &AttributePath) -> Fragment {
-        if let Some(column) = column(path) {
+        if let Some(column) = self.column(path) {
             return Fragment::new(format!("({} is not null)", column.text()));
         }
         let is_list = path.attribute.multi_valued;
@@ -278,7 +296,7 @@ impl Translator {
     }
 
     fn compare(&self, path: &AttributePath, operator: Operator, comparand: &Comparand) -> Fragment {
-        if let Some(column) = column(path) {
+        if let Some(column) = self.column(path) {
             return column.compare(operator, comparand);
         }
         if let (
@@ -378,25 +396,31 @@ enum Column {
     Fixed(String),
 }
 
-fn column(path: &AttributePath) -> Option<Column> {
-    Some(
-        match (core_name(path)?, path.sub_attribute.map(|sub| sub.name)) {
-            ("id", _) => Column::Id,
-            ("userName", _) => Column::Text("t.user_name_key"),
-            ("externalId", _) => Column::Text("t.external_id"),
-            ("displayName", _) => Column::Text("t.display_name_key"),
-            ("active", _) => Column::Active,
-            ("meta", Some("created")) => Column::Moment("t.created_at"),
-            ("meta", Some("lastModified")) => Column::Moment("t.last_modified"),
-            ("meta", Some("version")) => Column::Fixed("('W/\"' || t.version || '\"')".to_owned()),
-            ("meta", Some("resourceType")) => Column::Fixed(
-                "(case t.tableoid::regclass::text when 'scim_users' then 'user' else 'group' end)"
-                    .to_owned(),
-            ),
-            ("meta", _) => Column::Fixed("''::text".to_owned()),
-            _ => return None,
-        },
-    )
+impl Translator<'_> {
+    fn column(&self, path: &AttributePath) -> Option<Column> {
+        let kind = self.resource_type;
+        Some(
+            match (core_name(path)?, path.sub_attribute.map(|sub| sub.name)) {
+                ("id", _) => Column::Id,
+                ("userName", _) => Column::Text("t.user_name_key"),
+                ("externalId", _) => Column::Text("t.external_id"),
+                ("displayName", _) => Column::Text("t.display_name_key"),
+                ("active", _) => Column::Active,
+                ("meta", Some("created")) => Column::Moment("t.created_at"),
+                ("meta", Some("lastModified")) => Column::Moment("t.last_modified"),
+                ("meta", Some("version")) => {
+                    Column::Fixed("('W/\"' || t.version || '\"')".to_owned())
+                }
+                ("meta", Some("resourceType")) => Column::Fixed(format!("'{}'::text", kind.name())),
+                ("meta", Some("location")) => {
+                    let base = self.base.replace('\'', "''");
+                    Column::Fixed(format!("('{base}{}/' || t.id)", kind.endpoint()))
+                }
+                ("meta", _) => Column::Fixed("''::text".to_owned()),
+                _ => return None,
+            },
+        )
+    }
 }
 
 impl Column {
@@ -423,15 +447,26 @@ impl Column {
                 let is = *value == (operator == Operator::Eq);
                 Fragment::new(if is { "(t.active)" } else { "(not t.active)" })
             }
-            (Self::Moment(column), Comparand::DateTime(time)) => {
-                let operator = symbol(operator).unwrap_or("=");
-                Fragment::new(format!("({column} {operator} "))
-                    .bind(Bound::Time(*time))
-                    .text(")")
-            }
+            (Self::Moment(column), Comparand::DateTime(time)) => at_moment(column, operator, *time),
             _ => compare(self.text(), operator, comparand),
         }
     }
+}
+
+/// The comparison of a moment, which has microseconds, with one that may have more digits.
+fn at_moment(column: &str, operator: Operator, time: DateTime<Utc>) -> Fragment {
+    let whole = time.trunc_subsecs(6);
+    let operator = match (whole == time, operator) {
+        (true, operator) => symbol(operator).unwrap_or("="),
+        // What is before or at the whole microsecond is before the time; what is after it, after.
+        (false, Operator::Lt | Operator::Le) => "<=",
+        (false, Operator::Gt | Operator::Ge) => ">",
+        (false, Operator::Ne) => return Fragment::new("true"),
+        (false, _) => return Fragment::new("false"),
+    };
+    Fragment::new(format!("({column} {operator} "))
+        .bind(Bound::Time(whole))
+        .text(")")
 }
 
 const fn symbol(operator: Operator) -> Option<&'static str> {

@@ -174,7 +174,19 @@ pub async fn delete(
     Ok(deleted.count > 0)
 }
 
-/// Adds members; those that are members already stay as they are. Tells how many are new.
+/// Which memberships a statement changed.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// How many.
+    pub count: i64,
+    /// Up to [`TOLD_MEMBERS`] of the members.
+    pub some: Vec<String>,
+}
+
+/// The most members that an event tells of.
+pub const TOLD_MEMBERS: usize = 100;
+
+/// Adds members; those that are members already stay as they are. Tells which are new.
 ///
 /// # Errors
 ///
@@ -184,23 +196,27 @@ pub async fn add_members(
     tenant: Tenant,
     group: Uuid,
     rows: &[MemberRow],
-) -> Result<u64, Error> {
-    let added = query!(
-        "insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, id)
+) -> Result<Changed, Error> {
+    let changed = sqlx::query_as!(
+        Changed,
+        r#"with changed as (
+             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, id)
          select $1, $2, $3, value, kind, display, id
          from jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text)
-         on conflict do nothing",
+         on conflict do nothing returning member_value
+         )
+         select count(*) as "count!", coalesce((array_agg(member_value))[1:100], '{}') as "some!" from changed"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         group,
         json!(rows),
     )
-    .execute(db)
+    .fetch_one(db)
     .await?;
-    Ok(added.rows_affected())
+    Ok(changed)
 }
 
-/// Removes the members with these values, or all but these. Tells how many.
+/// Removes the members with these values, or all but these. Tells which.
 ///
 /// # Errors
 ///
@@ -211,20 +227,25 @@ pub async fn remove_members(
     group: Uuid,
     values: &[String],
     all_but: bool,
-) -> Result<u64, Error> {
-    let removed = query!(
-        "delete from scim_group_members
+) -> Result<Changed, Error> {
+    let changed = sqlx::query_as!(
+        Changed,
+        r#"with changed as (
+             delete from scim_group_members
          where organization_id = $1 and scim_configuration_id = $2 and group_id = $3
-             and case when $5 then member_value <> all($4) else member_value = any($4) end",
+             and case when $5 then member_value <> all($4) else member_value = any($4) end
+             returning member_value
+         )
+         select count(*) as "count!", coalesce((array_agg(member_value))[1:100], '{}') as "some!" from changed"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         group,
         values,
         all_but,
     )
-    .execute(db)
+    .fetch_one(db)
     .await?;
-    Ok(removed.rows_affected())
+    Ok(changed)
 }
 
 /// Adds and removes members in one statement, which locks the group for no longer than it has to: what
@@ -252,11 +273,11 @@ pub async fn push_members(
              select $1, $2, $3, r.value, r.kind, r.display, r.id
              from known, jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text)
              on conflict do nothing
-             returning 1
+             returning member_value
          ), removed as (
              delete from scim_group_members
              where organization_id = $1 and scim_configuration_id = $2 and group_id = $3 and member_value = any($5)
-             returning 1
+             returning member_value
          ), touched as (
              update scim_groups set version = version + 1, last_modified = $6
              where organization_id = $1 and scim_configuration_id = $2 and id = $3
@@ -265,8 +286,14 @@ pub async fn push_members(
          ), told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
                  resource_type, resource_id, changes, reason)
-             select $1, $2, e.* from touched, jsonb_to_recordset($7) as e(id uuid, created_at timestamptz, method text, path text,
-                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
+             select $1, $2, e.id, e.created_at, e.method, e.path, e.traits, e.outcome, e.status, e.resource_type, e.resource_id,
+                 (select jsonb_agg(jsonb_build_object('attribute', 'members', c.side, c.some, 'count', c.count)) from (
+                     select 'new' as side, to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from added
+                     union all
+                     select 'old', to_jsonb((array_agg(member_value))[1:100]), count(*) from removed) c where c.count > 0),
+                 e.reason
+             from touched, jsonb_to_recordset($7) as e(id uuid, created_at timestamptz, method text, path text,
+                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, reason text)
          )
          select k.id, k.resource, coalesce(t.version, k.version) as version, k.created_at,
                 coalesce(t.last_modified, k.last_modified) as last_modified
@@ -285,7 +312,7 @@ pub async fn push_members(
     Ok(stored)
 }
 
-/// Removes the members that `filter` holds for, which calls a member's row `m`. Tells how many.
+/// Removes the members that `filter` holds for, which calls a member's row `m`. Tells which.
 ///
 /// # Errors
 ///
@@ -295,9 +322,10 @@ pub async fn remove_matching(
     tenant: Tenant,
     group: Uuid,
     filter: &Fragment,
-) -> Result<u64, Error> {
-    let mut query: QueryBuilder<Postgres> =
-        QueryBuilder::new("delete from scim_group_members m where m.organization_id = ");
+) -> Result<Changed, Error> {
+    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
+        "with changed as (delete from scim_group_members m where m.organization_id = ",
+    );
     query.push_bind(tenant.organization_id.as_uuid());
     query
         .push(" and m.scim_configuration_id = ")
@@ -307,7 +335,11 @@ pub async fn remove_matching(
         .push_bind(group)
         .push(" and ");
     filter.push_to(&mut query);
-    Ok(query.build().execute(db).await?.rows_affected())
+    query.push(
+        " returning m.member_value) select count(*), coalesce((array_agg(member_value))[1:100], '{}') from changed",
+    );
+    let (count, some) = query.build_query_as().fetch_one(db).await?;
+    Ok(Changed { count, some })
 }
 
 /// How many members a group has, counted up to `limit`.

@@ -13,4 +13,5 @@
 mod api;
 mod architecture;
 mod cli;
+mod scim;
 mod support;

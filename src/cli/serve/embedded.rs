@@ -57,7 +57,8 @@ impl Serve {
             }
         }
         serve(listener, &app, self.settings.event_retention()?).await?;
-        Ok(embedded.stop().await?)
+        embedded.stop().await;
+        Ok(())
     }
 }
 

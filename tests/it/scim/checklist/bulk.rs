@@ -1,0 +1,212 @@
+//! Bulk (RFC 7644, section 3.7).
+
+use serde_json::{Value, json};
+
+use crate::scim::client::{BASE, BULK, Client, E, group, path, text, user};
+use crate::support::{Reply, run};
+
+async fn bulk(c: &Client, more: Value, operations: Value) -> Reply {
+    let mut body = json!({ "schemas": [BULK], "Operations": operations });
+    crate::support::merge(&mut body, more);
+    c.post("/Bulk", body).await
+}
+
+fn make(bulk_id: &str, data: Value) -> Value {
+    let path = if data.get("userName").is_some() {
+        "/Users"
+    } else {
+        "/Groups"
+    };
+    json!({ "method": "POST", "path": path, "bulkId": bulk_id, "data": data })
+}
+
+fn statuses(done: &Value) -> Vec<String> {
+    done["Operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| text(&o["status"]))
+        .collect()
+}
+
+#[test]
+fn operations_are_carried_out_in_order() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", json!({})).await;
+        let at = path(&bob);
+        let patch = |title: &str| json!({ "Operations": [{ "op": "replace", "path": "title", "value": title }] });
+        let done = bulk(&c, json!({}), json!([
+            make("a", user("a", json!({}))),
+            { "method": "patch", "path": at, "data": patch("one"), "version": bob["meta"]["version"] },
+            { "method": "PATCH", "path": at, "data": patch("two"), "version": bob["meta"]["version"] },
+            { "method": "PUT", "path": at, "data": user("bobby", json!({})) },
+            make("b", user("A", json!({}))),
+            { "method": "DELETE", "path": at },
+            { "method": "DELETE", "path": at },
+        ])).await.is(200);
+        assert_eq!(
+            done["schemas"],
+            json!(["urn:ietf:params:scim:api:messages:2.0:BulkResponse"])
+        );
+        assert_eq!(
+            statuses(&done),
+            ["201", "200", "412", "200", "409", "204", "404"]
+        );
+        let results = done["Operations"].as_array().unwrap();
+        assert_eq!(
+            (&results[0]["bulkId"], &results[0]["method"]),
+            (&json!("a"), &json!("POST"))
+        );
+        assert!(results[0]["version"].is_string());
+        let made = text(&results[0]["location"]);
+        c.get(made.strip_prefix(BASE).unwrap()).await.is(200);
+        assert_eq!(results[4]["response"]["scimType"], "uniqueness");
+        assert_eq!(results[4]["response"]["status"], "409");
+        assert_eq!(results[1]["location"], bob["meta"]["location"]);
+    });
+}
+
+#[test]
+fn references_point_forward_and_in_circles() {
+    run(async {
+        let c = Client::start().await;
+        let members = |id: &str| json!([{ "value": format!("bulkId:{id}") }]);
+        let mut first = group("First", &[]);
+        first["members"] = members("second");
+        let mut second = group("Second", &[]);
+        second["members"] = members("first");
+        let boss = |id: &str| json!({ E: { "manager": { "value": format!("bulkId:{id}") } } });
+        let done = bulk(&c, json!({}), json!([
+            make("first", first),
+            make("second", second),
+            make("a", user("a", boss("b"))),
+            make("b", user("b", boss("a"))),
+            { "method": "PATCH", "path": "/Users/bulkId:a", "data": { "Operations": [{ "op": "add", "path": "title", "value": "T" }] } },
+            make("x", user("x", boss("nobody"))),
+        ])).await.is(200);
+        assert_eq!(statuses(&done)[..5], ["201", "201", "201", "201", "200"]);
+        assert!(["400", "409"].contains(&&*statuses(&done)[5]));
+        let at = |n: usize| {
+            text(&done["Operations"][n]["location"])
+                .strip_prefix(BASE)
+                .unwrap()
+                .to_owned()
+        };
+        for (one, other) in [(0, 1), (1, 0)] {
+            let group = c.get(&at(one)).await.is(200);
+            assert_eq!(
+                group["members"][0]["$ref"],
+                done["Operations"][other]["location"]
+            );
+            let user = c.get(&at(one + 2)).await.is(200);
+            assert_eq!(
+                user[E]["manager"]["$ref"],
+                done["Operations"][other + 2]["location"]
+            );
+        }
+        assert_eq!(c.get(&at(2)).await.is(200)["title"], "T");
+    });
+}
+
+#[test]
+fn errors_stop_it_when_there_are_enough() {
+    run(async {
+        let c = Client::start().await;
+        c.user("taken", json!({})).await;
+        let operations = json!([
+            make("1", user("taken", json!({}))),
+            make("2", user("ok", json!({}))),
+            make("3", user("taken", json!({}))),
+            make("4", user("late", json!({}))),
+        ]);
+        let done = bulk(&c, json!({ "failOnErrors": 2 }), operations.clone())
+            .await
+            .is(200);
+        assert_eq!(statuses(&done), ["409", "201", "409"]);
+        assert_eq!(c.names("userName eq \"late\"").await.len(), 0);
+        let done = bulk(&c, json!({}), operations).await.is(200);
+        assert_eq!(statuses(&done), ["409", "409", "409", "201"]);
+    });
+}
+
+#[test]
+fn a_create_needs_a_bulk_id() {
+    run(async {
+        let c = Client::start().await;
+        let bare = |name: &str| json!({ "method": "POST", "path": "/Users", "data": user(name, json!({})) });
+        let done = bulk(&c, json!({}), json!([bare("a")])).await.is(200);
+        assert_eq!(statuses(&done), ["400"]);
+        let done = bulk(&c, json!({}), json!([bare("b"), bare("c")]))
+            .await
+            .is(200);
+        assert_eq!(statuses(&done), ["400", "400"], "the same, side by side");
+    });
+}
+
+#[test]
+fn one_name_twice_in_a_request() {
+    run(async {
+        let c = Client::start().await;
+        let done = bulk(
+            &c,
+            json!({}),
+            json!([
+                make("1", user("a", json!({}))),
+                make("2", user("A", json!({}))),
+                make("3", user("b", json!({})))
+            ]),
+        )
+        .await
+        .is(200);
+        assert_eq!(statuses(&done), ["201", "409", "201"]);
+    });
+}
+
+#[test]
+fn a_thousand_users_in_one_request_and_no_more() {
+    run(async {
+        let c = Client::start().await;
+        let operations: Vec<Value> = (0..1001)
+            .map(|n| make(&n.to_string(), user(&format!("u{n}@b.com"), json!({}))))
+            .collect();
+        bulk(&c, json!({}), json!(operations))
+            .await
+            .refused(413, "");
+        let done = bulk(&c, json!({}), json!(operations[..1000])).await.is(200);
+        assert!(statuses(&done).iter().all(|status| status == "201"));
+        assert_eq!(c.get("/Users?count=0").await.is(200)["totalResults"], 1000);
+        c.post("/Bulk", json!({ "Operations": [] }))
+            .await
+            .refused(400, "invalidSyntax");
+        c.post("/Bulk", json!({ "schemas": [BULK], "Operations": "x" }))
+            .await
+            .refused(400, "invalidSyntax");
+    });
+}
+
+#[test]
+fn bad_operations_fail_alone() {
+    run(async {
+        let c = Client::start().await;
+        let done = bulk(
+            &c,
+            json!({}),
+            json!([
+                { "method": "POST", "path": "/Nope", "bulkId": "1", "data": {} },
+                { "method": "GET", "path": "/Users/x" },
+                { "method": "PUT", "path": "/Users", "data": {} },
+                { "method": "POST", "path": "/Users", "bulkId": "2" },
+                make("3", user("fine", json!({}))),
+            ]),
+        )
+        .await
+        .is(200);
+        let statuses = statuses(&done);
+        assert!(
+            statuses[..4].iter().all(|status| status.starts_with('4')),
+            "{statuses:?}"
+        );
+        assert_eq!(statuses[4], "201");
+    });
+}

@@ -1,0 +1,144 @@
+//! Discovery (RFC 7644, section 4).
+
+use serde_json::json;
+
+use crate::scim::client::{BASE, Client, E, G, LIST, U};
+use crate::support::run;
+
+#[test]
+fn the_service_provider_config_has_every_field() {
+    run(async {
+        let c = Client::start().await;
+        let config = c.get("/ServiceProviderConfig").await.is(200);
+        assert_eq!(
+            config["schemas"],
+            json!(["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"])
+        );
+        for name in ["patch", "bulk", "filter", "changePassword", "sort", "etag"] {
+            assert!(config[name]["supported"].is_boolean(), "{name}");
+        }
+        assert_eq!(config["bulk"]["maxOperations"], 1000);
+        assert!(config["bulk"]["maxPayloadSize"].as_u64().unwrap() > 0);
+        assert!(config["filter"]["maxResults"].as_u64().unwrap() > 0);
+        for name in ["cursor", "index"] {
+            assert_eq!(config["pagination"][name], true);
+        }
+        let method = config["pagination"]["defaultPaginationMethod"]
+            .as_str()
+            .unwrap();
+        assert!(["cursor", "index"].contains(&method));
+        for name in ["defaultPageSize", "maxPageSize", "cursorTimeout"] {
+            assert!(config["pagination"][name].is_u64(), "{name}");
+        }
+        let scheme = &config["authenticationSchemes"][0];
+        assert_eq!(scheme["type"], "oauthbearertoken");
+        assert!(scheme["name"].is_string() && scheme["description"].is_string());
+        assert_eq!(config["meta"]["resourceType"], "ServiceProviderConfig");
+        assert_eq!(
+            config["meta"]["location"],
+            format!("{BASE}/ServiceProviderConfig")
+        );
+    });
+}
+
+#[test]
+fn types_and_schemas_are_lists_and_also_single() {
+    run(async {
+        let c = Client::start().await;
+        for (path, names) in [
+            ("/ResourceTypes", vec!["User", "Group"]),
+            ("/Schemas", vec![U, G, E]),
+        ] {
+            let list = c.get(path).await.is(200);
+            assert_eq!(list["schemas"], json!([LIST]));
+            assert_eq!(list["totalResults"], names.len());
+            for name in names {
+                let one = c.get(&format!("{path}/{name}")).await.is(200);
+                assert!(
+                    list["Resources"].as_array().unwrap().contains(&one),
+                    "{name}"
+                );
+                assert_eq!(one["meta"]["location"], format!("{BASE}{path}/{name}"));
+            }
+            c.get(&format!("{path}/Nope")).await.refused(404, "");
+        }
+        let user = c.get("/ResourceTypes/User").await.is(200);
+        assert_eq!(
+            (&user["endpoint"], &user["schema"]),
+            (&json!("/Users"), &json!(U))
+        );
+        assert_eq!(
+            user["schemaExtensions"],
+            json!([{ "schema": E, "required": false }])
+        );
+    });
+}
+
+#[test]
+fn filters_are_forbidden_and_other_methods_not_allowed() {
+    run(async {
+        let c = Client::start().await;
+        for path in [
+            "/ServiceProviderConfig",
+            "/ResourceTypes",
+            "/Schemas",
+            "/Schemas/x",
+            "/ResourceTypes/User",
+        ] {
+            c.get(&format!("{path}?filter=id+eq+%22x%22"))
+                .await
+                .refused(403, "");
+            for method in ["POST", "PUT", "PATCH", "DELETE"] {
+                c.send(method, path, &[("content-type", "text/plain")], "{junk")
+                    .await
+                    .refused(405, "");
+            }
+        }
+        for (method, path) in [
+            ("PUT", "/Users"),
+            ("DELETE", "/Groups"),
+            ("PATCH", "/Users"),
+            ("GET", "/Bulk"),
+            ("GET", "/Users/.search"),
+            ("PUT", "/.search"),
+            ("POST", "/Users/x"),
+        ] {
+            c.send(method, path, &[], "junk").await.refused(405, "");
+        }
+    });
+}
+
+#[test]
+fn the_scheme_of_the_token_is_in_any_case() {
+    run(async {
+        let c = Client::start().await;
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            let value = format!("{scheme} {}", c.token);
+            c.send("GET", "/Schemas", &[("authorization", &value)], "")
+                .await
+                .is(200);
+        }
+        for value in ["Bearer x", "Basic eDp5", "", "Bearer rcscim_x"] {
+            let reply = c
+                .send(
+                    "GET",
+                    "/ServiceProviderConfig",
+                    &[("authorization", value)],
+                    "",
+                )
+                .await;
+            reply.refused(401, "");
+            assert!(reply.header("www-authenticate").starts_with("Bearer"));
+        }
+    });
+}
+
+#[test]
+fn me_is_not_implemented() {
+    run(async {
+        let c = Client::start().await;
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            c.send(method, "/Me", &[], "{}").await.refused(501, "");
+        }
+    });
+}

@@ -1,0 +1,519 @@
+//! Reading, filters, sorting, pages, cursors and searches (RFC 7644, section 3.4; RFC 9865).
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::scim::client::{Client, E, LIST, SEARCH, U, encode, path, text, user};
+use crate::support::run;
+
+fn names(list: &Value) -> Vec<String> {
+    let resources = list["Resources"].as_array().unwrap();
+    resources.iter().map(|r| text(&r["userName"])).collect()
+}
+
+#[test]
+fn attributes_are_chosen_on_every_response() {
+    run(async {
+        let c = Client::start().await;
+        let body = user(
+            "bob",
+            json!({ "title": "T", "name": { "givenName": "B", "familyName": "O" }, E: { "department": "D" } }),
+        );
+        let shown = c
+            .post("/Users?attributes=name.givenName", body.clone())
+            .await
+            .is(201);
+        let at = format!("/Users/{}", text(&shown["id"]));
+        let only = json!({ "schemas": [U], "id": shown["id"], "name": { "givenName": "B" } });
+        assert_eq!(shown, only);
+        assert_eq!(
+            c.get(&format!("{at}?attributes=NAME.givenname"))
+                .await
+                .is(200),
+            only
+        );
+        assert_eq!(
+            c.put(&format!("{at}?attributes=name.givenName"), body)
+                .await
+                .is(200),
+            only
+        );
+        let op = json!([{ "op": "replace", "path": "title", "value": "S" }]);
+        assert_eq!(
+            c.patch(&format!("{at}?attributes=name.givenName"), op.clone())
+                .await
+                .is(200),
+            only
+        );
+        for reply in [
+            c.get(&format!("{at}?excludedAttributes=name,id,schemas,title"))
+                .await,
+            c.patch(
+                &format!("{at}?excludedAttributes=name,id,schemas,title"),
+                op,
+            )
+            .await,
+        ] {
+            let shown = reply.is(200);
+            assert_eq!((shown.get("name"), shown.get("title")), (None, None));
+            assert_eq!(
+                (&shown["id"], &shown["userName"]),
+                (&only["id"], &json!("bob"))
+            );
+            assert_eq!(shown["schemas"], json!([U, E]));
+        }
+        let query = format!(
+            "{at}?{}",
+            encode(&[("attributes", &format!("{E}:department"))])
+        );
+        assert_eq!(c.get(&query).await.is(200)[E], json!({ "department": "D" }));
+    });
+}
+
+#[test]
+fn the_grammar_of_filters() {
+    run(async {
+        let c = Client::start().await;
+        let emails =
+            json!([{ "value": "a@work", "type": "work" }, { "value": "a@home", "type": "home" }]);
+        c.user(
+            "a",
+            json!({ "title": "x", "emails": emails, "displayName": "q\"\\ü" }),
+        )
+        .await;
+        c.user(
+            "b",
+            json!({ "title": "y", "active": false, E: { "department": "Sales" } }),
+        )
+        .await;
+        c.user("c", json!({ "nickName": "n" })).await;
+        let mut faults = vec![];
+        for (filter, expected) in [
+            // not > and > or.
+            (
+                r#"userName eq "a" or userName eq "b" and title eq "x""#,
+                "a",
+            ),
+            (
+                r#"(userName eq "a" or userName eq "b") and title eq "y""#,
+                "b",
+            ),
+            (r#"not(title eq "x") and title pr"#, "b"),
+            (r#"not (title eq "x" or nickName pr)"#, "b"),
+            (r#"NOT(TITLE PR) AND UserName PR"#, "c"),
+            (r#"USERNAME EQ "A""#, "a"),
+            // Presence and null.
+            ("title pr", "ab"),
+            ("title eq null", "c"),
+            ("title ne null", "ab"),
+            (r#"title ne "x""#, "bc"),
+            // Text.
+            (r#"userName ge "b""#, "bc"),
+            (r#"title gt "x""#, "b"),
+            (r#"userName co """#, "abc"),
+            (r#"displayName eq "q\"\\\u00fc""#, "a"),
+            // Multi-valued.
+            (r#"emails co "HOME""#, "a"),
+            (r#"emails[type eq "work" and value co "home"]"#, ""),
+            (r#"emails[type eq"work"and value co"work"]"#, "a"),
+            (r#"emails.type eq "work" and emails.value co "home""#, "a"),
+            (r#"emails[not (type eq "work")]"#, "a"),
+            ("emails pr", "a"),
+            // With URN.
+            (&format!(r#"{E}:department eq "sales""#), "b"),
+            (&format!(r#"{U}:userName eq "c""#), "c"),
+            (r#"department eq "sales""#, "b"),
+            (&format!(r#"schemas eq "{E}""#), "b"),
+            // Booleans.
+            ("active eq true", "ac"),
+            (r#"active eq "False""#, "b"),
+            ("active ne true", "b"),
+            (r#"meta.resourceType eq "User""#, "abc"),
+            (r#"meta.resourceType eq "user""#, ""),
+            (r#"meta.version sw "W/""#, "abc"),
+            (r#"meta.location co "/scim/v2/Users/""#, "abc"),
+            (r#"meta.created gt "2026-03-01T12:00:00.0000001Z""#, ""),
+            (
+                r#"meta.created lt "2026-03-01T13:00:00.0000001+01:00" and meta.created ge "2026-03-01T12:00:00Z""#,
+                "abc",
+            ),
+            (r#"id eq "not an id""#, ""),
+            (r#"id ne "not an id""#, "abc"),
+        ] {
+            let found = c.names(filter).await.concat();
+            if found != expected {
+                faults.push(format!("{filter}: {found:?}, not {expected:?}"));
+            }
+        }
+        for filter in [
+            "userName eq",
+            "userName",
+            "eq \"a\"",
+            "userName xx \"a\"",
+            "userName eq \"a",
+            "(userName pr",
+            "userName pr)",
+            "nope eq \"a\"",
+            "name.nope eq \"a\"",
+            "active gt true",
+            "active co \"t\"",
+            "x509Certificates.value lt \"AA==\"",
+            "active eq 1",
+            "title eq 5",
+            "userName pr and",
+            "and userName pr",
+            "emails[type eq \"work\"",
+            "emails[]",
+            "meta.created gt \"yesterday\"",
+            "userName eq a",
+            "userName = \"a\"",
+            "not userName pr",
+            "emails[nope eq \"x\"]",
+            "title eq true",
+        ] {
+            c.bad_filter("/Users", filter).await;
+        }
+        // Both spaces.
+        for query in [
+            "filter=userName+eq+%22a%22",
+            "filter=userName%20eq%20%22a%22",
+        ] {
+            assert_eq!(
+                c.get(&format!("/Users?{query}")).await.is(200)["totalResults"],
+                1
+            );
+        }
+        let team = c.group("T", &[]).await;
+        assert_eq!(c.found("/Groups", r#"members[value eq"x"]"#).await.len(), 0);
+        assert_eq!(
+            c.found("/Groups", &format!("id eq {}", team["id"]))
+                .await
+                .len(),
+            1
+        );
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    });
+}
+
+#[test]
+fn too_much_of_a_filter_is_refused() {
+    run(async {
+        let c = Client::start().await;
+        let deep = |n: usize| format!("{}userName pr{}", "(".repeat(n), ")".repeat(n));
+        let many = |n: usize| vec!["userName eq \"a\""; n].join(" or ");
+        let nots = format!("{}userName pr{}", "not (".repeat(5000), ")".repeat(5000));
+        for filter in [
+            deep(5000),
+            many(5000),
+            nots,
+            format!("userName eq \"{}\"", "x".repeat(100_000)),
+        ] {
+            let body = json!({ "schemas": [SEARCH], "filter": filter });
+            c.post("/Users/.search", body)
+                .await
+                .refused(400, "invalidFilter");
+        }
+        for filter in [deep(20), many(100)] {
+            let body = json!({ "schemas": [SEARCH], "filter": filter });
+            c.post("/Users/.search", body).await.is(200);
+        }
+    });
+}
+
+#[test]
+fn sorting() {
+    run(async {
+        let c = Client::start().await;
+        c.user("b", json!({ "title": "Z", "externalId": "a", "emails": [{ "value": "1@x" }, { "value": "9@x", "primary": true }] })).await;
+        c.server.pass(TimeDelta::seconds(1));
+        c.user(
+            "C",
+            json!({ "title": "a", "externalId": "B", "emails": [{ "value": "5@x" }] }),
+        )
+        .await;
+        c.server.pass(TimeDelta::seconds(1));
+        c.user("a", json!({})).await;
+        for (by, ascending, descending) in [
+            ("userName", "abC", "Cba"),
+            ("title", "Cba", "abC"),
+            ("externalId", "Cba", "abC"),
+            ("emails", "Cba", "abC"),
+            ("emails.value", "Cba", "abC"),
+            ("meta.created", "bCa", "aCb"),
+            ("META.lastmodified", "bCa", "aCb"),
+        ] {
+            for order in ["", "ascending", "Ascending"] {
+                let list = c
+                    .query("/Users", &[("sortBy", by), ("sortOrder", order)])
+                    .await
+                    .is(200);
+                assert_eq!(names(&list).concat(), ascending, "{by} {order}");
+            }
+            let list = c
+                .query("/Users", &[("sortBy", by), ("sortOrder", "descending")])
+                .await
+                .is(200);
+            assert_eq!(names(&list).concat(), descending, "{by} descending");
+            // Over pages as well.
+            let mut paged = String::new();
+            for start in ["1", "2", "3"] {
+                let list = c
+                    .query(
+                        "/Users",
+                        &[("sortBy", by), ("startIndex", start), ("count", "1")],
+                    )
+                    .await
+                    .is(200);
+                paged += &names(&list).concat();
+            }
+            assert_eq!(paged, ascending, "{by} in pages");
+            let (mut walked, mut cursor) = (String::new(), String::new());
+            loop {
+                let list = c
+                    .query(
+                        "/Users",
+                        &[
+                            ("sortBy", by),
+                            ("sortOrder", "descending"),
+                            ("cursor", &cursor),
+                            ("count", "1"),
+                        ],
+                    )
+                    .await
+                    .is(200);
+                walked += &names(&list).concat();
+                match list.get("nextCursor") {
+                    Some(next) => cursor = text(next),
+                    None => break,
+                }
+            }
+            assert_eq!(walked, descending, "{by} with a cursor");
+        }
+        c.query("/Users", &[("sortBy", "nope")])
+            .await
+            .refused(400, "invalidValue");
+        c.query(
+            "/Users",
+            &[("sortBy", "userName"), ("sortOrder", "sideways")],
+        )
+        .await
+        .refused(400, "invalidValue");
+    });
+}
+
+#[test]
+fn pages() {
+    run(async {
+        let c = Client::start().await;
+        for n in 0..7 {
+            c.user(&format!("u{n}"), json!({})).await;
+        }
+        for (query, start, shown) in [
+            ("", 1, 7),
+            ("?startIndex=0", 1, 7),
+            ("?startIndex=-5&count=3", 1, 3),
+            ("?count=-1", 1, 0),
+            ("?count=0", 1, 0),
+            ("?startIndex=6&count=5", 6, 2),
+            ("?startIndex=8", 8, 0),
+            ("?startIndex=100&count=2", 100, 0),
+            ("?STARTINDEX=2&COUNT=2", 2, 2),
+            ("?count=100000", 1, 7),
+        ] {
+            let list = c.get(&format!("/Users{query}")).await.is(200);
+            assert_eq!(list["schemas"], json!([LIST]));
+            assert_eq!(
+                (&list["totalResults"], &list["startIndex"]),
+                (&json!(7), &json!(start)),
+                "{query}"
+            );
+            let resources = list
+                .get("Resources")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len);
+            assert_eq!(
+                (resources, &list["itemsPerPage"]),
+                (shown, &json!(shown)),
+                "{query}"
+            );
+        }
+        c.get("/Users?count=x").await.refused(400, "invalidValue");
+        c.get("/Users?startIndex=1.5")
+            .await
+            .refused(400, "invalidValue");
+        // Pages do not shift because of those that come after.
+        let first = names(&c.get("/Users?count=3").await.is(200));
+        c.user("a-new-one", json!({})).await;
+        assert_eq!(names(&c.get("/Users?count=3").await.is(200)), first);
+    });
+}
+
+#[test]
+fn a_walk_with_a_cursor_meets_everybody_who_was_there_throughout() {
+    run(async {
+        let c = Client::start().await;
+        let mut stay = vec![];
+        let mut go = vec![];
+        for n in 0..60 {
+            let made = c
+                .user(
+                    &format!("u{n:02}"),
+                    json!({ "title": format!("t{}", n % 4) }),
+                )
+                .await;
+            if n % 3 == 0 {
+                go.push(made)
+            } else {
+                stay.push(text(&made["userName"]))
+            }
+        }
+        for sort in [None, Some("title"), Some("userName")] {
+            let (mut seen, mut cursor, mut n) = (vec![], String::new(), 0);
+            loop {
+                let mut query = vec![
+                    ("cursor", &*cursor),
+                    ("count", "7"),
+                    ("filter", "userName pr"),
+                ];
+                query.extend(sort.map(|by| ("sortBy", by)));
+                let list = c.query("/Users", &query).await.is(200);
+                let page = names(&list);
+                assert!(page.len() <= 7);
+                seen.extend(page);
+                // Meanwhile.
+                if let Some(gone) = go.pop() {
+                    c.delete(&path(&gone)).await.is(204);
+                }
+                for title in ["t0", "t3"] {
+                    n += 1;
+                    let made = c
+                        .user(
+                            &format!("n{n}{}", sort.unwrap_or("-")),
+                            json!({ "title": title }),
+                        )
+                        .await;
+                    go.insert(0, made);
+                }
+                let Some(next) = list.get("nextCursor") else {
+                    break;
+                };
+                cursor = text(next);
+                assert!(
+                    cursor
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)),
+                    "{cursor}"
+                );
+                assert!(n < 200, "endless");
+            }
+            let mut unique = seen.clone();
+            unique.sort();
+            unique.dedup();
+            assert_eq!(unique.len(), seen.len(), "nobody twice, sorted by {sort:?}");
+            for name in &stay {
+                assert!(
+                    seen.contains(name),
+                    "{name} was skipped, sorted by {sort:?}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn cursors_are_bound_and_expire() {
+    run(async {
+        let c = Client::start().await;
+        for n in 0..5 {
+            c.user(&format!("u{n}"), json!({})).await;
+        }
+        let list = c.get("/Users?cursor&count=2").await.is(200);
+        assert_eq!(list["totalResults"], 5);
+        let next = text(&list["nextCursor"]);
+        for query in [
+            format!("cursor={next}&count=2&filter=userName+pr"),
+            format!("cursor={next}&count=2&sortBy=userName"),
+            format!("cursor={next}x&count=2"),
+            "cursor=nonsense&count=2".to_owned(),
+        ] {
+            c.get(&format!("/Users?{query}"))
+                .await
+                .refused(400, "invalidCursor");
+        }
+        c.get(&format!("/Groups?cursor={next}&count=2"))
+            .await
+            .refused(400, "invalidCursor");
+        c.get("/Users?cursor&count=-1")
+            .await
+            .refused(400, "invalidCount");
+        // The same in a search.
+        let body = |cursor: &str| json!({ "schemas": [SEARCH], "cursor": cursor, "count": 2 });
+        let first = c.post("/Users/.search", body("")).await.is(200);
+        assert_eq!(names(&first), names(&list));
+        let second = c
+            .post("/Users/.search", body(&text(&first["nextCursor"])))
+            .await
+            .is(200);
+        assert_eq!(second["itemsPerPage"], 2);
+        let third = c
+            .post("/Users/.search", body(&text(&second["nextCursor"])))
+            .await
+            .is(200);
+        assert_eq!(
+            (&third["itemsPerPage"], third.get("nextCursor")),
+            (&json!(1), None)
+        );
+        let again = c
+            .get(&format!("/Users?cursor={next}&count=2"))
+            .await
+            .is(200);
+        assert_eq!(names(&again), names(&second));
+        let timeout = c.get("/ServiceProviderConfig").await.is(200)["pagination"]["cursorTimeout"]
+            .as_i64()
+            .unwrap();
+        c.server.pass(TimeDelta::seconds(timeout + 1));
+        c.get(&format!("/Users?cursor={next}&count=2"))
+            .await
+            .refused(400, "expiredCursor");
+    });
+}
+
+#[test]
+fn searches_of_one_endpoint_and_of_all() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", json!({ "displayName": "Same" })).await;
+        c.group("Same", &[&bob]).await;
+        let body = json!({ "schemas": [SEARCH], "filter": "displayName eq \"same\"", "excludedAttributes": ["members"], "sortBy": "displayName" });
+        let list = c.post("/.search", body.clone()).await.is(200);
+        assert_eq!(list["totalResults"], 2);
+        let kinds: Vec<&Value> = list["Resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| &r["meta"]["resourceType"])
+            .collect();
+        assert!(kinds.contains(&&json!("User")) && kinds.contains(&&json!("Group")));
+        assert_eq!(
+            c.post("/Groups/.search", body).await.is(200)["totalResults"],
+            1
+        );
+        for (start, count) in [(1, 1), (2, 1)] {
+            let body = json!({ "schemas": [SEARCH], "startIndex": start, "count": count });
+            let list = c.post("/.search", body).await.is(200);
+            assert_eq!(
+                (&list["totalResults"], &list["itemsPerPage"]),
+                (&json!(2), &json!(1))
+            );
+        }
+        c.post("/.search", json!({ "schemas": ["urn:x"] }))
+            .await
+            .refused(400, "invalidSyntax");
+        c.post(
+            "/Users/.search",
+            json!({ "schemas": [SEARCH], "filter": "nope pr" }),
+        )
+        .await
+        .refused(400, "invalidFilter");
+    });
+}

@@ -1,0 +1,212 @@
+//! The evaluator of filters and their translation to SQL say the same.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rollcall::scim::eval::matches;
+use rollcall::scim::filter::compile;
+use rollcall::scim::schema::ResourceType;
+use serde_json::{Value, json};
+
+use super::client::{Client, E, text, user};
+use crate::support::run;
+
+/// How many users there are, and how many filters are tried on them.
+const USERS: usize = 24;
+const FILTERS: usize = 400;
+
+fn words() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "a", "A", "ab", "Ab", "b", "ä", "Ä", "ß", "%", "_", "a_b", "a%b", "a\\b", "\"", "'", "1",
+        "10", "true", "work", "home", "ﬁ", "İ", "e\u{301}", "é", "𝒳", " a ",
+    ])
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let one = (
+        prop::option::of(words()),
+        prop::option::of(words()),
+        prop::option::of(any::<bool>()),
+        prop::option::of(words()),
+    );
+    let one = one.prop_map(|(value, kind, primary, display)| {
+        json!({ "value": value, "type": kind, "primary": primary, "display": display })
+    });
+    prop::collection::vec(one, 0..3).prop_map(Value::from)
+}
+
+fn users() -> impl Strategy<Value = Value> {
+    let enterprise = (prop::option::of(words()), prop::option::of(words()))
+        .prop_map(|(department, manager)| json!({ "department": department, "manager": { "value": manager } }));
+    let texts = (
+        prop::option::of(words()),
+        prop::option::of(words()),
+        prop::option::of(words()),
+        prop::option::of(words()),
+    );
+    (texts, any::<bool>(), values(), values(), values(), enterprise).prop_map(
+        |((title, display, given, locale), active, roles, phones, ims, enterprise)| {
+            json!({
+                "title": title, "displayName": display, "name": { "givenName": given }, "locale": locale, "active": active,
+                "roles": roles, "phoneNumbers": phones, "ims": ims, E: enterprise,
+            })
+        },
+    )
+}
+
+fn quoted(word: &str) -> String {
+    json!(word).to_string()
+}
+
+fn comparison(names: Vec<&'static str>) -> impl Strategy<Value = String> {
+    let operators = prop::sample::select(vec![
+        "eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le", "EQ",
+    ]);
+    let text = (prop::sample::select(names.clone()), operators, words())
+        .prop_map(|(name, operator, word)| format!("{name} {operator} {}", quoted(word)));
+    let presence = (
+        prop::sample::select(names),
+        prop::sample::select(vec!["pr", "eq null", "ne null", "PR"]),
+    )
+        .prop_map(|(name, operator)| format!("{name} {operator}"));
+    prop_oneof![4 => text, 1 => presence]
+}
+
+fn combined(leaf: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    leaf.prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a} and {b}")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} or {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a} or {b}")),
+            inner.prop_map(|a| format!("not({a})")),
+        ]
+    })
+    .boxed()
+}
+
+fn filters() -> impl Strategy<Value = String> {
+    let sub = comparison(vec!["value", "type", "display", "Value"]);
+    let flag = (
+        prop::sample::select(vec!["eq", "ne"]),
+        prop::sample::select(vec!["true", "false", "\"True\""]),
+    )
+        .prop_map(|(operator, value)| format!("primary {operator} {value}"));
+    let inner = combined(prop_oneof![4 => sub, 1 => flag].boxed());
+    let path = (
+        prop::sample::select(vec!["roles", "phoneNumbers", "ims", "emails"]),
+        inner,
+    )
+        .prop_map(|(name, filter)| format!("{name}[{filter}]"));
+    let flags = (
+        prop::sample::select(vec!["active", "roles.primary", "ims.primary"]),
+        prop::sample::select(vec!["eq", "ne"]),
+        prop::sample::select(vec!["true", "false", "\"False\""]),
+    )
+        .prop_map(|(name, operator, value)| format!("{name} {operator} {value}"));
+    let times = (
+        prop::sample::select(vec!["meta.created", "meta.lastModified"]),
+        prop::sample::select(vec!["eq", "ne", "gt", "ge", "lt", "le"]),
+        prop::sample::select(vec![
+            "2026-03-01T12:00:05Z",
+            "2026-03-01T14:00:05.0000001+02:00",
+            "0001-01-01T00:00:00Z",
+        ]),
+    )
+        .prop_map(|(name, operator, time)| format!("{name} {operator} \"{time}\""));
+    let names = vec![
+        "userName",
+        "title",
+        "displayName",
+        "name.givenName",
+        "locale",
+        "name.familyName",
+        "roles",
+        "roles.value",
+        "roles.type",
+        "phoneNumbers.value",
+        "ims.display",
+        "emails",
+        "emails.type",
+        "externalId",
+        "manager",
+        "id",
+        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+        "schemas",
+        "meta.resourceType",
+        "urn:ietf:params:scim:schemas:core:2.0:User:title",
+        "groups.value",
+        "groups.display",
+        "photos.value",
+    ];
+    combined(prop_oneof![6 => comparison(names), 2 => path, 1 => flags, 1 => times].boxed())
+}
+
+fn sample<T>(runner: &mut TestRunner, strategy: &impl Strategy<Value = T>) -> T {
+    strategy.new_tree(runner).unwrap().current()
+}
+
+#[test]
+fn evaluator_and_sql_agree() {
+    run(async {
+        let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(Config::default(), seed);
+        let c = Client::start().await;
+        for n in 0..USERS {
+            let mut more = sample(&mut runner, &users());
+            if n % 3 == 0 {
+                more["externalId"] = json!(format!("{}{n}", sample(&mut runner, &words())));
+                more["emails"] = json!([{ "value": format!("A{n}@b.com"), "type": sample(&mut runner, &words()) }]);
+            }
+            let name = format!("{}{n}", sample(&mut runner, &words()).trim());
+            let reply = c.post("/Users", user(&name, more)).await;
+            reply.is(201);
+            c.server.pass(chrono::TimeDelta::seconds(1));
+        }
+        let all = c.get("/Users?count=1000").await.is(200)["Resources"]
+            .as_array()
+            .unwrap()
+            .clone();
+        assert_eq!(all.len(), USERS);
+        c.group("ab", &[&all[0], &all[1]]).await;
+        let all = c.get("/Users?count=1000").await.is(200)["Resources"]
+            .as_array()
+            .unwrap()
+            .clone();
+
+        let mut faults = vec![];
+        let mut hits = 0;
+        for _ in 0..FILTERS {
+            let filter = sample(&mut runner, &filters());
+            let reply = c
+                .query("/Users", &[("filter", &filter), ("count", "1000")])
+                .await;
+            let compiled = match compile(&filter, ResourceType::User) {
+                Ok(compiled) => compiled,
+                Err(_) => {
+                    assert_eq!(reply.status, 400, "{filter}");
+                    continue;
+                }
+            };
+            if reply.status != 200 {
+                faults.push(format!("{filter}: {} {:?}", reply.status, reply.bytes));
+                continue;
+            }
+            let found = reply.json()["Resources"].as_array().unwrap().clone();
+            for one in &all {
+                let expected = matches(&compiled, one.as_object().unwrap());
+                let is_found = found.iter().any(|f| f["id"] == one["id"]);
+                hits += usize::from(is_found);
+                if expected != is_found {
+                    faults.push(format!(
+                        "{filter}: evaluator {expected}, SQL {is_found} for {}",
+                        text(&one["userName"])
+                    ));
+                    faults.push(format!("    {one}"));
+                    break;
+                }
+            }
+        }
+        assert!(hits > FILTERS, "the filters find something: {hits}");
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    });
+}

@@ -1,0 +1,10 @@
+//! What real identity providers send: every row of their recorded traffic that is a request, by
+//! its number. Where the RFCs and the providers disagree, the decision of this server is expected.
+
+mod entra_groups;
+mod entra_users;
+mod jumpcloud;
+mod okta;
+mod onelogin;
+mod others;
+mod ping;

@@ -1,0 +1,634 @@
+//! What provisioning does to the organization: its members, and who may touch whose.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::client::{BULK, Client, E, G, SEARCH, encode, group, ids, path, text, user};
+use crate::support::run;
+
+/// Address, name, role, status and whether the address is verified, of every member.
+type Member = (String, String, String, String, bool);
+
+async fn members(c: &Client) -> Vec<Member> {
+    c.rows("select email, name, role, status, email_verified from users where organization_id = $1 and $2 is distinct from id order by email, id")
+        .await
+}
+
+async fn member_ids(c: &Client) -> Vec<Uuid> {
+    let rows: Vec<(Uuid,)> = c
+        .rows("select id from users where organization_id = $1 and $2 is distinct from id order by created_at, id")
+        .await;
+    rows.into_iter().map(|row| row.0).collect()
+}
+
+async fn status(c: &Client) -> String {
+    let members = members(c).await;
+    assert_eq!(members.len(), 1, "{members:?}");
+    members[0].3.clone()
+}
+
+fn mail(address: &str) -> Value {
+    json!({ "emails": [{ "value": address, "primary": true }] })
+}
+
+/// A member who was there before: `verified` or not.
+async fn someone(c: &Client, verified: bool) {
+    c.execute(if verified {
+        "insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
+         select $1, gen_random_uuid(), 'Known@b.com', 'known@b.com', true, 'Known', '', 'admin', 'active', now(), now() where $2 is not null"
+    } else {
+        "insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
+         select $1, gen_random_uuid(), 'Known@b.com', 'known@b.com', false, 'Known', '', 'admin', 'active', now(), now() where $2 is not null"
+    })
+    .await;
+}
+
+#[test]
+fn a_user_becomes_a_member() {
+    run(async {
+        let c = Client::start().await;
+        let mut more = mail("Bob@b.com");
+        more["displayName"] = json!("Bob");
+        let bob = c.user("bob", more).await;
+        let member = |email: &str, name: &str, status: &str| {
+            (
+                email.to_owned(),
+                name.to_owned(),
+                "member".to_owned(),
+                status.to_owned(),
+                false,
+            )
+        };
+        assert_eq!(members(&c).await, [member("Bob@b.com", "Bob", "active")]);
+        let op = json!([{ "op": "replace", "value": { "displayName": "Robert", "emails": [{ "value": "rob@b.com" }] } }]);
+        c.patch(&path(&bob), op).await.is(200);
+        assert_eq!(members(&c).await, [member("rob@b.com", "Robert", "active")]);
+    });
+}
+
+#[test]
+fn inactive_is_suspended_and_deleted_has_left() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", mail("bob@b.com")).await;
+        let before = member_ids(&c).await;
+        for (active, expected) in [(false, "suspended"), (true, "active")] {
+            c.patch(
+                &path(&bob),
+                json!([{ "op": "replace", "path": "active", "value": active }]),
+            )
+            .await
+            .is(200);
+            assert_eq!(status(&c).await, expected);
+            let mut whole = c.read(&bob).await;
+            whole["active"] = json!(!active);
+            c.put(&path(&bob), whole.clone()).await.is(200);
+            whole["active"] = json!(active);
+            c.put(&path(&bob), whole).await.is(200);
+            assert_eq!(status(&c).await, expected);
+        }
+        c.delete(&path(&bob)).await.is(204);
+        assert_eq!(status(&c).await, "left");
+        assert_eq!(member_ids(&c).await, before);
+    });
+}
+
+#[test]
+fn created_inactive_is_suspended_at_once() {
+    run(async {
+        let c = Client::start().await;
+        c.user("bob", json!({ "active": "False" })).await;
+        assert_eq!(status(&c).await, "suspended");
+    });
+}
+
+#[test]
+fn who_comes_back_is_the_same_member_under_a_new_id() {
+    run(async {
+        let c = Client::start().await;
+        let mut more = mail("bob@b.com");
+        more["externalId"] = json!("x1");
+        let first = c.user("bob", more.clone()).await;
+        let member = member_ids(&c).await;
+        c.delete(&path(&first)).await.is(204);
+        // By userName, in any case.
+        let second = c.user("BOB", json!({})).await;
+        assert_ne!(second["id"], first["id"]);
+        assert_eq!(
+            (member_ids(&c).await, status(&c).await),
+            (member.clone(), "active".to_owned())
+        );
+        c.get(&path(&first)).await.refused(404, "");
+        c.patch(
+            &path(&second),
+            json!([{ "op": "add", "path": "externalId", "value": "x2" }]),
+        )
+        .await
+        .is(200);
+        c.delete(&path(&second)).await.is(204);
+        // By externalId.
+        let third = c
+            .user("robert", json!({ "externalId": "x2", "active": false }))
+            .await;
+        assert_eq!(
+            (member_ids(&c).await, status(&c).await),
+            (member.clone(), "suspended".to_owned())
+        );
+        c.delete(&path(&third)).await.is(204);
+        // Neither: somebody else.
+        c.user("carl", json!({ "externalId": "x3" })).await;
+        assert_eq!(member_ids(&c).await.len(), 2);
+    });
+}
+
+#[test]
+fn an_unverified_address_is_linked_only_if_the_configuration_says_so() {
+    run(async {
+        let strict = Client::start().await;
+        someone(&strict, false).await;
+        let body = user("bob", mail("known@B.com"));
+        let detail = strict
+            .post("/Users", body.clone())
+            .await
+            .refused(409, "uniqueness");
+        assert!(detail.contains("verified"), "{detail}");
+        assert_eq!(strict.get("/Users").await.is(200)["totalResults"], 0);
+        assert_eq!(
+            members(&strict).await[0].1,
+            "Known",
+            "and nothing was changed"
+        );
+
+        let lax = strict
+            .beside(json!({ "allowUnverifiedEmailAccountLinking": true }))
+            .await;
+        lax.post("/Users", body).await.is(201);
+        let members = members(&lax).await;
+        assert_eq!(members.len(), 1);
+        assert_eq!(
+            members[0].2, "admin",
+            "the role is not the provider's to give or take"
+        );
+    });
+}
+
+#[test]
+fn a_verified_address_is_linked() {
+    run(async {
+        let c = Client::start().await;
+        someone(&c, true).await;
+        let bob = c.user("bob", mail("KNOWN@b.com")).await;
+        let found = members(&c).await;
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (&*found[0].2, &*found[0].3, found[0].4),
+            ("admin", "active", true)
+        );
+        // Another user of the configuration may not take the same address.
+        c.post("/Users", user("carl", mail("known@b.com")))
+            .await
+            .refused(409, "uniqueness");
+        let carl = c.user("carl", mail("carl@b.com")).await;
+        let op = json!([{ "op": "replace", "value": mail("known@b.com") }]);
+        c.patch(&path(&carl), op).await.refused(409, "uniqueness");
+        c.patch(
+            &path(&bob),
+            json!([{ "op": "replace", "path": "active", "value": false }]),
+        )
+        .await
+        .is(200);
+        assert_eq!(
+            members(&c).await.iter().find(|m| m.2 == "admin").unwrap().3,
+            "suspended"
+        );
+    });
+}
+
+#[test]
+fn two_configurations_share_a_member_and_nothing_else() {
+    run(async {
+        let a = Client::start().await;
+        someone(&a, true).await;
+        let b = a.beside(json!({})).await;
+        let (ua, ub) = (
+            a.user("known", mail("known@b.com")).await,
+            b.user("known", mail("known@b.com")).await,
+        );
+        assert_ne!(ua["id"], ub["id"]);
+        assert_eq!(members(&a).await.len(), 1);
+        // Either may suspend; both must restore.
+        let set = |active: bool| json!([{ "op": "replace", "path": "active", "value": active }]);
+        a.patch(&path(&ua), set(false)).await.is(200);
+        assert_eq!(status(&a).await, "suspended");
+        b.patch(&path(&ub), set(false)).await.is(200);
+        a.patch(&path(&ua), set(true)).await.is(200);
+        assert_eq!(status(&a).await, "suspended");
+        b.patch(&path(&ub), set(true)).await.is(200);
+        assert_eq!(status(&a).await, "active");
+        assert_eq!(a.read(&ua).await["active"], true);
+        a.delete(&path(&ua)).await.is(204);
+        assert_eq!(
+            status(&a).await,
+            "active",
+            "the other configuration still has the member"
+        );
+        b.delete(&path(&ub)).await.is(204);
+        assert_eq!(status(&a).await, "left");
+    });
+}
+
+#[test]
+fn other_tenants_are_out_of_reach() {
+    run(async {
+        let mine = Client::start().await;
+        for theirs in [mine.beside(json!({})).await, mine.neighbour().await] {
+            let victim = theirs
+                .user("victim", json!({ "externalId": "v", "displayName": "V" }))
+                .await;
+            let team = theirs.group("Victims", &[&victim]).await;
+            let before = (theirs.read(&victim).await, theirs.read(&team).await);
+            let op = json!([{ "op": "replace", "path": "displayName", "value": "X" }]);
+            for resource in [&victim, &team] {
+                let at = path(resource);
+                mine.get(&at).await.refused(404, "");
+                mine.put(
+                    &at,
+                    user(
+                        "victim",
+                        json!({ "displayName": "X", "schemas": resource["schemas"] }),
+                    ),
+                )
+                .await
+                .refused(404, "");
+                mine.patch(&at, op.clone()).await.refused(404, "");
+                mine.delete(&at).await.refused(404, "");
+                let any = [("if-match", "*")];
+                mine.send("DELETE", &at, &any, "").await.refused(404, "");
+                let operations: Vec<Value> = ["PUT", "PATCH", "DELETE"]
+                    .map(|method| json!({ "method": method, "path": at, "data": { "schemas": resource["schemas"], "userName": "x", "displayName": "X", "Operations": op } }))
+                    .into();
+                let done = mine
+                    .post(
+                        "/Bulk",
+                        json!({ "schemas": [BULK], "Operations": operations }),
+                    )
+                    .await
+                    .is(200);
+                for result in done["Operations"].as_array().unwrap() {
+                    assert!(
+                        ["404", "400"].contains(&result["status"].as_str().unwrap()),
+                        "{result}"
+                    );
+                    assert!(!result.to_string().contains("Victims"));
+                }
+            }
+            // Lists, filters and searches.
+            for (endpoint, filter) in [
+                ("/Users", format!("id eq {}", victim["id"])),
+                (
+                    "/Users",
+                    format!("id eq \"x\" or id eq {} or userName pr", victim["id"]),
+                ),
+                ("/Users", r#"externalId eq "v""#.to_owned()),
+                ("/Users", format!("groups.value eq {}", team["id"])),
+                ("/Users", r#"not (userName eq "nobody")"#.to_owned()),
+                ("/Groups", format!("members eq {}", victim["id"])),
+                ("/Groups", r#"displayName pr"#.to_owned()),
+            ] {
+                let found = mine.found(endpoint, &filter).await;
+                let foreign = found
+                    .iter()
+                    .any(|r| r["id"] == victim["id"] || r["id"] == team["id"]);
+                assert!(!foreign, "{filter}: {found:?}");
+            }
+            let all = mine
+                .post("/.search", json!({ "schemas": [SEARCH], "count": 1000 }))
+                .await;
+            assert!(!String::from_utf8_lossy(&all.bytes).contains("ictim"));
+            // Their user as a member, and as a manager, never resolves.
+            let lure = mine.group("Lure", &[&victim]).await;
+            assert_eq!(lure["members"], json!([{ "value": victim["id"] }]));
+            let boss = mine
+                .user(
+                    &text(&theirs.configuration),
+                    json!({ E: { "manager": { "value": victim["id"] } } }),
+                )
+                .await;
+            assert_eq!(boss[E]["manager"], json!({ "value": victim["id"] }));
+            assert_eq!(
+                (theirs.read(&victim).await, theirs.read(&team).await),
+                before
+            );
+            assert_eq!(before.0["groups"].as_array().unwrap().len(), 1);
+            // The same names are free here.
+            let twin = mine.user("victim", json!({ "externalId": "v" })).await;
+            mine.delete(&path(&twin)).await.is(204);
+            assert_eq!(theirs.read(&victim).await, before.0);
+            mine.delete(&path(&lure)).await.is(204);
+        }
+    });
+}
+
+#[test]
+fn a_cursor_is_worth_nothing_to_others() {
+    run(async {
+        let mine = Client::start().await;
+        for theirs in [mine.beside(json!({})).await, mine.neighbour().await] {
+            for n in 0..3 {
+                theirs.user(&format!("u{n}"), json!({})).await;
+            }
+            let page = theirs.get("/Users?cursor=&count=1").await.is(200);
+            let next = text(&page["nextCursor"]);
+            let stolen = format!("/Users?cursor={next}&count=1");
+            mine.get(&stolen).await.refused(400, "invalidCursor");
+            theirs.get(&stolen).await.is(200);
+        }
+    });
+}
+
+#[test]
+fn disabled_expired_and_replaced() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", json!({})).await;
+        let request = |more: Value| {
+            let mut request = json!({ "scimConfigurationId": c.configuration });
+            crate::support::merge(&mut request, more);
+            request
+        };
+        let server = &c.server;
+        server
+            .call(
+                "UpdateSCIMConfiguration",
+                request(json!({ "enabled": false })),
+            )
+            .await
+            .ok();
+        for path in ["/Users", "/ServiceProviderConfig", "/Schemas"] {
+            c.get(path).await.refused(403, "");
+        }
+        c.post("/Users", user("carl", json!({})))
+            .await
+            .refused(403, "");
+        c.delete(&path(&bob)).await.refused(403, "");
+        server
+            .call(
+                "UpdateSCIMConfiguration",
+                request(json!({ "enabled": true })),
+            )
+            .await
+            .ok();
+        c.read(&bob).await;
+
+        let again = server
+            .call(
+                "RegenerateSCIMToken",
+                request(json!({ "tokenExpiresIn": "86400s" })),
+            )
+            .await
+            .ok();
+        c.get("/Users").await.refused(401, "");
+        let renewed = Client {
+            token: text(&again["token"]),
+            ..c.clone()
+        };
+        renewed.read(&bob).await;
+        server.pass(TimeDelta::seconds(86_399));
+        renewed.read(&bob).await;
+        server.pass(TimeDelta::seconds(1));
+        renewed.get("/Users").await.refused(401, "");
+
+        // An administrator's token of the organization is none of a configuration.
+        let admin = Client {
+            token: server.token.clone(),
+            ..c.clone()
+        };
+        admin.get("/Users").await.refused(401, "");
+    });
+}
+
+#[test]
+fn a_deleted_configuration_leaves_nothing_that_answers() {
+    run(async {
+        let c = Client::start().await;
+        c.user("bob", json!({})).await;
+        let request = json!({ "scimConfigurationId": c.configuration });
+        c.server.call("DeleteSCIMConfiguration", request).await.ok();
+        c.get("/Users").await.refused(401, "");
+        for sql in [
+            "select id from scim_users where organization_id = $1 and scim_configuration_id = $2",
+            "select id from scim_groups where organization_id = $1 and scim_configuration_id = $2",
+        ] {
+            let left: Vec<(Uuid,)> = c.rows(sql).await;
+            assert_eq!(left, [], "{sql}");
+        }
+    });
+}
+
+type Event = (
+    String,
+    String,
+    i16,
+    String,
+    Option<String>,
+    Option<Uuid>,
+    Option<Value>,
+    Option<String>,
+    Vec<String>,
+);
+
+async fn events(c: &Client) -> Vec<Event> {
+    c.rows(
+        "select outcome, method, status, path, resource_type, resource_id, changes, reason, traits from scim_events
+         where organization_id = $1 and scim_configuration_id = $2 order by id",
+    )
+    .await
+}
+
+#[test]
+fn every_change_and_every_refusal_leaves_an_event() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c
+            .user(
+                "bob",
+                json!({ "password": "s3cret-1mz050nq", "active": "True" }),
+            )
+            .await;
+        c.server.pass(TimeDelta::milliseconds(1));
+        let op = json!([{ "op": "Replace", "value": { "name.givenName": "Bob", "password": "s3cret-2" } }]);
+        c.patch(&path(&bob), op).await.is(200);
+        c.server.pass(TimeDelta::milliseconds(1));
+        c.post("/Users", user("bob", json!({ "password": "s3cret-3" })))
+            .await
+            .refused(409, "uniqueness");
+        c.server.pass(TimeDelta::milliseconds(1));
+        c.get("/Users/unknown").await.refused(404, "");
+        c.server.pass(TimeDelta::milliseconds(1));
+        let team = c.group("Team", &[]).await;
+        c.server.pass(TimeDelta::milliseconds(1));
+        let op = json!([{ "op": "add", "path": "members", "value": [{ "value": bob["id"] }] }]);
+        c.patch(&path(&team), op).await.is(200);
+        c.server.pass(TimeDelta::milliseconds(1));
+        c.delete(&path(&team)).await.is(204);
+        c.server.pass(TimeDelta::milliseconds(1));
+        c.delete(&path(&bob)).await.is(204);
+        // Someone without a token leaves no trace in the log of the tenant.
+        c.send("GET", "/Users", &[("authorization", "Bearer x")], "")
+            .await
+            .refused(401, "");
+
+        let events = events(&c).await;
+        let summary: Vec<(&str, &str, i16)> = events.iter().map(|e| (&*e.0, &*e.1, e.2)).collect();
+        assert_eq!(
+            summary,
+            [
+                ("created", "POST", 201),
+                ("updated", "PATCH", 200),
+                ("refused", "POST", 409),
+                ("refused", "GET", 404),
+                ("created", "POST", 201),
+                ("updated", "PATCH", 200),
+                ("deleted", "DELETE", 204),
+                ("deleted", "DELETE", 204),
+            ]
+        );
+        let id: Uuid = text(&bob["id"]).parse().unwrap();
+        assert_eq!(
+            (events[0].4.as_deref(), events[0].5),
+            (Some("User"), Some(id))
+        );
+        assert_eq!(events[1].3, path(&bob));
+        assert_eq!(events[0].8, ["string booleans"]);
+        assert_eq!(
+            events[1].8,
+            ["operations in other case", "path-less dotted keys"]
+        );
+        assert_eq!(
+            events[1].6,
+            Some(json!([{ "attribute": "name", "new": { "givenName": "Bob" } }]))
+        );
+        assert!(events[2].7.as_deref().unwrap().contains("userName"));
+        let changes = events[5].6.clone().unwrap();
+        assert_eq!(changes[0]["new"], json!([bob["id"]]));
+        assert!(!format!("{events:?}").contains("s3cret"), "{events:?}");
+        let stored: Vec<(String,)> = c
+            .rows("select row_to_json(u)::text from users u where organization_id = $1 and $2 is distinct from id")
+            .await;
+        assert!(!format!("{stored:?}").contains("s3cret"));
+    });
+}
+
+#[test]
+fn a_request_that_changes_nothing_leaves_no_event() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", json!({})).await;
+        c.server.pass(TimeDelta::milliseconds(1));
+        c.patch(
+            &path(&bob),
+            json!([{ "op": "replace", "path": "active", "value": true }]),
+        )
+        .await
+        .is(200);
+        let outcomes: Vec<String> = events(&c).await.into_iter().map(|e| e.0).collect();
+        assert_eq!(outcomes, ["created"]);
+    });
+}
+
+#[test]
+fn an_event_tells_of_members_once_and_only_of_real_changes() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", json!({})).await;
+        let team = c.group("Team", &[&bob]).await;
+        let before = events(&c).await.len();
+        c.server.pass(TimeDelta::milliseconds(1));
+        let op = json!([{ "op": "replace", "path": "members", "value": [] }]);
+        c.patch(&path(&team), op).await.is(200);
+        let after = events(&c).await;
+        assert_eq!(after.len(), before + 1);
+        let changes = after.last().unwrap().6.clone().unwrap();
+        assert_eq!(
+            changes[0]["attribute"], "members",
+            "who lost access must be told: {changes}"
+        );
+        assert_eq!(changes[0]["old"], json!(ids(&[&bob])));
+    });
+}
+
+#[test]
+fn a_bulk_operation_leaves_an_event_of_its_own() {
+    run(async {
+        let c = Client::start().await;
+        let operations = json!([
+            { "method": "POST", "path": "/Users", "bulkId": "a", "data": user("a", json!({})) },
+            { "method": "POST", "path": "/Users", "bulkId": "b", "data": user("a", json!({})) },
+            { "method": "POST", "path": "/Groups", "bulkId": "g", "data": group("G", &[]) },
+        ]);
+        let done = c
+            .post(
+                "/Bulk",
+                json!({ "schemas": [BULK], "Operations": operations }),
+            )
+            .await
+            .is(200);
+        let statuses: Vec<&Value> = done["Operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| &o["status"])
+            .collect();
+        assert_eq!(statuses, ["201", "409", "201"]);
+        let mut outcomes: Vec<String> = events(&c).await.into_iter().map(|e| e.0).collect();
+        outcomes.sort();
+        assert_eq!(outcomes, ["created", "created", "refused"]);
+    });
+}
+
+#[test]
+fn a_member_that_comes_later_joins() {
+    run(async {
+        let c = Client::start().await;
+        let later = c.group("Inner", &[]).await;
+        let outer = json!({ "schemas": [G], "displayName": "Outer", "members": [{ "value": "not-yet" }, { "value": later["id"] }] });
+        let outer = c.post("/Groups", outer).await.is(201);
+        let filter = [("filter", "members.value eq \"not-yet\"")];
+        assert_eq!(
+            c.get(&format!("/Groups?{}", encode(&filter))).await.is(200)["totalResults"],
+            1
+        );
+        let member = |shown: &Value, id: &Value| {
+            shown["members"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|m| m["value"] == *id)
+                .unwrap()
+                .clone()
+        };
+        assert_eq!(
+            member(&outer, &json!("not-yet")),
+            json!({ "value": "not-yet" })
+        );
+        assert_eq!(member(&outer, &later["id"])["type"], "Group");
+        // With bulk, an id is known before its resource is there.
+        let operations = json!([
+            { "method": "POST", "path": "/Groups", "bulkId": "g", "data": { "schemas": [G], "displayName": "F", "members": [{ "value": "bulkId:u" }] } },
+            { "method": "POST", "path": "/Users", "bulkId": "u", "data": user("u", json!({})) },
+        ]);
+        let done = c
+            .post(
+                "/Bulk",
+                json!({ "schemas": [BULK], "Operations": operations }),
+            )
+            .await
+            .is(200);
+        let shown = c.found("/Groups", r#"displayName eq "F""#).await;
+        assert_eq!(
+            shown[0]["members"][0]["$ref"],
+            done["Operations"][1]["location"]
+        );
+    });
+}
