@@ -137,6 +137,7 @@ pub async fn insert(
              from rows where is_new_member
          ), old_members as (
              update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $5,
+                    email_verified = u.email_verified and u.email_key = r.email_key,
                     status = case when r.active and not exists (
                                  select 1 from scim_users o where o.organization_id = $1 and o.user_id = r.user_id and not o.active)
                              then 'active' else 'suspended' end

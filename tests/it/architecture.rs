@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and the words that its files must not have.
-const RULES: [(&str, &[&str]); 7] = [
+const RULES: [(&str, &[&str]); 9] = [
     (
         "domain",
         &[
@@ -54,7 +54,28 @@ const RULES: [(&str, &[&str]); 7] = [
             "crate::cli",
         ],
     ),
-    ("api", &["sqlx", "crate::cli"]),
+    ("api", &["sqlx", "crate::cli", "crate::scim"]),
+    (
+        "scim",
+        &[
+            "sqlx",
+            "connectrpc",
+            "crate::api",
+            "crate::cli",
+            "crate::jobs",
+        ],
+    ),
+    (
+        "jobs",
+        &[
+            "sqlx",
+            "axum",
+            "connectrpc",
+            "crate::cli",
+            "crate::api",
+            "crate::scim",
+        ],
+    ),
     ("cli", &["sqlx", "connectrpc", "axum"]),
     ("server.rs", &["sqlx", "connectrpc", "crate::cli"]),
 ];

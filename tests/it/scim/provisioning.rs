@@ -632,3 +632,20 @@ fn a_member_that_comes_later_joins() {
         );
     });
 }
+
+#[test]
+fn who_comes_back_with_another_address_has_not_verified_it() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", mail("bob@b.com")).await;
+        c.execute(
+            "update users set email_verified = true where organization_id = $1 and $2 is not null",
+        )
+        .await;
+        c.delete(&path(&bob)).await.is(204);
+        c.user("bob", mail("the-boss@b.com")).await;
+        let back = members(&c).await;
+        assert_eq!(back.len(), 1, "the same member: {back:?}");
+        assert_eq!((&*back[0].0, back[0].4), ("the-boss@b.com", false));
+    });
+}
