@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::StreamExt;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -34,6 +36,9 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the database may take to give a sign of life.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much a refused client may still send, in bytes, and for how long.
+const DRAIN_LIMIT: usize = 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How many requests one HTTP/2 connection may have under way.
@@ -113,6 +118,22 @@ fn span(request: &Request) -> Span {
         request_id = id,
         organization = tracing::field::Empty,
     )
+}
+
+/// Reads what a refused client still sends, and keeps none of it: or the client could find its
+/// connection closed instead of the answer.
+pub async fn drain(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let read = async {
+        let mut left = DRAIN_LIMIT;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    let _ = timeout(DRAIN_TIMEOUT, read).await;
 }
 
 async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {

@@ -3,9 +3,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,8 +12,6 @@ use connectrpc::{ConnectError, Protocol};
 use futures_util::FutureExt;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-
-use tokio::time::timeout;
 
 use super::errors;
 use super::paging::PageOverride;
@@ -24,14 +21,11 @@ use crate::domain::identity::Caller;
 use crate::domain::ids::ApiTokenId;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
-use crate::server::RequestId;
+use crate::server::{RequestId, drain};
 use crate::store;
 
 /// Asks the Stainless SDKs not to repeat a request that would fail again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-
-/// How long the rest of a refused request is waited for.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Renders an error in the protocol of the request.
 pub fn respond(
@@ -68,7 +62,7 @@ pub async fn authenticate(
 /// connection closed instead of the answer.
 async fn refuse(error: impl Into<ConnectError>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let _ = timeout(DRAIN_TIMEOUT, to_bytes(body, super::MAX_BODY)).await;
+    drain(body).await;
     respond(error, &head.headers, head.extensions.get())
 }
 

@@ -25,13 +25,12 @@ use crate::app::App;
 use crate::bearer;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::server::drain;
 use crate::store;
 use crate::store::scim_events::Outcome;
 
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// How long the rest of a refused request is waited for.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All routes of this door.
 pub fn router(app: &Arc<App>) -> Router {
@@ -76,8 +75,7 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
     let (context, closed) = match authenticate(&app, &head, &path).await {
         Ok(found) => found,
         Err(error) => {
-            // Or the client could find its connection closed instead of the answer.
-            let _ = timeout(DRAIN_TIMEOUT, to_bytes(body, MAX_BODY)).await;
+            drain(body).await;
             return respond(Err(Failure::from(error)));
         }
     };
@@ -88,7 +86,7 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
     );
     let result = match closed {
         Some(error) => {
-            let _ = timeout(DRAIN_TIMEOUT, to_bytes(body, MAX_BODY)).await;
+            drain(body).await;
             Ok(Err(error.into()))
         }
         None => timeout(DEADLINE, dispatch(&context, &path, &head, body)).await,
