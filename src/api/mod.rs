@@ -5,6 +5,7 @@
 //! library, which decodes it, and here: the `buf.validate` rules (`#[connect_impl]`), and the
 //! handler, one file a resource.
 
+mod account;
 pub mod errors;
 mod groups;
 pub mod http;
@@ -13,6 +14,7 @@ mod organization;
 mod paging;
 mod scim;
 mod sso;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,14 +87,9 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let services = RpcRouter::new();
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = GroupServiceExt::register(api.clone(), services);
-    let services = IdentityServiceExt::register(api, services);
-    let methods: Vec<String> = services.methods().map(str::to_owned).collect();
-    let services = rpc(services);
-
-    let mut closed = Router::new();
-    for method in methods {
-        closed = closed.route_service(&format!("/{method}"), services.clone());
-    }
+    let services = IdentityServiceExt::register(api.clone(), services);
+    let services = UserServiceExt::register(api.clone(), services);
+    let mut closed = routes(services);
     for service in SERVICES {
         closed = closed.route(
             &format!("/gitpod.v1.{service}/{{method}}"),
@@ -104,26 +101,35 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
         .layer(from_fn(http::check_content_type))
         .layer(from_fn_with_state(app.clone(), http::authenticate));
 
+    let account = routes(AccountServiceExt::register(api, RpcRouter::new()))
+        .layer(from_fn(http::read_page))
+        .layer(from_fn(http::check_content_type));
+
     let names = [
+        ACCOUNT_SERVICE_SERVICE_NAME,
         GROUP_SERVICE_SERVICE_NAME,
         IDENTITY_SERVICE_SERVICE_NAME,
         ORGANIZATION_SERVICE_SERVICE_NAME,
+        USER_SERVICE_SERVICE_NAME,
     ];
     let (public, _) = connectrpc_health::install_static(RpcRouter::new(), names);
     let public =
         connectrpc_reflection::install(public, Reflector::from_descriptor_set_bytes(DESCRIPTORS)?);
-    let paths: Vec<String> = public.methods().map(str::to_owned).collect();
-    let public = rpc(public);
-    let mut open = Router::new();
-    for path in paths {
-        open = open.route_service(&format!("/{path}"), public.clone());
-    }
 
-    let routes = open.merge(closed);
+    let routes = routes(public).merge(account).merge(closed);
     let routes = routes.clone().nest("/api", routes);
     Ok(routes
         .fallback(http::nothing_here)
         .layer(from_fn(http::explain)))
+}
+
+/// One route a method, so that a router's layers see its methods alone.
+fn routes(services: RpcRouter) -> Router {
+    let methods: Vec<String> = services.methods().map(str::to_owned).collect();
+    let services = rpc(services);
+    methods.into_iter().fold(Router::new(), |router, method| {
+        router.route_service(&format!("/{method}"), services.clone())
+    })
 }
 
 fn rpc(services: RpcRouter) -> ConnectRpcService {
@@ -298,6 +304,46 @@ impl GroupService for Api {
             groups::list_memberships(&self.app, caller(&ctx)?, &ctx, request.to_owned_message())
                 .await,
         )
+    }
+}
+
+#[expect(refining_impl_trait, reason = "naming the response type is the point")]
+#[connect_impl]
+impl AccountService for Api {
+    async fn get_sso_login_url(
+        &self,
+        _ctx: RequestContext,
+        request: ServiceRequest<'_, GetSSOLoginURLRequest>,
+    ) -> ServiceResult<GetSSOLoginURLResponse> {
+        reply(account::get_sso_login_url(&request.to_owned_message()))
+    }
+
+    async fn list_sso_logins(
+        &self,
+        _ctx: RequestContext,
+        request: ServiceRequest<'_, ListSSOLoginsRequest>,
+    ) -> ServiceResult<ListSSOLoginsResponse> {
+        reply(account::list_sso_logins(&request.to_owned_message()))
+    }
+
+    async fn list_login_providers(
+        &self,
+        _ctx: RequestContext,
+        request: ServiceRequest<'_, ListLoginProvidersRequest>,
+    ) -> ServiceResult<ListLoginProvidersResponse> {
+        reply(account::list_login_providers(&request.to_owned_message()))
+    }
+}
+
+#[expect(refining_impl_trait, reason = "naming the response type is the point")]
+#[connect_impl]
+impl UserService for Api {
+    async fn get_authenticated_user(
+        &self,
+        ctx: RequestContext,
+        _request: ServiceRequest<'_, GetAuthenticatedUserRequest>,
+    ) -> ServiceResult<GetAuthenticatedUserResponse> {
+        reply(users::get_authenticated(&self.app, caller(&ctx)?).await)
     }
 }
 

@@ -167,12 +167,16 @@ const fn role_name(role: OrganizationRole) -> Option<&'static str> {
     }
 }
 
-fn member(member: Member) -> OrganizationMember {
-    let status = match &*member.status {
+/// The status of a member on the wire.
+pub fn user_status(name: &str) -> UserStatus {
+    match name {
         "active" => UserStatus::USER_STATUS_ACTIVE,
         "suspended" => UserStatus::USER_STATUS_SUSPENDED,
         _ => UserStatus::USER_STATUS_LEFT,
-    };
+    }
+}
+
+fn member(member: Member) -> OrganizationMember {
     let role = match &*member.role {
         "admin" => OrganizationRole::ORGANIZATION_ROLE_ADMIN,
         _ => OrganizationRole::ORGANIZATION_ROLE_MEMBER,
@@ -184,7 +188,7 @@ fn member(member: Member) -> OrganizationMember {
         avatar_url: member.avatar_url,
         full_name: member.name,
         email: member.email,
-        status: status.into(),
+        status: user_status(&member.status).into(),
         login_provider: LOGIN_PROVIDER.to_owned(),
         ..Default::default()
     }

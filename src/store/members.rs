@@ -30,6 +30,28 @@ pub struct Member {
     pub sort_key: String,
 }
 
+/// Reads a member.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none with this identifier.
+pub async fn get(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: Uuid,
+) -> Result<Member, Error> {
+    sqlx::query_as!(
+        Member,
+        r#"select id, email, name, avatar_url, role, status, created_at, '' as "sort_key!"
+           from users where organization_id = $1 and id = $2"#,
+        organization_id.as_uuid(),
+        id,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(Error::NotFound("member of this organization"))
+}
+
 /// Which members a list has. Empty lists and texts say nothing.
 #[derive(Debug, Default)]
 pub struct Filter {

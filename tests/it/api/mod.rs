@@ -8,3 +8,4 @@ mod rules;
 mod scim;
 mod sso;
 mod transport;
+mod users;
