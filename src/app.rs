@@ -9,7 +9,10 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng};
 use uuid::{Builder, Uuid};
 
+use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::{Token, TokenKind};
+use crate::oidc::Providers;
+use crate::outgoing::{Outgoing, Reach};
 use crate::secrets::keys::Keyring;
 use crate::secrets::tokens::TokenHasher;
 use crate::store::Store;
@@ -28,6 +31,12 @@ pub struct App {
     pub tokens: TokenHasher,
     /// Where clients reach the server, without a slash at the end.
     pub public_url: String,
+    /// Requests to addresses that users chose.
+    pub outgoing: Outgoing,
+    /// What OpenID Connect providers publish.
+    pub providers: Providers,
+    /// How people sign in.
+    pub sign_in: SignInSettings,
 }
 
 impl App {
@@ -35,9 +44,12 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When the operating system has no randomness to give.
+    /// When the operating system has no randomness to give, or TLS cannot be set up.
     pub fn new(store: Store, keys: Keyring, public_url: String) -> anyhow::Result<Self> {
         Ok(Self {
+            outgoing: Outgoing::new(Reach::Public)?,
+            providers: Providers::new(Clock::System),
+            sign_in: SignInSettings::default(),
             store,
             clock: Clock::System,
             random: Random::system()?,

@@ -10,7 +10,9 @@ use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::organization;
+use crate::domain::sign_in::{self, SignInSettings};
 use crate::domain::token::{Token, TokenKind};
+use crate::outgoing::Reach;
 use crate::secrets::keys::Keyring;
 use crate::store;
 
@@ -172,7 +174,37 @@ pub struct ServeSettings {
     )]
     bootstrap_token: Option<SecretString>,
 
-    /// How long the log of each SCIM configuration is kept, such as 30d or 12h.
+    /// Origins of applications that a login may return to, beside this server's, such as https://app.example.com, separated
+    /// by commas.
+    #[arg(long, env = "ROLLCALL_RETURN_ORIGINS", value_name = "ORIGINS")]
+    return_origins: Option<String>,
+
+    /// How long a session lives without being used.
+    #[arg(
+        long,
+        env = "ROLLCALL_SESSION_IDLE",
+        default_value = "12h",
+        value_name = "DURATION"
+    )]
+    session_idle: String,
+
+    /// How long a session lives.
+    #[arg(
+        long,
+        env = "ROLLCALL_SESSION_LIFETIME",
+        default_value = "7d",
+        value_name = "DURATION"
+    )]
+    session_lifetime: String,
+
+    /// Lets an address sign in only where its domain is verified for the organization.
+    #[arg(long, env = "ROLLCALL_REQUIRE_VERIFIED_DOMAINS")]
+    require_verified_domains: bool,
+
+    #[command(flatten)]
+    issuers: IssuerSettings,
+
+    /// How long the log of each SCIM configuration is kept, and that of logins, such as 30d or 12h.
     #[arg(
         long,
         env = "ROLLCALL_EVENT_RETENTION",
@@ -182,6 +214,27 @@ pub struct ServeSettings {
     event_retention: String,
 }
 
+/// Where OpenID Connect providers may be.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct IssuerSettings {
+    /// Allows issuers over http and at private addresses: for development and tests.
+    #[arg(long, env = "ROLLCALL_ALLOW_INSECURE_ISSUERS")]
+    allow_insecure_issuers: bool,
+}
+
+impl IssuerSettings {
+    /// How far requests to them go.
+    pub const fn reach(self) -> Reach {
+        if self.allow_insecure_issuers {
+            Reach::Anywhere
+        } else {
+            Reach::Public
+        }
+    }
+}
+
+/// The longest that a session may live.
+const MAX_SESSION: TimeDelta = TimeDelta::days(365);
 /// The longest that events may be kept.
 const MAX_EVENT_RETENTION: TimeDelta = TimeDelta::days(3650);
 
@@ -222,20 +275,36 @@ impl ServeSettings {
         }
     }
 
-    /// How long provisioning events are kept.
+    /// How far requests to providers go.
+    pub const fn reach(&self) -> Reach {
+        self.issuers.reach()
+    }
+
+    /// How people sign in.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of the settings.
+    pub fn sign_in(&self) -> Result<SignInSettings, BadSetting> {
+        let origins = self.return_origins.as_deref().unwrap_or_default();
+        let origins = origins.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let return_origins = origins.map(return_origin).collect::<Result<_, _>>()?;
+        let session = |name: &str, text: &str, example: &str| duration(name, text, MAX_SESSION, example);
+        Ok(SignInSettings {
+            return_origins,
+            session_idle: session("ROLLCALL_SESSION_IDLE", &self.session_idle, "12h")?,
+            session_lifetime: session("ROLLCALL_SESSION_LIFETIME", &self.session_lifetime, "7d")?,
+            require_verified_domains: self.require_verified_domains,
+        })
+    }
+
+    /// How long provisioning events and tries to sign in are kept.
     ///
     /// # Errors
     ///
     /// What is wrong with `ROLLCALL_EVENT_RETENTION`.
     pub fn event_retention(&self) -> Result<TimeDelta, BadSetting> {
-        let parsed = humantime::parse_duration(&self.event_retention).ok();
-        let kept = parsed.and_then(|kept| TimeDelta::from_std(kept).ok());
-        kept.filter(|kept| (TimeDelta::minutes(1)..=MAX_EVENT_RETENTION).contains(kept)).ok_or_else(|| {
-            BadSetting(format!(
-                "ROLLCALL_EVENT_RETENTION: {:?} must be a duration from 1m to 3650d, such as 30d",
-                self.event_retention
-            ))
-        })
+        duration("ROLLCALL_EVENT_RETENTION", &self.event_retention, MAX_EVENT_RETENTION, "30d")
     }
 
     /// The organization and token to make sure of, if any.
@@ -267,6 +336,27 @@ impl ServeSettings {
             )),
         }
     }
+}
+
+/// A duration of a minute or more.
+fn duration(name: &str, text: &str, most: TimeDelta, example: &str) -> Result<TimeDelta, BadSetting> {
+    let parsed = humantime::parse_duration(text).ok();
+    let parsed = parsed.and_then(|duration| TimeDelta::from_std(duration).ok());
+    parsed.filter(|duration| (TimeDelta::minutes(1)..=most).contains(duration)).ok_or_else(|| {
+        BadSetting(format!(
+            "{name}: {text:?} must be a duration from 1m to {}d, such as {example}",
+            most.num_days()
+        ))
+    })
+}
+
+fn return_origin(text: &str) -> Result<String, BadSetting> {
+    let is_bare = |origin: &String| text.trim_end_matches('/').eq_ignore_ascii_case(origin);
+    sign_in::origin(text).filter(is_bare).ok_or_else(|| {
+        BadSetting(format!(
+            "ROLLCALL_RETURN_ORIGINS: {text:?} must be http:// or https:// and a host, without a path, such as https://app.example.com"
+        ))
+    })
 }
 
 /// An environment variable that is set to nothing is not set.

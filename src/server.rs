@@ -28,6 +28,7 @@ use tracing::{Level, Span};
 use crate::api;
 use crate::app::App;
 use crate::error::Error;
+use crate::login;
 use crate::scim;
 
 /// How long requests may go on after the signal to stop.
@@ -74,6 +75,7 @@ impl RequestId {
 pub fn router(app: &Arc<App>) -> Result<Router> {
     let doors = api::router(app)?
         .merge(scim::router(app))
+        .merge(login::router(app))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz).with_state(app.clone()));
     let trace = TraceLayer::new_for_http()

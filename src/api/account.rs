@@ -1,28 +1,93 @@
-//! How people sign in, for those who have no token yet (contract, section 3).
+//! How people sign in, for those who have no token yet (contract, section 3). What an address is
+//! answered with depends on its domain alone: nobody learns here who has an account.
 
+use connectrpc::RequestContext;
+use uuid::Uuid;
+
+use super::paging::List;
 use super::proto::gitpod::v1::{
     GetSSOLoginURLRequest, GetSSOLoginURLResponse, ListLoginProvidersRequest,
-    ListLoginProvidersResponse, ListSSOLoginsRequest, ListSSOLoginsResponse,
+    ListLoginProvidersResponse, ListSSOLoginsRequest, ListSSOLoginsResponse, LoginProvider,
+    PaginationResponse, list_sso_logins_response::Login,
 };
+use crate::app::App;
+use crate::domain::sign_in::email_domain;
 use crate::error::Error;
+use crate::provisioning::sign_in::{check_return_to, choices, login_page_url, start_url};
+use crate::store::Page;
+use crate::store::sso::Choice;
 
-/// `GetSSOLoginURL`.
-pub fn get_sso_login_url(_: &GetSSOLoginURLRequest) -> Result<GetSSOLoginURLResponse, Error> {
-    Err(not_available())
+/// The one kind of provider.
+const SSO: &str = "sso";
+
+/// `GetSSOLoginURL`: the provider's, or where there are several, the page that lists them. One round
+/// trip.
+pub async fn get_sso_login_url(
+    app: &App,
+    request: GetSSOLoginURLRequest,
+) -> Result<GetSSOLoginURLResponse, Error> {
+    let return_to = request.return_to.as_deref().unwrap_or_default();
+    check_return_to(app, return_to)?;
+    let page = Page {
+        after: Uuid::nil(),
+        size: 1,
+    };
+    let found = choices(app, &request.email, page).await?;
+    let login_url = match &*found.items {
+        [] => return Err(Error::NotFound("SSO configuration for addresses of this domain")),
+        _ if found.has_more => login_page_url(app, &request.email, return_to),
+        [only, ..] => start_url(app, &only.configuration, &request.email, return_to),
+    };
+    Ok(GetSSOLoginURLResponse {
+        login_url,
+        ..Default::default()
+    })
 }
 
-/// `ListSSOLogins`.
-pub fn list_sso_logins(_: &ListSSOLoginsRequest) -> Result<ListSSOLoginsResponse, Error> {
-    Err(not_available())
+/// `ListSSOLogins`. One round trip.
+pub async fn list_sso_logins(
+    app: &App,
+    ctx: &RequestContext,
+    request: ListSSOLoginsRequest,
+) -> Result<ListSSOLoginsResponse, Error> {
+    let return_to = request.return_to.as_deref().unwrap_or_default();
+    check_return_to(app, return_to)?;
+    let list = List {
+        name: "sso_logins",
+        organization_id: Uuid::nil().into(),
+        query: email_domain(&request.email).unwrap_or_default(),
+    };
+    let page = list.page(app, ctx, request.pagination.as_option())?;
+    let found = choices(app, &request.email, page).await?;
+    let login = |choice: &Choice| Login {
+        display_name: choice.configuration.display_name(),
+        login_url: start_url(app, &choice.configuration, &request.email, return_to),
+        ..Default::default()
+    };
+    Ok(ListSSOLoginsResponse {
+        pagination: list
+            .response(app, &found, |c| (String::new(), c.configuration.id.as_uuid()))?
+            .into(),
+        logins: found.items.iter().map(login).collect(),
+        ..Default::default()
+    })
 }
 
-/// `ListLoginProviders`.
+/// `ListLoginProviders`: SSO is all there is.
 pub fn list_login_providers(
-    _: &ListLoginProvidersRequest,
-) -> Result<ListLoginProvidersResponse, Error> {
-    Err(not_available())
-}
-
-fn not_available() -> Error {
-    Error::FailedPrecondition("not available yet".into())
+    app: &App,
+    request: &ListLoginProvidersRequest,
+) -> ListLoginProvidersResponse {
+    let email = request.filter.email.as_deref().unwrap_or_default();
+    let sso = LoginProvider {
+        provider: SSO.to_owned(),
+        login_url: login_page_url(app, email, ""),
+        ..Default::default()
+    };
+    ListLoginProvidersResponse {
+        pagination: PaginationResponse::default().into(),
+        login_providers: vec![sso],
+        allow_custom: true,
+        ..Default::default()
+    }
 }

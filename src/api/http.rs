@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use connectrpc::{ConnectError, Protocol};
 use futures_util::FutureExt;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::errors;
@@ -22,6 +22,7 @@ use crate::domain::ids::ApiTokenId;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
 use crate::server::{RequestId, drain};
+use crate::session;
 use crate::store;
 
 /// Asks the Stainless SDKs not to repeat a request that would fail again.
@@ -45,7 +46,7 @@ pub async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match find_caller(&app, request.headers()).await {
+    match find_caller(&app, request.method(), request.headers()).await {
         Ok(caller) => {
             tracing::Span::current().record(
                 "organization",
@@ -66,7 +67,12 @@ async fn refuse(error: impl Into<ConnectError>, request: Request) -> Response {
     respond(error, &head.headers, head.extensions.get())
 }
 
-async fn find_caller(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {
+/// The caller of a bearer token; without one, of the session's cookie.
+async fn find_caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<Caller, Error> {
+    if !headers.contains_key(AUTHORIZATION) && session::presented(app, headers).is_some() {
+        session::check_same_origin(app, method, headers)?;
+        return Ok(session::find(app, headers).await?.caller);
+    }
     let token = bearer::token(headers)
         .and_then(|text| Token::parse(TokenKind::Api, text))
         .ok_or(Error::Unauthenticated)?;

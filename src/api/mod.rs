@@ -315,15 +315,15 @@ impl AccountService for Api {
         _ctx: RequestContext,
         request: ServiceRequest<'_, GetSSOLoginURLRequest>,
     ) -> ServiceResult<GetSSOLoginURLResponse> {
-        reply(account::get_sso_login_url(&request.to_owned_message()))
+        reply(account::get_sso_login_url(&self.app, request.to_owned_message()).await)
     }
 
     async fn list_sso_logins(
         &self,
-        _ctx: RequestContext,
+        ctx: RequestContext,
         request: ServiceRequest<'_, ListSSOLoginsRequest>,
     ) -> ServiceResult<ListSSOLoginsResponse> {
-        reply(account::list_sso_logins(&request.to_owned_message()))
+        reply(account::list_sso_logins(&self.app, &ctx, request.to_owned_message()).await)
     }
 
     async fn list_login_providers(
@@ -331,7 +331,7 @@ impl AccountService for Api {
         _ctx: RequestContext,
         request: ServiceRequest<'_, ListLoginProvidersRequest>,
     ) -> ServiceResult<ListLoginProvidersResponse> {
-        reply(account::list_login_providers(&request.to_owned_message()))
+        reply(Ok(account::list_login_providers(&self.app, &request.to_owned_message())))
     }
 }
 

@@ -154,6 +154,9 @@ pub async fn update(
         .map(|secret| seal(app, &after, &secret))
         .transpose()?;
     store::sso::update(&mut tx, caller.organization_id, &after, secret.as_deref()).await?;
+    if secret.is_some() || before.ends_sessions(&after) {
+        store::sessions::end_all_through(&mut tx, caller.organization_id, id).await?;
+    }
     audit(
         app,
         &mut tx,

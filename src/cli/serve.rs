@@ -13,9 +13,12 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::{DatabaseSettings, KeySettings, ServeSettings};
+use crate::domain::sign_in::is_loopback;
 use crate::domain::sso::client_secret_context;
+use crate::outgoing::Outgoing;
 use crate::provisioning::organizations;
-use crate::store::{self, MAX_CONNECTIONS};
+use crate::secrets::keys::Keyring;
+use crate::store::{self, MAX_CONNECTIONS, Store};
 use crate::{jobs, server};
 
 #[cfg(feature = "embedded-postgres")]
@@ -38,6 +41,7 @@ impl Serve {
     pub async fn run(self) -> Result<()> {
         let bootstrap = self.settings.bootstrap()?;
         self.settings.public_url(self.settings.listen)?;
+        self.settings.sign_in()?;
         self.settings.event_retention()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
@@ -48,7 +52,7 @@ impl Serve {
         let store = super::connect(url, MAX_CONNECTIONS).await?;
         store.migrate().await?;
         let url = self.settings.public_url(listener.local_addr()?)?;
-        let app = Arc::new(App::new(store, keys, url)?);
+        let app = self.app(store, keys, url)?;
         check_keys(&app).await?;
         if let Some(bootstrap) = bootstrap {
             organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
@@ -57,8 +61,23 @@ impl Serve {
         serve(listener, &app, self.settings.event_retention()?).await
     }
 
+    fn app(&self, store: Store, keys: Keyring, url: String) -> Result<Arc<App>> {
+        let app = App {
+            outgoing: Outgoing::new(self.settings.reach())?,
+            sign_in: self.settings.sign_in()?,
+            ..App::new(store, keys, url)?
+        };
+        if app.public_url.starts_with("http://") && !is_loopback(&app.public_url) {
+            tracing::warn!(
+                "the public URL {} is not https: browsers send sessions over it in the clear",
+                app.public_url
+            );
+        }
+        Ok(Arc::new(app))
+    }
+
     #[cfg(not(feature = "embedded-postgres"))]
-    async fn run_embedded(&self, _: Option<crate::secrets::keys::Keyring>) -> Result<()> {
+    async fn run_embedded(&self, _: Option<Keyring>) -> Result<()> {
         self.database.required_url().map(drop).map_err(Into::into)
     }
 }
@@ -113,6 +132,7 @@ async fn serve(listener: TcpListener, app: &Arc<App>, kept: TimeDelta) -> Result
     tokio::select! {
         () = work => {}
         () = jobs::events::run(app.clone(), kept) => {}
+        () = jobs::sign_in::run(app.clone(), kept) => {}
         () = jobs::statistics::run(app.clone()) => {}
         () = listen_for_signals => {}
     }

@@ -42,6 +42,10 @@ ids! {
     SsoConfigurationId;
     /// A SCIM endpoint of an organization.
     ScimConfigurationId;
+    /// The session of a person who signed in.
+    SessionId;
+    /// A try to sign in, from its start on: the reference that a person is shown.
+    LoginId;
     /// A row of the audit log.
     AuditEntryId;
 }

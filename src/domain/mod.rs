@@ -6,6 +6,7 @@ pub mod ids;
 pub mod organization;
 pub mod policy;
 pub mod scim;
+pub mod sign_in;
 pub mod sso;
 pub mod text;
 pub mod token;

@@ -84,6 +84,28 @@ impl SsoConfiguration {
             .into()
     }
 
+    /// Its e-mail domains in the form in which equal ones are equal.
+    pub fn email_domain_keys(&self) -> Vec<String> {
+        self.email_domains.iter().map(|d| d.to_lowercase()).collect()
+    }
+
+    /// Whether sessions that began through it must end when it becomes `after`: it is switched off,
+    /// or is another client's or another provider's.
+    pub fn ends_sessions(&self, after: &Self) -> bool {
+        let client = |c: &Self| (c.issuer_url.clone(), c.client_id.clone());
+        !after.is_active || client(self) != client(after)
+    }
+
+    /// What people see it called: its display name, or else its issuer's host.
+    pub fn display_name(&self) -> String {
+        if !self.display_name.is_empty() {
+            return self.display_name.clone();
+        }
+        let uri = self.issuer_url.parse::<http::Uri>().ok();
+        let host = uri.as_ref().and_then(http::Uri::host);
+        host.unwrap_or(&self.issuer_url).to_owned()
+    }
+
     /// How an administrator recognises it: its display name, or else its issuer, and its id.
     pub fn label(&self) -> String {
         let name = if self.display_name.is_empty() {

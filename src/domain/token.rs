@@ -10,6 +10,7 @@
 
 use rand::{Rng, RngExt, distr::Alphanumeric};
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 const SECRET_LENGTH: usize = 43;
@@ -23,6 +24,10 @@ pub enum TokenKind {
     Api,
     /// The SCIM endpoint of one configuration.
     Scim,
+    /// The session of a person who signed in.
+    Session,
+    /// A login under way: the `state` parameter (OpenID Connect Core, section 3.1.2.1).
+    Login,
 }
 
 impl TokenKind {
@@ -30,6 +35,8 @@ impl TokenKind {
         match self {
             Self::Api => "rcapi",
             Self::Scim => "rcscim",
+            Self::Session => "rcsess",
+            Self::Login => "rclogin",
         }
     }
 }
@@ -89,6 +96,11 @@ impl Token {
     /// The token itself, to hand to its owner or to a hash function.
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
+    }
+
+    /// SHA-256 of the token: enough to keep of what lives for hours and is 256 random bits.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.expose()).into()
     }
 }
 

@@ -1,4 +1,5 @@
 //! Rules that several doors and commands share.
 
 pub mod organizations;
+pub mod sign_in;
 pub mod users;

@@ -4,13 +4,17 @@
 pub mod audit;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
+pub mod domains;
 pub mod members;
 pub mod organizations;
+pub mod policies;
 pub mod scim;
 pub mod scim_events;
 pub mod scim_groups;
 pub mod scim_resources;
 pub mod scim_users;
+pub mod sessions;
+pub mod sign_in;
 pub mod sql;
 pub mod sso;
 pub mod tokens;

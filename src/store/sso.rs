@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use sqlx::{query, query_as};
+use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::{Connection, Items, OnConstraint, Page};
@@ -82,8 +82,8 @@ pub async fn insert(
     query!(
         "insert into sso_configurations
              (organization_id, id, client_id, client_secret, issuer_url, registration_digest, is_active, claims,
-              email_domains, display_name, additional_scopes, claims_expression, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+              email_domains, display_name, additional_scopes, claims_expression, created_at, updated_at, email_domain_keys)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         organization_id.as_uuid(),
         c.id.as_uuid(),
         c.client_id,
@@ -98,6 +98,7 @@ pub async fn insert(
         c.claims_expression,
         c.created_at,
         c.updated_at,
+        &c.email_domain_keys(),
     )
     .execute(db)
     .await
@@ -124,6 +125,95 @@ pub async fn get(
     .await?
     .map(Into::into)
     .ok_or(Error::NotFound(NOUN))
+}
+
+/// Finds the configuration that a login names: the query that tells the tenant of a login.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when there is none with this identifier.
+pub async fn find(
+    db: &mut Connection,
+    id: SsoConfigurationId,
+) -> Result<SsoConfiguration, Error> {
+    select!("where id = $1", id.as_uuid())
+        .fetch_optional(db)
+        .await?
+        .map(Into::into)
+        .ok_or(Error::NotFound("SSO configuration"))
+}
+
+/// Reads the sealed client secret of a configuration.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none with this identifier.
+pub async fn client_secret(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+) -> Result<Vec<u8>, Error> {
+    query_scalar!(
+        "select client_secret from sso_configurations where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(Error::NotFound(NOUN))
+}
+
+/// A way to sign in with an address.
+#[derive(Debug)]
+pub struct Choice {
+    /// The configuration.
+    pub configuration: SsoConfiguration,
+    /// The organization's name.
+    pub organization: String,
+}
+
+/// Reads a page of the active configurations of all organizations that sign in addresses of a domain
+/// (in lower case): what a person chooses from before anybody knows whose she is.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list_for_domain(
+    db: &mut Connection,
+    domain: &str,
+    page: Page,
+) -> Result<Items<Choice>, Error> {
+    let rows = query!(
+        r#"select c.organization_id, c.id, c.client_id, c.issuer_url, c.is_active, c.claims as "claims: Json<BTreeMap<String, String>>",
+               c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
+           from sso_configurations c join organizations o on o.id = c.organization_id
+           where c.email_domain_keys @> array[$1::text] and c.is_active and c.id > $2
+           order by c.id limit $3"#,
+        domain,
+        page.after,
+        page.limit(),
+    )
+    .fetch_all(db)
+    .await?;
+    let choices = rows.into_iter().map(|row| Choice {
+        organization: row.name,
+        configuration: Row {
+            organization_id: row.organization_id,
+            id: row.id,
+            client_id: row.client_id,
+            issuer_url: row.issuer_url,
+            is_active: row.is_active,
+            claims: row.claims,
+            email_domains: row.email_domains,
+            display_name: row.display_name,
+            additional_scopes: row.additional_scopes,
+            claims_expression: row.claims_expression,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+        .into(),
+    });
+    Ok(Items::of(choices.collect(), page))
 }
 
 /// Reads a configuration and keeps others from changing it until the transaction ends.
@@ -184,7 +274,7 @@ pub async fn update(
         "update sso_configurations
          set client_id = $3, client_secret = coalesce($4, client_secret), issuer_url = $5, registration_digest = $6,
              is_active = $7, claims = $8, email_domains = $9, display_name = $10, additional_scopes = $11,
-             claims_expression = $12, updated_at = $13
+             claims_expression = $12, updated_at = $13, email_domain_keys = $14
          where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         c.id.as_uuid(),
@@ -199,6 +289,7 @@ pub async fn update(
         &c.additional_scopes,
         c.claims_expression,
         c.updated_at,
+        &c.email_domain_keys(),
     )
     .execute(db)
     .await

@@ -4,13 +4,12 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
 
 use super::{Serve, check_keys, listen, serve};
-use crate::app::{App, Random};
+use crate::app::Random;
 use crate::domain::ids::OrganizationId;
 use crate::error::Error;
 use crate::provisioning::organizations;
@@ -32,7 +31,7 @@ impl Serve {
 
         let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
         let url = self.settings.public_url(listener.local_addr()?)?;
-        let app = Arc::new(App::new(store, keys, url.clone())?);
+        let app = self.app(store, keys, url.clone())?;
         check_keys(&app).await?;
         let token_file = folder.join("admin-token");
         if let Some(bootstrap) = bootstrap {

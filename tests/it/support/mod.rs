@@ -14,6 +14,9 @@ use http_body_util::BodyExt;
 use rollcall::app::{App, Clock, Random};
 use rollcall::domain::identity::Role;
 use rollcall::domain::ids::OrganizationId;
+use rollcall::domain::sign_in::SignInSettings;
+use rollcall::oidc::Providers;
+use rollcall::outgoing::{Outgoing, Reach};
 use rollcall::provisioning::organizations::{self, Grant};
 use rollcall::secrets::{keys, tokens::TokenHasher};
 use rollcall::store::{MAX_CONNECTIONS, Store};
@@ -105,6 +108,12 @@ impl Server {
         let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let clock = Arc::new(AtomicI64::new(start.timestamp_micros()));
         let app = Arc::new(App {
+            outgoing: Outgoing::new(Reach::Anywhere).unwrap(),
+            providers: Providers::new(Clock::Manual(clock.clone())),
+            sign_in: SignInSettings {
+                return_origins: vec!["https://app.test".to_owned()],
+                ..SignInSettings::default()
+            },
             store,
             clock: Clock::Manual(clock.clone()),
             random,

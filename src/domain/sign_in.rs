@@ -1,0 +1,242 @@
+//! Signing in: who comes from a provider, what is kept of a try, and why one is refused.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::ids::{LoginId, OrganizationId, SsoConfigurationId};
+
+/// How long a person may take at the provider.
+pub const LOGIN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// The most code points of a provider's subject (OpenID Connect Core, section 2: 255 ASCII characters).
+pub const MAX_SUBJECT_LENGTH: usize = 255;
+/// The most code points of an address (RFC 5321 has 254 octets).
+pub const MAX_EMAIL_LENGTH: usize = 254;
+/// The most code points of a name and of a picture's address, of which more is cut off or left out.
+pub const MAX_NAME_LENGTH: usize = 256;
+/// See [`MAX_NAME_LENGTH`].
+pub const MAX_PICTURE_LENGTH: usize = 2_048;
+
+/// Who signs in, as the provider says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The provider.
+    pub issuer: String,
+    /// The person at the provider, for good.
+    pub subject: String,
+    /// The address.
+    pub email: String,
+    /// Whether the person proved to own the address; `None` when the provider does not say.
+    pub email_verified: Option<bool>,
+    /// The name; may be empty.
+    pub name: String,
+    /// Where the picture is; may be empty.
+    pub picture: String,
+}
+
+impl Person {
+    /// The address in the form in which equal ones are equal.
+    pub fn email_key(&self) -> String {
+        self.email.chars().flat_map(char::to_lowercase).collect()
+    }
+
+    /// What makes the person the same at each login, in a size that fits an index: SHA-256 of the
+    /// issuer's length, the issuer and the subject.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::new()
+            .chain_update((self.issuer.len() as u64).to_be_bytes())
+            .chain_update(&self.issuer)
+            .chain_update(&self.subject)
+            .finalize()
+            .into()
+    }
+}
+
+/// The domain of an address, in lower case; `None` for what is no address.
+pub fn email_domain(email: &str) -> Option<String> {
+    let (local, domain) = email.rsplit_once('@')?;
+    let is_address = !local.is_empty()
+        && !domain.is_empty()
+        && email.chars().count() <= MAX_EMAIL_LENGTH
+        && !email.chars().any(|c| c.is_whitespace() || c.is_control());
+    is_address.then(|| domain.to_lowercase())
+}
+
+/// Which check kept a person out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// The provider does not answer as it must.
+    Provider,
+    /// The answer came to another browser, too late, or again.
+    Login,
+    /// The provider refused.
+    Authorization,
+    /// The answer is another provider's.
+    Issuer,
+    /// The code is not exchanged for tokens.
+    Code,
+    /// The ID token.
+    IdToken,
+    /// The userinfo.
+    Userinfo,
+    /// The address.
+    Email,
+    /// The claims expression.
+    ClaimsExpression,
+    /// The member.
+    Member,
+    /// The configuration.
+    Configuration,
+}
+
+impl Check {
+    /// The name in the log of tries.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Login => "login",
+            Self::Authorization => "authorization",
+            Self::Issuer => "issuer",
+            Self::Code => "code",
+            Self::IdToken => "id_token",
+            Self::Userinfo => "userinfo",
+            Self::Email => "email",
+            Self::ClaimsExpression => "claims_expression",
+            Self::Member => "member",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+/// Why a person is kept out, for administrators. It has no secret and, of the claims, no value but
+/// address and subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The check.
+    pub check: Check,
+    /// The reason in plain words, and what to do.
+    pub reason: String,
+    /// The part of the claims expression that was not true.
+    pub part: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(check: Check, reason: impl Into<String>) -> Self {
+        Self {
+            check,
+            reason: reason.into(),
+            part: None,
+        }
+    }
+}
+
+/// What is kept of a try.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The reference that the person is shown.
+    pub id: LoginId,
+    /// Whose.
+    pub organization_id: OrganizationId,
+    /// Through which provider.
+    pub sso_configuration_id: SsoConfigurationId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Why it was refused, if it was.
+    pub refusal: Option<Refusal>,
+    /// What is worth knowing of one that was not refused.
+    pub note: Option<String>,
+    /// The address, if it is known.
+    pub email: Option<String>,
+    /// The subject, if it is known.
+    pub subject: Option<String>,
+    /// The names of the claims.
+    pub claim_names: Vec<String>,
+    /// The member, if it is known.
+    pub user_id: Option<Uuid>,
+}
+
+/// Settings of signing in.
+#[derive(Clone, Debug)]
+pub struct SignInSettings {
+    /// Origins that a login may return to, beside that of the public URL.
+    pub return_origins: Vec<String>,
+    /// How long a session lives without being used.
+    pub session_idle: TimeDelta,
+    /// How long a session lives.
+    pub session_lifetime: TimeDelta,
+    /// Whether an address signs in only where its domain is verified for the organization.
+    pub require_verified_domains: bool,
+}
+
+impl Default for SignInSettings {
+    fn default() -> Self {
+        Self {
+            return_origins: vec![],
+            session_idle: TimeDelta::hours(12),
+            session_lifetime: TimeDelta::days(7),
+            require_verified_domains: false,
+        }
+    }
+}
+
+/// The origin of a URL as browsers write it (RFC 6454, section 6.1); `None` for a text that is no
+/// http or https URL, or one that browsers may read in another way.
+pub fn origin(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    let is_odd = |b: u8| b == b'\\' || b.is_ascii_control() || b == b' ';
+    let scheme = uri.scheme_str().filter(|s| matches!(*s, "http" | "https"))?;
+    let authority = uri.authority()?;
+    if url.bytes().any(is_odd) || authority.as_str().contains('@') {
+        return None;
+    }
+    let default_port = if scheme == "https" { 443 } else { 80 };
+    let host = authority.host().to_ascii_lowercase();
+    Some(match authority.port_u16() {
+        Some(port) if port != default_port => format!("{scheme}://{host}:{port}"),
+        _ => format!("{scheme}://{host}"),
+    })
+}
+
+/// Whether a public URL is on this very machine, where browsers trust http as well.
+pub fn is_loopback(url: &str) -> bool {
+    let host = url.parse::<http::Uri>().ok();
+    let host = host.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_what_browsers_take_them_for() {
+        for (url, expected) in [
+            ("https://app.example.com/x?y#z", Some("https://app.example.com")),
+            ("https://APP.example.com:443", Some("https://app.example.com")),
+            ("http://127.0.0.1:8080/", Some("http://127.0.0.1:8080")),
+            ("https://app.example.com:8443/", Some("https://app.example.com:8443")),
+            ("https://user@app.example.com/", None),
+            ("https://app.example.com\\@evil.example/", None),
+            ("//evil.example/", None),
+            ("/path", None),
+            ("javascript:alert(1)", None),
+            ("https://app.example.com /", None),
+            ("", None),
+        ] {
+            assert_eq!(origin(url).as_deref(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn domains_of_addresses() {
+        assert_eq!(email_domain("Ada@Example.COM").as_deref(), Some("example.com"));
+        assert_eq!(email_domain("\"a@b\"@example.com").as_deref(), Some("example.com"));
+        for text in ["", "ada", "@example.com", "ada@", "a b@example.com", "a\n@example.com"] {
+            assert_eq!(email_domain(text), None, "{text:?}");
+        }
+    }
+}

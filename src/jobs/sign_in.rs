@@ -1,0 +1,68 @@
+//! Deletes sessions that ended, logins that are over, and tries to sign in that are older than they
+//! are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::store::{self, Connection};
+
+/// How often there is a look.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// How many rows one statement deletes, so that no lock is held for long.
+const BATCH: i64 = 5_000;
+
+/// Runs until it is dropped.
+pub async fn run(app: Arc<App>, kept: TimeDelta) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        match tidy_up(&app, kept).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "deleted old sessions, logins and tries"),
+            Err(error) => {
+                tracing::warn!(cause = ?error, "old sessions could not be deleted")
+            }
+        }
+    }
+}
+
+/// Deletes everything that is over, and tells how much.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn tidy_up(app: &App, kept: TimeDelta) -> Result<u64, Error> {
+    let now = app.clock.now();
+    let unused_since = now - app.sign_in.session_idle;
+    let sessions = in_batches(app, |db| {
+        Box::pin(store::sessions::delete_ended(db, now, unused_since, BATCH))
+    });
+    let logins = in_batches(app, |db| {
+        Box::pin(store::sign_in::delete_expired_logins(db, now, BATCH))
+    });
+    let attempts = in_batches(app, |db| {
+        Box::pin(store::sign_in::delete_attempts(db, now - kept, BATCH))
+    });
+    Ok(sessions.await? + logins.await? + attempts.await?)
+}
+
+async fn in_batches(
+    app: &App,
+    delete: impl for<'a> Fn(&'a mut Connection) -> BoxFuture<'a, Result<u64, Error>>,
+) -> Result<u64, Error> {
+    let mut total = 0;
+    loop {
+        let mut db = app.store.acquire().await?;
+        let deleted = delete(&mut db).await?;
+        drop(db);
+        total += deleted;
+        if deleted < BATCH.unsigned_abs() {
+            return Ok(total);
+        }
+    }
+}

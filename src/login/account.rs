@@ -1,0 +1,104 @@
+//! Who is signed in, and where.
+
+use std::sync::Arc;
+
+use axum::extract::{Form, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::pages::{Account, Page};
+use super::{failed, redirect, signed_in};
+use crate::app::App;
+use crate::domain::ids::SessionId;
+use crate::domain::sign_in::origin;
+use crate::error::Error;
+use crate::session::{self, Session};
+use crate::store;
+
+/// The page of the person who is signed in.
+pub async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let session = match signed_in(&app, &headers).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    match read(&app, &session).await {
+        Ok(account) => Page::account(&account).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn read(app: &App, session: &Session) -> Result<Account, Error> {
+    let caller = &session.caller;
+    let (organization_id, user) = (caller.organization_id, caller.subject.id.as_uuid());
+    let now = app.clock.now();
+    let mut db = app.store.acquire().await?;
+    Ok(Account {
+        member: store::members::get(&mut db, organization_id, user).await?,
+        organization: store::organizations::get(&mut db, organization_id).await?.name,
+        sessions: store::sessions::list(
+            &mut db,
+            organization_id,
+            user,
+            now,
+            now - app.sign_in.session_idle,
+        )
+        .await?,
+        current: session.id,
+    })
+}
+
+/// Which session to end.
+#[derive(Debug, Deserialize)]
+pub struct End {
+    id: Uuid,
+}
+
+/// Ends a session of the person: this one or another.
+pub async fn end_session(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Form(end): Form<End>,
+) -> Response {
+    if session::check_same_origin(&app, &Method::POST, &headers).is_err() {
+        return Page::other_site().into_response();
+    }
+    let session = match signed_in(&app, &headers).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    let caller = session.caller;
+    let ended = async {
+        let mut db = app.store.acquire().await?;
+        let user = caller.subject.id.as_uuid();
+        store::sessions::end(&mut db, caller.organization_id, user, SessionId::from(end.id)).await
+    };
+    match ended.await {
+        Ok(_) => redirect("/account"),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Ends the session of the browser. A page of an application that people return to may ask for it.
+pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let named = headers.get(http::header::ORIGIN).and_then(|v| v.to_str().ok());
+    let is_application = named
+        .and_then(origin)
+        .is_some_and(|origin| app.sign_in.return_origins.contains(&origin));
+    if !is_application && session::check_same_origin(&app, &Method::POST, &headers).is_err() {
+        return Page::other_site().into_response();
+    }
+    if let Some(token) = session::presented(&app, &headers) {
+        let ended = async {
+            let mut db = app.store.acquire().await?;
+            store::sessions::end_presented(&mut db, token.id().into(), token.digest()).await
+        };
+        if let Err(error) = ended.await {
+            return failed(&error);
+        }
+    }
+    let mut response = Page::signed_out().into_response();
+    session::clear(&app, response.headers_mut());
+    response
+}

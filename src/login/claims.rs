@@ -1,0 +1,100 @@
+//! What the claims of a person mean here.
+
+use serde_json::Value;
+
+use crate::domain::policy::Named;
+use crate::domain::sign_in::{
+    Check, MAX_NAME_LENGTH, MAX_PICTURE_LENGTH, MAX_SUBJECT_LENGTH, Person, Refusal, email_domain,
+    origin,
+};
+use crate::domain::sso::SsoConfiguration;
+use crate::oidc::Claims;
+
+/// The provider's claim for ours.
+fn claim<'a>(configuration: &SsoConfiguration, claims: &'a Claims, ours: &str) -> Option<&'a Value> {
+    let theirs = configuration.claims.get(ours).map_or(ours, String::as_str);
+    claims.get(theirs).filter(|value| !value.is_null())
+}
+
+fn text<'a>(configuration: &SsoConfiguration, claims: &'a Claims, ours: &str) -> Option<&'a str> {
+    let value = claim(configuration, claims, ours)?.as_str()?.trim();
+    (!value.is_empty()).then_some(value)
+}
+
+/// Whether the userinfo may have what the ID token has not: `named` are the claims of the expression.
+pub fn is_missing(configuration: &SsoConfiguration, named: &Named, claims: &Claims) -> bool {
+    let ours = ["email", "email_verified", "name"];
+    let is_absent = |name: &str| claim(configuration, claims, name).is_none();
+    let expression_lacks = match named {
+        Named::These(names) => names.iter().any(|name| !claims.contains_key(name)),
+        Named::Any => true,
+    };
+    ours.into_iter().any(is_absent) || expression_lacks
+}
+
+/// Who the claims are about.
+///
+/// # Errors
+///
+/// Claims that say nothing of who it is, or an address that may not sign in here.
+pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Person, Refusal> {
+    let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+    let is_subject = (1..=MAX_SUBJECT_LENGTH).contains(&subject.chars().count()) && !subject.contains('\0');
+    if !is_subject {
+        return Err(Refusal::new(
+            Check::IdToken,
+            format!("the claim sub must have 1 to {MAX_SUBJECT_LENGTH} characters"),
+        ));
+    }
+    let email = text(configuration, claims, "email").ok_or_else(|| {
+        let theirs = configuration.claims.get("email").map_or("email", String::as_str);
+        Refusal::new(
+            Check::Email,
+            format!("the provider sends no address (claim {theirs:?}): have it send the claim, or map email to the one that has the address"),
+        )
+    })?;
+    let domain = email_domain(email)
+        .ok_or_else(|| Refusal::new(Check::Email, "the provider sends something as the address that is none"))?;
+    let domains = configuration.email_domain_keys();
+    if !domains.is_empty() && !domains.contains(&domain) {
+        return Err(Refusal::new(
+            Check::Email,
+            format!("addresses of {domain} do not sign in through this configuration: add the domain to email_domains, if they shall"),
+        ));
+    }
+    Ok(Person {
+        issuer: configuration.issuer_url.clone(),
+        subject: subject.to_owned(),
+        email: email.to_owned(),
+        email_verified: claim(configuration, claims, "email_verified").and_then(boolean),
+        name: name(configuration, claims),
+        picture: picture(configuration, claims),
+    })
+}
+
+/// Some providers write booleans as strings.
+fn boolean(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(value) => Some(*value),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        // Whatever else it says, it is no yes.
+        _ => Some(false),
+    }
+}
+
+fn name(configuration: &SsoConfiguration, claims: &Claims) -> String {
+    let part = |name| text(configuration, claims, name);
+    let parts: Vec<&str> = [part("given_name"), part("family_name")].into_iter().flatten().collect();
+    let name = match part("name") {
+        Some(name) => name.to_owned(),
+        None => parts.join(" "),
+    };
+    name.chars().filter(|c| !c.is_control()).take(MAX_NAME_LENGTH).collect()
+}
+
+/// An address that a page may show as a picture, or none.
+fn picture(configuration: &SsoConfiguration, claims: &Claims) -> String {
+    let url = text(configuration, claims, "picture").unwrap_or_default();
+    let is_fit = url.chars().count() <= MAX_PICTURE_LENGTH && origin(url).is_some();
+    if is_fit { url.to_owned() } else { String::new() }
+}

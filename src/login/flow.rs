@@ -1,0 +1,347 @@
+//! From here to the provider and back. What a login needs on its way back travels sealed in a cookie
+//! of the browser that began it: starting one costs no write, and an answer that comes to another
+//! browser is refused (RFC 6819, section 4.4.1.8).
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use http::header::USER_AGENT;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::pages::{Page, Why};
+use super::{claims, failed, redirect};
+use crate::app::App;
+use crate::domain::ids::{LoginId, SsoConfigurationId};
+use crate::domain::policy::{self, Verdict};
+use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, Person, Refusal};
+use crate::domain::sso::{SsoConfiguration, client_secret_context};
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::oidc::{Claims, LoginSecrets, Registration, printable};
+use crate::provisioning::sign_in::{SignIn, check_return_to, sign_in};
+use crate::session;
+use crate::store;
+
+/// Which way to sign in.
+#[derive(Debug, Deserialize)]
+pub struct Start {
+    configuration: Uuid,
+    #[serde(default)]
+    login_hint: String,
+    #[serde(default)]
+    return_to: String,
+}
+
+/// What a login needs on its way back.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    configuration: Uuid,
+    state_digest: [u8; 32],
+    secrets: LoginSecrets,
+    return_to: String,
+    ends_at: DateTime<Utc>,
+}
+
+/// The cookie of a login: one for each, so that two tabs do not get in each other's way.
+fn cookie_name(id: LoginId) -> String {
+    let id = id.as_uuid().simple().to_string();
+    format!("rollcall-login-{}", &id[20..])
+}
+
+fn seal_context(id: LoginId) -> Vec<u8> {
+    [b"login\0".as_slice(), id.as_uuid().as_bytes()].concat()
+}
+
+/// Sends the browser to a provider. One round trip.
+pub async fn start(State(app): State<Arc<App>>, start: Result<Query<Start>, QueryRejection>) -> Response {
+    let Ok(Query(start)) = start else {
+        return Page::bad_link().into_response();
+    };
+    if check_return_to(&app, &start.return_to).is_err() {
+        return Page::bad_return().into_response();
+    }
+    let id = SsoConfigurationId::from(start.configuration);
+    let found = app.store.read(move |db| Box::pin(store::sso::find(db, id))).await;
+    let configuration = match found {
+        Ok(configuration) if configuration.is_active => configuration,
+        Ok(_) | Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
+        Err(error) => return failed(&error),
+    };
+    let state = app.random.token(TokenKind::Login, app.new_id());
+    match begin(&app, &configuration, &start, &state).await {
+        Ok(Ok((url, cookie))) => {
+            let mut response = redirect(&url);
+            let name = cookie_name(state.id().into());
+            session::set_cookie(&app, response.headers_mut(), &name, &cookie, LOGIN_LIFETIME.num_seconds());
+            response
+        }
+        Ok(Err(refusal)) => {
+            let attempt = attempt(&app, &configuration, state.id().into());
+            refuse(&app, attempt, refusal, &start.return_to).await
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+async fn begin(
+    app: &App,
+    configuration: &SsoConfiguration,
+    start: &Start,
+    state: &Token,
+) -> Result<Result<(String, String), Refusal>, Error> {
+    let registration = Registration {
+        configuration,
+        client_secret: None,
+        public_url: &app.public_url,
+    };
+    let secrets = LoginSecrets {
+        nonce: random_text(app),
+        verifier: random_text(app),
+    };
+    let hint = Some(&*start.login_hint).filter(|hint| !hint.is_empty() && hint.len() <= MAX_EMAIL_LENGTH);
+    let provider = match app.providers.get(&app.outgoing, &configuration.issuer_url).await {
+        Ok(provider) => provider,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let url = registration.authorization_url(&provider, state.expose().to_owned(), &secrets, hint);
+    let url = match url {
+        Ok(url) => url,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let begun = Begun {
+        configuration: start.configuration,
+        state_digest: state.digest(),
+        secrets,
+        return_to: start.return_to.clone(),
+        ends_at: app.clock.now() + LOGIN_LIFETIME,
+    };
+    let plain = serde_json::to_vec(&begun).map_err(Error::internal)?;
+    let sealed = app.keys.seal(&plain, &seal_context(state.id().into()), &app.random)?;
+    Ok(Ok((url, URL_SAFE_NO_PAD.encode(sealed))))
+}
+
+/// 256 random bits, as nonce or as PKCE verifier (RFC 7636, section 4.1).
+fn random_text(app: &App) -> String {
+    URL_SAFE_NO_PAD.encode(app.random.bytes::<32>())
+}
+
+/// What the provider answers (RFC 6749, section 4.1.2; RFC 9207).
+#[derive(Debug, Deserialize)]
+pub struct Answer {
+    state: String,
+    code: Option<String>,
+    iss: Option<String>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+/// Takes the provider's answer. Round trips: the login and its configuration, the client secret, the
+/// exchange with the provider, and one transaction.
+pub async fn callback(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    answer: Result<Query<Answer>, QueryRejection>,
+) -> Response {
+    let answer = answer.ok().map(|Query(answer)| answer);
+    let found = answer.and_then(|answer| Some((Token::parse(TokenKind::Login, &answer.state)?, answer)));
+    let Some((state, answer)) = found else {
+        return Page::bad_link().into_response();
+    };
+    let id = LoginId::from(state.id());
+    let Some(begun) = begun(&app, &headers, &state) else {
+        // Somebody else's answer, or a browser that keeps no cookies: whose login it was is not known.
+        tracing::warn!(reference = %id, "the answer to a login came to a browser that did not begin it");
+        return Page::refused(Why::Again, Some(id), "").into_response();
+    };
+    let mut response = finish(&app, &headers, id, &begun, answer).await;
+    session::set_cookie(&app, response.headers_mut(), &cookie_name(id), "", 0);
+    response
+}
+
+/// The login that this browser began with this state.
+fn begun(app: &App, headers: &HeaderMap, state: &Token) -> Option<Begun> {
+    let id = LoginId::from(state.id());
+    let name = session::cookie_name(app, &cookie_name(id));
+    let sealed = URL_SAFE_NO_PAD.decode(session::cookie(headers, &name)?).ok()?;
+    let plain = app.keys.open(&sealed, &seal_context(id))?;
+    let begun: Begun = serde_json::from_slice(&plain).ok()?;
+    bool::from(begun.state_digest.ct_eq(&state.digest())).then_some(begun)
+}
+
+async fn finish(
+    app: &App,
+    headers: &HeaderMap,
+    id: LoginId,
+    begun: &Begun,
+    answer: Answer,
+) -> Response {
+    let configuration = match configuration(app, begun.configuration.into()).await {
+        Ok(Some(configuration)) => configuration,
+        Ok(None) => return Page::bad_link().into_response(),
+        Err(error) => return failed(&error),
+    };
+    let attempt = attempt(app, &configuration, id);
+    match admit(app, headers, &configuration, begun, answer, attempt).await {
+        Ok(Ok(token)) => {
+            let target = if begun.return_to.is_empty() { "/account" } else { &begun.return_to };
+            let mut response = redirect(target);
+            session::set(app, response.headers_mut(), &token);
+            response
+        }
+        Ok(Err((attempt, refusal))) => refuse(app, attempt, refusal, &begun.return_to).await,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn configuration(app: &App, id: SsoConfigurationId) -> Result<Option<SsoConfiguration>, Error> {
+    match app.store.read(move |db| Box::pin(store::sso::find(db, id))).await {
+        Ok(configuration) => Ok(Some(configuration).filter(|c| c.is_active)),
+        Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+type Refused = (Attempt, Refusal);
+
+/// Everything that must hold before somebody is let in.
+async fn admit(
+    app: &App,
+    headers: &HeaderMap,
+    configuration: &SsoConfiguration,
+    begun: &Begun,
+    answer: Answer,
+    mut attempt: Attempt,
+) -> Result<Result<Token, Refused>, Error> {
+    let (person, claims) = match verify(app, configuration, begun, answer, &mut attempt).await? {
+        Ok(verified) => verified,
+        Err(refusal) => return Ok(Err((attempt, refusal))),
+    };
+    let expression = configuration.claims_expression.clone();
+    let verdict = spawn_blocking(move || policy::evaluate(&expression, &claims)).await;
+    if let Verdict::KeepsOut { part, reason } = verdict.map_err(Error::internal)? {
+        let refusal = Refusal {
+            part: Some(part),
+            ..Refusal::new(Check::ClaimsExpression, format!("the claims expression {reason}"))
+        };
+        return Ok(Err((attempt, refusal)));
+    }
+    let user_agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let login = SignIn {
+        id: attempt.id,
+        configuration,
+        person: &person,
+        claim_names: attempt.claim_names.clone(),
+        former: session::presented(app, headers),
+        user_agent: &printable(user_agent),
+    };
+    let result = sign_in(app, &login).await?;
+    // The row for administrators is part of the sign-in.
+    Ok(result.map_err(|refusal| (Attempt { refusal: Some(refusal.clone()), ..attempt }, refusal)))
+}
+
+async fn verify(
+    app: &App,
+    configuration: &SsoConfiguration,
+    begun: &Begun,
+    answer: Answer,
+    attempt: &mut Attempt,
+) -> Result<Result<(Person, Claims), Refusal>, Error> {
+    let mut db = app.store.acquire().await?;
+    let organization_id = configuration.organization_id;
+    let is_first = store::sign_in::take(&mut db, organization_id, attempt.id, begun.ends_at).await?;
+    let sealed = store::sso::client_secret(&mut db, organization_id, configuration.id).await?;
+    drop(db);
+    let context = client_secret_context(organization_id, configuration.id);
+    let secret = app.keys.open(&sealed, &context).and_then(|secret| String::from_utf8(secret.to_vec()).ok());
+    let secret = secret.ok_or_else(|| Error::internal("no key opens the client secret"))?;
+    let checked = async {
+        let refuse = |text: &str| Err(Refusal::new(Check::Login, text));
+        if !is_first {
+            return refuse("the provider's answer came a second time");
+        }
+        if app.clock.now() >= begun.ends_at {
+            return refuse("the person took longer than 10 minutes at the provider");
+        }
+        let provider = app.providers.get(&app.outgoing, &configuration.issuer_url).await?;
+        provider.check_issuer(answer.iss.as_deref())?;
+        let code = code(answer)?;
+        let registration = Registration {
+            configuration,
+            client_secret: Some(SecretString::from(secret)),
+            public_url: &app.public_url,
+        };
+        let expression = configuration.claims_expression.clone();
+        let named = spawn_blocking(move || policy::claims_named(&expression)).await;
+        let named = named.unwrap_or(policy::Named::Any);
+        let is_missing = |claims: &Claims| claims::is_missing(configuration, &named, claims);
+        let claims = registration
+            .claims(&app.providers, &app.outgoing, code, &begun.secrets, is_missing)
+            .await?;
+        attempt.claim_names = claims.keys().take(100).map(|name| printable(name)).collect();
+        let text = |name: &str| claims.get(name).and_then(|v| v.as_str()).map(printable);
+        attempt.subject = text("sub");
+        attempt.email = text(configuration.claims.get("email").map_or("email", String::as_str));
+        let person = claims::person(configuration, &claims)?;
+        Ok((person, claims))
+    };
+    Ok(checked.await)
+}
+
+/// The code of an answer that is no error.
+fn code(answer: Answer) -> Result<String, Refusal> {
+    if let Some(error) = answer.error {
+        let description = answer.error_description.map(|text| format!(" ({})", printable(&text)));
+        let text = format!("the provider refused: {}{}", printable(&error), description.unwrap_or_default());
+        return Err(Refusal::new(Check::Authorization, text));
+    }
+    answer
+        .code
+        .filter(|code| !code.is_empty())
+        .ok_or_else(|| Refusal::new(Check::Authorization, "the provider's answer has neither a code nor an error"))
+}
+
+fn attempt(app: &App, configuration: &SsoConfiguration, id: LoginId) -> Attempt {
+    Attempt {
+        id,
+        organization_id: configuration.organization_id,
+        sso_configuration_id: configuration.id,
+        at: app.clock.now(),
+        refusal: None,
+        note: None,
+        email: None,
+        subject: None,
+        claim_names: vec![],
+        user_id: None,
+    }
+}
+
+/// Tells administrators why, and the person what to do.
+async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) -> Response {
+    tracing::info!(reference = %attempt.id, check = refusal.check.as_str(), "a login was refused");
+    let why = match refusal.check {
+        Check::Login | Check::Code => Why::Again,
+        Check::Provider => Why::Provider,
+        Check::Authorization => Why::Denied,
+        _ => Why::Administrator,
+    };
+    let id = attempt.id;
+    let attempt = Attempt { refusal: Some(refusal), ..attempt };
+    let recorded = async {
+        let mut db = app.store.acquire().await?;
+        store::sign_in::record(&mut db, &attempt).await
+    };
+    if let Err(error) = recorded.await {
+        tracing::warn!(cause = ?error, "a refusal could not be recorded");
+    }
+    Page::refused(why, Some(id), return_to).into_response()
+}

@@ -1,0 +1,138 @@
+//! Door 3: people sign in, in their browser, with OpenID Connect (OpenID Connect Core 1.0, section
+//! 3.1: the code flow), and see and end their sessions.
+//!
+//! | path | |
+//! |---|---|
+//! | `GET /login`, `POST /login` | asks for an address and offers the ways to sign in with it |
+//! | `GET /auth/oidc/start` | sends the browser to a provider |
+//! | `GET /auth/oidc/callback` | where the provider sends it back to |
+//! | `GET /account` | who is signed in, and where |
+//! | `POST /account/end-session` | ends one session of the person |
+//! | `POST /logout` | ends the session of the browser |
+
+mod account;
+mod claims;
+mod flow;
+mod pages;
+
+use std::sync::Arc;
+
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, Uri};
+use serde::Deserialize;
+
+use self::pages::Page;
+use crate::app::App;
+use crate::error::Error;
+use crate::oidc::CALLBACK_PATH;
+use crate::provisioning::sign_in::{self, START_PATH};
+use crate::session;
+use crate::store;
+
+/// How many ways to sign in the page shows.
+const MAX_CHOICES: u32 = 50;
+
+/// All routes of this door.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/login", get(ask).post(offer))
+        .route(START_PATH, get(flow::start))
+        .route(CALLBACK_PATH, get(flow::callback))
+        .route("/account", get(account::show))
+        .route("/account/end-session", post(account::end_session))
+        .route("/logout", post(account::sign_out))
+        .layer(middleware::map_response(protect))
+        .with_state(app.clone())
+}
+
+/// What every answer of this door tells the browser: no scripts, no frames, nothing kept, and no
+/// address of ours in other servers' logs.
+async fn protect(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, pages::CONTENT_SECURITY_POLICY.clone()),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    ] {
+        headers.insert(name, value);
+    }
+    response
+}
+
+async fn home() -> Response {
+    redirect("/account")
+}
+
+/// What a person who signs in tells.
+#[derive(Debug, Default, Deserialize)]
+struct Ask {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    return_to: String,
+}
+
+async fn ask(State(app): State<Arc<App>>, Query(ask): Query<Ask>) -> Response {
+    if sign_in::check_return_to(&app, &ask.return_to).is_err() {
+        return Page::bad_return().into_response();
+    }
+    Page::ask(&ask.email, &ask.return_to).into_response()
+}
+
+async fn offer(State(app): State<Arc<App>>, Form(ask): Form<Ask>) -> Response {
+    if sign_in::check_return_to(&app, &ask.return_to).is_err() {
+        return Page::bad_return().into_response();
+    }
+    let email = ask.email.trim();
+    let first = store::Page {
+        after: uuid::Uuid::nil(),
+        size: MAX_CHOICES,
+    };
+    let choices = match sign_in::choices(&app, email, first).await {
+        Ok(choices) => choices.items,
+        Err(error) => return failed(&error),
+    };
+    let url = |choice: &store::sso::Choice| {
+        sign_in::start_url(&app, &choice.configuration, email, &ask.return_to)
+    };
+    match &*choices {
+        [] => Page::unknown_domain(email, &ask.return_to).into_response(),
+        [only] => redirect(&url(only)),
+        several => {
+            let choices: Vec<_> = several.iter().map(|choice| (choice, url(choice))).collect();
+            Page::choose(email, &ask.return_to, &choices).into_response()
+        }
+    }
+}
+
+/// Sends the browser on with GET.
+fn redirect(url: &str) -> Response {
+    // An address may hold characters that a header may not.
+    let location = url.parse::<Uri>().ok().and_then(|_| HeaderValue::from_str(url).ok());
+    match location {
+        Some(location) => (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response(),
+        None => Page::bad_return().into_response(),
+    }
+}
+
+/// The page for what is not the person's doing.
+fn failed(error: &Error) -> Response {
+    tracing::error!(cause = ?error, "a page failed");
+    Page::fault().into_response()
+}
+
+/// The session of a request, or the way to get one.
+async fn signed_in(app: &App, headers: &HeaderMap) -> Result<session::Session, Response> {
+    session::find(app, headers).await.map_err(|error| match error {
+        Error::Unauthenticated => redirect("/login"),
+        error => failed(&error),
+    })
+}

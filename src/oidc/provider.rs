@@ -1,0 +1,303 @@
+//! What providers publish of themselves, kept for as long as they allow.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, header};
+use openidconnect::core::{
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType,
+    CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
+};
+use openidconnect::{AdditionalProviderMetadata, ProviderMetadata, url::Url};
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::printable;
+use crate::app::Clock;
+use crate::domain::sign_in::{Check, Refusal};
+use crate::outgoing::Outgoing;
+
+/// How many providers are remembered.
+const MAX_PROVIDERS: usize = 1_000;
+/// How long what a provider publishes is kept when it does not say, at least, and at most.
+const LIFETIME: TimeDelta = TimeDelta::hours(1);
+const MIN_LIFETIME: TimeDelta = TimeDelta::minutes(1);
+const MAX_LIFETIME: TimeDelta = TimeDelta::hours(24);
+/// How often keys are read again because of a token that none of them signed.
+const REFRESH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
+/// How long a provider that does not answer is not asked again: others would wait in line for it.
+const FAILURE_LIFETIME: TimeDelta = TimeDelta::seconds(5);
+
+/// What a provider says of itself (OpenID Connect Discovery, section 3).
+pub type Metadata = ProviderMetadata<
+    Rfc9207,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// Whether the provider names itself in its answers (RFC 9207, section 3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rfc9207 {
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+impl AdditionalProviderMetadata for Rfc9207 {}
+
+/// A provider, as it published itself.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its metadata.
+    pub metadata: Arc<Metadata>,
+    /// The keys that sign its tokens.
+    pub keys: Arc<CoreJsonWebKeySet>,
+}
+
+impl Provider {
+    /// Makes sure that an answer is this provider's, as far as it names itself (RFC 9207, section
+    /// 2.4).
+    ///
+    /// # Errors
+    ///
+    /// Another name, or none where one must be.
+    pub fn check_issuer(&self, named: Option<&str>) -> Result<(), Refusal> {
+        let ours = self.metadata.issuer().as_str();
+        let must_be_named = self
+            .metadata
+            .additional_metadata()
+            .authorization_response_iss_parameter_supported;
+        match named {
+            Some(named) if named == ours => Ok(()),
+            Some(named) => Err(Refusal::new(
+                Check::Issuer,
+                format!("the answer comes from the provider {:?}, not from {ours:?}", printable(named)),
+            )),
+            None if must_be_named => Err(Refusal::new(
+                Check::Issuer,
+                format!("the answer does not name its provider, though {ours:?} says that its answers do"),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Something with an end.
+#[derive(Debug)]
+struct Kept<T> {
+    value: T,
+    read_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    metadata: Option<Kept<Arc<Metadata>>>,
+    keys: Option<Kept<Arc<CoreJsonWebKeySet>>>,
+    failure: Option<Kept<Refusal>>,
+}
+
+/// The providers that were used lately. Each replica reads for itself.
+#[derive(Debug)]
+pub struct Providers {
+    clock: Clock,
+    known: Cache<String, Arc<Mutex<State>>>,
+}
+
+impl Providers {
+    /// None yet.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            known: Cache::new(MAX_PROVIDERS),
+        }
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// What a provider publishes. Those who ask for the same at once wait for one to read it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be used.
+    pub async fn get(&self, outgoing: &Outgoing, issuer: &str) -> Result<Provider, Refusal> {
+        let state = self.state(issuer)?;
+        let mut state = state.lock().await;
+        let now = self.now();
+        if let Some(failure) = live(state.failure.as_ref(), now) {
+            return Err(failure.clone());
+        }
+        let read = read(&mut state, outgoing, issuer, now).await;
+        state.failure = read.as_ref().err().map(|refusal| Kept {
+            value: refusal.clone(),
+            read_at: now,
+            ends_at: now + FAILURE_LIFETIME,
+        });
+        read
+    }
+
+    /// The provider with keys that were read again; `None` when they were read within the last
+    /// minute.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be read.
+    pub async fn with_fresh_keys(
+        &self,
+        outgoing: &Outgoing,
+        issuer: &str,
+    ) -> Result<Option<Provider>, Refusal> {
+        let state = self.state(issuer)?;
+        let mut state = state.lock().await;
+        let now = self.now();
+        if state.keys.as_ref().is_some_and(|keys| now < keys.read_at + REFRESH_INTERVAL) {
+            return Ok(None);
+        }
+        state.keys = None;
+        read(&mut state, outgoing, issuer, now).await.map(Some)
+    }
+
+    fn state(&self, issuer: &str) -> Result<Arc<Mutex<State>>, Refusal> {
+        let fresh = || Ok::<_, Refusal>(Arc::default());
+        self.known.get_or_insert_with(issuer, fresh)
+    }
+}
+
+fn live<T>(kept: Option<&Kept<T>>, now: DateTime<Utc>) -> Option<&T> {
+    kept.filter(|kept| now < kept.ends_at).map(|kept| &kept.value)
+}
+
+async fn read(
+    state: &mut State,
+    outgoing: &Outgoing,
+    issuer: &str,
+    now: DateTime<Utc>,
+) -> Result<Provider, Refusal> {
+    let metadata = match live(state.metadata.as_ref(), now) {
+        Some(metadata) => metadata.clone(),
+        None => {
+            let (metadata, lifetime) = discover(outgoing, issuer).await?;
+            let metadata = Arc::new(metadata);
+            // Keys of another place are not this provider's any more.
+            state.keys = None;
+            state.metadata = Some(Kept { value: metadata.clone(), read_at: now, ends_at: now + lifetime });
+            metadata
+        }
+    };
+    let keys = match live(state.keys.as_ref(), now) {
+        Some(keys) => keys.clone(),
+        None => {
+            let (keys, lifetime) = read_keys(outgoing, &metadata).await?;
+            let keys = Arc::new(keys);
+            state.keys = Some(Kept { value: keys.clone(), read_at: now, ends_at: now + lifetime });
+            keys
+        }
+    };
+    Ok(Provider { metadata, keys })
+}
+
+async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDelta), Refusal> {
+    let refuse = |text: String| Refusal::new(Check::Provider, text);
+    // OpenID Connect Discovery, section 4: below the issuer, whether or not that ends in a slash.
+    let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let url = Url::parse(&place).map_err(|e| refuse(format!("issuer_url {issuer:?} is no URL: {e}")))?;
+    let answer = outgoing
+        .get(&url)
+        .await
+        .map_err(|e| refuse(format!("the provider's metadata cannot be read: {e}")))?;
+    let metadata: Metadata = serde_json::from_slice(answer.body())
+        .map_err(|e| refuse(format!("the provider's metadata at {url} cannot be used: {}", printable(&e.to_string()))))?;
+    let named = metadata.issuer().as_str();
+    if named != issuer {
+        return Err(refuse(format!(
+            "the provider at {issuer:?} calls itself {:?}: set issuer_url to exactly that, if that is the provider you mean",
+            printable(named)
+        )));
+    }
+    let endpoints = [
+        Some(metadata.authorization_endpoint().url()),
+        metadata.token_endpoint().map(|e| e.url()),
+        metadata.userinfo_endpoint().map(|e| e.url()),
+        Some(metadata.jwks_uri().url()),
+    ];
+    for endpoint in endpoints.into_iter().flatten() {
+        outgoing
+            .check(endpoint)
+            .map_err(|e| refuse(format!("an endpoint of the provider cannot be used: {e}")))?;
+    }
+    Ok((metadata, lifetime(answer.headers())))
+}
+
+async fn read_keys(
+    outgoing: &Outgoing,
+    metadata: &Metadata,
+) -> Result<(CoreJsonWebKeySet, TimeDelta), Refusal> {
+    let refuse = |text: String| Refusal::new(Check::Provider, text);
+    let url = metadata.jwks_uri().url();
+    let answer = outgoing
+        .get(url)
+        .await
+        .map_err(|e| refuse(format!("the provider's keys cannot be read: {e}")))?;
+    let keys: CoreJsonWebKeySet = serde_json::from_slice(answer.body())
+        .map_err(|e| refuse(format!("the provider's keys at {url} cannot be used: {}", printable(&e.to_string()))))?;
+    if keys.keys().is_empty() {
+        return Err(refuse(format!("the provider publishes no keys at {url}")));
+    }
+    Ok((keys, lifetime(answer.headers())))
+}
+
+/// How long an answer may be kept (RFC 9111, section 5.2.2.1), within limits.
+fn lifetime(headers: &HeaderMap) -> TimeDelta {
+    let directives = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    let mut lifetime = LIFETIME;
+    for directive in directives {
+        let directive = directive.to_ascii_lowercase();
+        if matches!(&*directive, "no-store" | "no-cache") {
+            return MIN_LIFETIME;
+        }
+        if let Some(age) = directive.strip_prefix("max-age=") {
+            let seconds = age.trim_matches('"').parse().unwrap_or(0);
+            lifetime = TimeDelta::try_seconds(seconds).unwrap_or(MAX_LIFETIME);
+        }
+    }
+    lifetime.clamp(MIN_LIFETIME, MAX_LIFETIME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_kept_as_long_as_they_say_within_limits() {
+        for (value, expected) in [
+            ("", LIFETIME),
+            ("public, max-age=7200", TimeDelta::hours(2)),
+            ("max-age=1", MIN_LIFETIME),
+            ("max-age=99999999", MAX_LIFETIME),
+            ("max-age=9999999999999999999", MIN_LIFETIME),
+            ("max-age=7200, no-store", MIN_LIFETIME),
+            ("private", LIFETIME),
+        ] {
+            let headers = HeaderMap::from_iter([(header::CACHE_CONTROL, value.parse().unwrap())]);
+            assert_eq!(lifetime(&headers), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Who a person is that a provider vouches for, and whether she may come in.
+
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::domain::ids::{LoginId, SessionId};
+use crate::domain::sign_in::{Attempt, Check, Person, Refusal, email_domain, origin};
+use crate::domain::sso::SsoConfiguration;
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::store::sessions::NewSession;
+use crate::store::sign_in::{Candidate, Profile};
+use crate::store::sso::Choice;
+use crate::store::{self, Connection, Items, Page};
+
+/// Where a login starts, below the public URL.
+pub const START_PATH: &str = "/auth/oidc/start";
+
+/// The longest URL that a login returns to, in bytes: it travels in a cookie.
+const MAX_RETURN_TO: usize = 1_024;
+
+/// How often a login is tried again that another one got in the way of.
+const ATTEMPTS: usize = 3;
+
+/// The ways to sign in with an address. Which they are depends on its domain alone, so that nobody
+/// learns who has an account.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<Choice>, Error> {
+    let Some(domain) = email_domain(email) else {
+        return Ok(Items {
+            items: vec![],
+            has_more: false,
+        });
+    };
+    let mut db = app.store.acquire().await?;
+    store::sso::list_for_domain(&mut db, &domain, page).await
+}
+
+/// The URL that starts a login.
+pub fn start_url(app: &App, choice: &SsoConfiguration, email: &str, return_to: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("configuration", &choice.id.to_string());
+    if !email.is_empty() {
+        query.append_pair("login_hint", email);
+    }
+    if !return_to.is_empty() {
+        query.append_pair("return_to", return_to);
+    }
+    format!("{}{START_PATH}?{}", app.public_url, query.finish())
+}
+
+/// The URL of the page that asks for an address and lists the ways to sign in with it.
+pub fn login_page_url(app: &App, email: &str, return_to: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in [("email", email), ("return_to", return_to)] {
+        if !value.is_empty() {
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{}/login{mark}{query}", app.public_url)
+}
+
+/// Where a browser goes after signing in: a path of this server, or a URL of an origin that may be
+/// returned to.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] on `return_to` for everything else.
+pub fn check_return_to(app: &App, return_to: &str) -> Result<(), Error> {
+    let is_path = return_to.starts_with('/')
+        && !return_to.starts_with("//")
+        && !return_to.contains(['\\', '\r', '\n', '\t'])
+        && return_to.parse::<http::Uri>().is_ok();
+    let is_listed = origin(return_to).is_some_and(|asked| {
+        origin(&app.public_url).as_ref() == Some(&asked) || app.sign_in.return_origins.contains(&asked)
+    });
+    if return_to.is_empty() || (return_to.len() <= MAX_RETURN_TO && (is_path || is_listed)) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "return_to",
+        "rollcall.return_to",
+        "must be a URL of this server or of an origin that ROLLCALL_RETURN_ORIGINS lists",
+    ))
+}
+
+/// What a login brings with it.
+pub struct SignIn<'a> {
+    /// The reference of the login.
+    pub id: LoginId,
+    /// Through which provider.
+    pub configuration: &'a SsoConfiguration,
+    /// Who the provider says it is.
+    pub person: &'a Person,
+    /// The names of the claims.
+    pub claim_names: Vec<String>,
+    /// The session that the browser had before.
+    pub former: Option<Token>,
+    /// What the browser calls itself.
+    pub user_agent: &'a str,
+}
+
+/// Lets a person in whom the provider vouches for, and gives her a new session, or says why not.
+/// Everything, the row that tells administrators included, is one transaction.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refusal>, Error> {
+    for _ in 0..ATTEMPTS {
+        match try_sign_in(app, login).await {
+            // Another login made the same member or took the address a moment before.
+            Err(Error::AlreadyExists(_)) => {}
+            result => return result,
+        }
+    }
+    Err(Error::Unavailable("others sign in as this member all the time".into()))
+}
+
+async fn try_sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refusal>, Error> {
+    let organization_id = login.configuration.organization_id;
+    let mut tx = app.store.begin().await?;
+    let mut attempt = Attempt {
+        id: login.id,
+        organization_id,
+        sso_configuration_id: login.configuration.id,
+        at: app.clock.now(),
+        refusal: None,
+        note: None,
+        email: Some(login.person.email.clone()),
+        subject: Some(login.person.subject.clone()),
+        claim_names: login.claim_names.clone(),
+        user_id: None,
+    };
+    let admitted = admit(app, &mut tx, login).await?;
+    let result = match admitted {
+        Ok(admitted) => {
+            attempt.user_id = Some(admitted.user_id);
+            attempt.note = admitted.note;
+            Ok(begin_session(app, &mut tx, login, admitted.user_id).await?)
+        }
+        Err(refusal) => {
+            attempt.refusal = Some(refusal.clone());
+            Err(refusal)
+        }
+    };
+    store::sign_in::record(&mut tx, &attempt).await?;
+    tx.commit().await?;
+    Ok(result)
+}
+
+struct Admitted {
+    user_id: Uuid,
+    note: Option<String>,
+}
+
+async fn admit(
+    app: &App,
+    db: &mut Connection,
+    login: &SignIn<'_>,
+) -> Result<Result<Admitted, Refusal>, Error> {
+    let (configuration, person) = (login.configuration, login.person);
+    let organization_id = configuration.organization_id;
+    let candidates =
+        store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
+    let is_domain_verified = match email_domain(&person.email) {
+        Some(domain) => store::domains::is_verified(db, organization_id, &domain).await?,
+        None => false,
+    };
+    if app.sign_in.require_verified_domains && !is_domain_verified {
+        return Ok(Err(Refusal::new(
+            Check::Email,
+            "the domain of the address is not verified for the organization, which ROLLCALL_REQUIRE_VERIFIED_DOMAINS demands: verify it",
+        )));
+    }
+    let now = app.clock.now();
+    let is_email_verified = person.email_verified.unwrap_or(is_domain_verified);
+    let member = match choose(&candidates, person, is_email_verified) {
+        Choose::Member(member) => member,
+        Choose::Nobody(refusal) => return Ok(Err(refusal)),
+        Choose::New => {
+            if store::policies::restricts_account_creation(db, organization_id).await? {
+                return Ok(Err(Refusal::new(
+                    Check::Member,
+                    "nobody with this address is a member, and the organization's policy restrict_account_creation_to_scim says that only provisioning makes members: assign the person to the provisioning of the identity provider",
+                )));
+            }
+            let id: Uuid = app.new_id();
+            let profile = profile(person, &person.email, is_email_verified);
+            let email_key = person.email_key();
+            let profile = Profile { email_key: &email_key, ..profile };
+            store::sign_in::insert_member(db, organization_id, id, &profile, now).await?;
+            store::sign_in::remember(db, organization_id, configuration.id, person, id, now).await?;
+            return Ok(Ok(Admitted { user_id: id, note: None }));
+        }
+    };
+    let note = follow(db, login, member, &candidates, is_email_verified, now).await?;
+    store::sign_in::remember(db, organization_id, configuration.id, person, member.id, now).await?;
+    Ok(Ok(Admitted { user_id: member.id, note }))
+}
+
+enum Choose<'a> {
+    Member(&'a Candidate),
+    New,
+    Nobody(Refusal),
+}
+
+/// Which member a person is: the one that she was before; else the one who has her address, if it is
+/// certain that it is hers. Who was removed or suspended is nobody.
+fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choose<'a> {
+    let known = candidates.iter().find(|c| c.is_known);
+    let owner = candidates.iter().find(|c| c.status != "left" && c.email_key == person.email_key());
+    let former = candidates.iter().find(|c| c.status == "left");
+    let refuse = |text: &str| Choose::Nobody(Refusal::new(Check::Member, text));
+    let Some(member) = known.or(owner).or(former) else {
+        return Choose::New;
+    };
+    match &*member.status {
+        "suspended" => {
+            return refuse("the member is suspended: activate the user in the identity provider's provisioning");
+        }
+        "left" => {
+            return refuse("the member was removed from the organization: assign the person to the provisioning of the identity provider again");
+        }
+        _ => {}
+    }
+    // Provisioning and sign-in through the same provider are one authority, which may leave out what
+    // it knows; it may not deny it.
+    let is_vouched_for = member.is_provisioned && person.email_verified.is_none();
+    if member.is_known || is_email_verified || is_vouched_for {
+        return Choose::Member(member);
+    }
+    let reason = match person.email_verified {
+        Some(false) => "the provider says that the person has not verified the address (email_verified is false)",
+        _ => "the provider does not say whether the address is verified (no claim email_verified), and its domain is not verified for the organization: map the claim email_verified, or verify the domain",
+    };
+    Choose::Nobody(Refusal::new(
+        Check::Email,
+        format!("a member has this address, and nothing proves that it is the same person: {reason}"),
+    ))
+}
+
+fn profile<'a>(person: &'a Person, email: &'a str, email_verified: bool) -> Profile<'a> {
+    Profile {
+        email,
+        email_key: "",
+        email_verified,
+        name: if person.name.is_empty() { &person.email } else { &person.name },
+        avatar_url: &person.picture,
+    }
+}
+
+/// Writes to a member what the provider says of her now. An address that another member has stays
+/// with that one; the note says so.
+async fn follow(
+    db: &mut Connection,
+    login: &SignIn<'_>,
+    member: &Candidate,
+    candidates: &[Candidate],
+    is_email_verified: bool,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Option<String>, Error> {
+    let person = login.person;
+    let key = person.email_key();
+    let is_taken = candidates
+        .iter()
+        .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);
+    let is_same = member.email_key == key;
+    let (email, email_key, email_verified) = if is_taken {
+        (&member.email, &member.email_key, member.email_verified)
+    } else {
+        (&person.email, &key, is_email_verified || (is_same && member.email_verified))
+    };
+    let mut new = Profile { email_key, ..profile(person, email, email_verified) };
+    if person.name.is_empty() && !member.name.is_empty() {
+        new.name = &member.name;
+    }
+    if person.picture.is_empty() {
+        new.avatar_url = &member.avatar_url;
+    }
+    let is_changed = new.email != member.email
+        || new.email_verified != member.email_verified
+        || new.name != member.name
+        || new.avatar_url != member.avatar_url;
+    if is_changed {
+        let organization_id = login.configuration.organization_id;
+        store::sign_in::update_member(db, organization_id, member.id, &new, now).await?;
+    }
+    Ok(is_taken.then(|| "the member keeps the former address: another member has the one that the provider sends".to_owned()))
+}
+
+async fn begin_session(
+    app: &App,
+    db: &mut Connection,
+    login: &SignIn<'_>,
+    user_id: Uuid,
+) -> Result<Token, Error> {
+    // Whoever knew the session that the browser had before shall not share the new one.
+    if let Some(former) = &login.former {
+        store::sessions::end_presented(db, SessionId::from(former.id()), former.digest()).await?;
+    }
+    let token = app.random.token(TokenKind::Session, app.new_id());
+    let now = app.clock.now();
+    let session = NewSession {
+        id: token.id().into(),
+        user_id,
+        sso_configuration_id: login.configuration.id,
+        token_hash: token.digest(),
+        user_agent: login.user_agent,
+        created_at: now,
+        expires_at: now + app.sign_in.session_lifetime,
+    };
+    store::sessions::insert(db, login.configuration.organization_id, &session).await?;
+    Ok(token)
+}

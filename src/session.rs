@@ -1,0 +1,164 @@
+//! The session of a request, for every door that takes one: the cookie, and whom it stands for.
+
+use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method};
+use subtle::ConstantTimeEq;
+
+use crate::app::App;
+use crate::domain::identity::{Caller, Principal, Subject};
+use crate::domain::ids::SessionId;
+use crate::domain::sign_in;
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::store;
+
+/// The name of the session's cookie. Over https it has the prefix that keeps other hosts of the same
+/// domain, and plain http, from setting it (RFC 6265bis, section 4.1.3.2).
+const COOKIE_NAME: &str = "rollcall-session";
+
+/// How stale `last_used_at` may be: noting each use would make a write of every read.
+const TOUCH_INTERVAL: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+
+/// A session that is live.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    /// Its identifier.
+    pub id: SessionId,
+    /// Whom it stands for.
+    pub caller: Caller,
+}
+
+/// The name of a cookie of ours.
+pub fn cookie_name(app: &App, name: &str) -> String {
+    if is_secure(app) {
+        format!("__Host-{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+fn is_secure(app: &App) -> bool {
+    app.public_url.starts_with("https://")
+}
+
+/// The value of the cookie `name`; `None` when the browser sends two, one of which somebody else
+/// must have set.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(known, _)| *known == name)
+        .map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+/// The token of the session's cookie.
+pub fn presented(app: &App, headers: &HeaderMap) -> Option<Token> {
+    let value = cookie(headers, &cookie_name(app, COOKIE_NAME))?;
+    Token::parse(TokenKind::Session, value)
+}
+
+/// Sets a cookie of ours for `seconds`; none takes it away.
+pub fn set_cookie(app: &App, headers: &mut HeaderMap, name: &str, value: &str, seconds: i64) {
+    let secure = if is_secure(app) { "; Secure" } else { "" };
+    let cookie = format!(
+        "{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}",
+        cookie_name(app, name)
+    );
+    if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {
+        cookie.set_sensitive(true);
+        headers.append(SET_COOKIE, cookie);
+    }
+}
+
+/// Gives the browser a session.
+pub fn set(app: &App, headers: &mut HeaderMap, token: &Token) {
+    let seconds = app.sign_in.session_lifetime.num_seconds();
+    set_cookie(app, headers, COOKIE_NAME, token.expose(), seconds);
+}
+
+/// Takes the session from the browser.
+pub fn clear(app: &App, headers: &mut HeaderMap) {
+    set_cookie(app, headers, COOKIE_NAME, "", 0);
+}
+
+/// Finds the session of a request. One round trip, two when it was not used for a minute.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] when there is none that is live, whose member has access.
+pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
+    let token = presented(app, headers).ok_or(Error::Unauthenticated)?;
+    let id = SessionId::from(token.id());
+    let candidate = app
+        .store
+        .read(move |db| Box::pin(store::sessions::find_candidate(db, id)))
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let now = app.clock.now();
+    let is_live = now < candidate.expires_at
+        && now < candidate.last_used_at + app.sign_in.session_idle
+        && bool::from(candidate.token_hash.ct_eq(&token.digest()));
+    if !is_live {
+        return Err(Error::Unauthenticated);
+    }
+    let organization_id = candidate.organization_id.into();
+    if now >= candidate.last_used_at + TOUCH_INTERVAL {
+        let mut db = app.store.acquire().await?;
+        store::sessions::touch(&mut db, organization_id, id, now).await?;
+    }
+    let role = candidate.role.parse().map_err(|e: String| Error::internal(e))?;
+    Ok(Session {
+        id,
+        caller: Caller {
+            organization_id,
+            subject: Subject {
+                id: candidate.user_id.into(),
+                principal: Principal::User,
+            },
+            role,
+            read_only: false,
+        },
+    })
+}
+
+/// Makes sure that a request that a cookie authenticates was sent by a page of ours: browsers say
+/// where it comes from, and other sites cannot make them lie (Fetch, sections 3.2 and 4.6).
+///
+/// # Errors
+///
+/// [`Error::PermissionDenied`] for a request from elsewhere, and for one that changes something and
+/// does not say where it comes from.
+pub fn check_same_origin(app: &App, method: &Method, headers: &HeaderMap) -> Result<(), Error> {
+    let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
+    let is_ours = match (text(ORIGIN.as_str()), text("sec-fetch-site")) {
+        (Some(origin), _) => is_own_origin(app, origin, headers),
+        (None, Some(site)) => matches!(site, "same-origin" | "none"),
+        (None, None) => matches!(*method, Method::GET | Method::HEAD),
+    };
+    if is_ours {
+        return Ok(());
+    }
+    Err(Error::PermissionDenied(
+        "a request with the session cookie must come from a page of this server, which browsers tell with the header Origin: other programs use a bearer token",
+    ))
+}
+
+/// The public URL's origin; without one that is reached, also the host that the browser names.
+fn is_own_origin(app: &App, origin: &str, headers: &HeaderMap) -> bool {
+    let ours = sign_in::origin(&app.public_url);
+    if ours.as_deref() == Some(origin) {
+        return true;
+    }
+    // A second replica on this machine has another port, and no other name can be a loopback's.
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    sign_in::is_loopback(&app.public_url)
+        && sign_in::is_loopback(origin)
+        && host.is_some_and(|host| origin == format!("http://{host}"))
+}

@@ -1,0 +1,262 @@
+//! Sessions of people who signed in.
+
+use chrono::{DateTime, Utc};
+use sqlx::{query, query_as};
+use uuid::Uuid;
+
+use super::Connection;
+use crate::domain::ids::{OrganizationId, SessionId, SsoConfigurationId};
+use crate::error::Error;
+
+/// A session to add.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Its identifier.
+    pub id: SessionId,
+    /// Whose.
+    pub user_id: Uuid,
+    /// Through which provider.
+    pub sso_configuration_id: SsoConfigurationId,
+    /// SHA-256 of the token.
+    pub token_hash: [u8; 32],
+    /// What the browser calls itself.
+    pub user_agent: &'a str,
+    /// When it begins.
+    pub created_at: DateTime<Utc>,
+    /// When it ends at the latest.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What is known of a presented session before it is verified.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Whose tenant.
+    pub organization_id: Uuid,
+    /// Which member.
+    pub user_id: Uuid,
+    /// The member's role.
+    pub role: String,
+    /// SHA-256 of the token that it must be.
+    pub token_hash: Vec<u8>,
+    /// When it was last used, to the minute.
+    pub last_used_at: DateTime<Utc>,
+    /// When it ends at the latest.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A session as its owner sees it.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its identifier.
+    pub id: Uuid,
+    /// What the browser calls itself.
+    pub user_agent: String,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub last_used_at: DateTime<Utc>,
+}
+
+/// Finds the row that a presented session names, if its member has access: the query that tells the
+/// tenant of a request.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn find_candidate(
+    db: &mut Connection,
+    id: SessionId,
+) -> Result<Option<Candidate>, Error> {
+    Ok(query_as!(
+        Candidate,
+        "select s.organization_id, s.user_id, u.role, s.token_hash, s.last_used_at, s.expires_at
+         from sessions s
+         join users u on u.organization_id = s.organization_id and u.id = s.user_id
+         where s.id = $1 and u.status = 'active'",
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// Notes that a session is used.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn touch(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "update sessions set last_used_at = $3 where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Adds a session.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn insert(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    session: &NewSession<'_>,
+) -> Result<(), Error> {
+    query!(
+        "insert into sessions
+             (organization_id, id, user_id, sso_configuration_id, token_hash, user_agent, created_at, last_used_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $7, $8)",
+        organization_id.as_uuid(),
+        session.id.as_uuid(),
+        session.user_id,
+        session.sso_configuration_id.as_uuid(),
+        &session.token_hash,
+        session.user_agent,
+        session.created_at,
+        session.expires_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The sessions of a member that have not ended, the one used last first.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+    used_since: DateTime<Utc>,
+) -> Result<Vec<Listed>, Error> {
+    Ok(query_as!(
+        Listed,
+        "select id, user_agent, created_at, last_used_at from sessions
+         where organization_id = $1 and user_id = $2 and expires_at > $3 and last_used_at > $4
+         order by last_used_at desc, id desc limit 100",
+        organization_id.as_uuid(),
+        user_id,
+        now,
+        used_since,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Ends one session of a member, and tells whether there was one.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn end(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    user_id: Uuid,
+    id: SessionId,
+) -> Result<bool, Error> {
+    let done = query!(
+        "delete from sessions where organization_id = $1 and user_id = $2 and id = $3",
+        organization_id.as_uuid(),
+        user_id,
+        id.as_uuid(),
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Ends the session of this token, whichever tenant's it is: for a browser that gives it back.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn end_presented(
+    db: &mut Connection,
+    id: SessionId,
+    token_hash: [u8; 32],
+) -> Result<(), Error> {
+    query!(
+        "delete from sessions where id = $1 and token_hash = $2",
+        id.as_uuid(),
+        &token_hash,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Ends all sessions of a member, and tells how many.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn end_all(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    user_id: Uuid,
+) -> Result<u64, Error> {
+    let done = query!(
+        "delete from sessions where organization_id = $1 and user_id = $2",
+        organization_id.as_uuid(),
+        user_id,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Ends all sessions that began through a provider.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn end_all_through(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    sso_configuration_id: SsoConfigurationId,
+) -> Result<(), Error> {
+    query!(
+        "delete from sessions where organization_id = $1 and sso_configuration_id = $2",
+        organization_id.as_uuid(),
+        sso_configuration_id.as_uuid(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Deletes up to `limit` sessions of all organizations that ended before `now` or were not used since
+/// `unused_since`: for the job that tidies up.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn delete_ended(
+    db: &mut Connection,
+    now: DateTime<Utc>,
+    unused_since: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, Error> {
+    let done = query!(
+        "delete from sessions where id in
+             (select id from sessions where expires_at < $1 or last_used_at < $2 limit $3 for update skip locked)",
+        now,
+        unused_since,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}

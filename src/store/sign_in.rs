@@ -1,0 +1,345 @@
+//! Logins, who is who at a provider, and what came of each try.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{query, query_as};
+use uuid::Uuid;
+
+use super::{Connection, OnConstraint};
+use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
+use crate::domain::sign_in::{Attempt, Person};
+use crate::error::Error;
+
+/// Takes the answer to a login, and tells whether it is the first.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn take(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: LoginId,
+    expires_at: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let done = query!(
+        "insert into sso_logins (organization_id, id, expires_at) values ($1, $2, $3) on conflict do nothing",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        expires_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// A member that a person may be.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The member.
+    pub id: Uuid,
+    /// `active`, `suspended` or `left`.
+    pub status: String,
+    /// The member's address.
+    pub email: String,
+    /// The same in lower case.
+    pub email_key: String,
+    /// Whether the member proved to own the address.
+    pub email_verified: bool,
+    /// The member's name.
+    pub name: String,
+    /// Where the member's picture is.
+    pub avatar_url: String,
+    /// Whether the person signed in as this member before.
+    pub is_known: bool,
+    /// Whether the provider's own provisioning made this member.
+    pub is_provisioned: bool,
+}
+
+/// Finds and locks the members that a person may be: whom the provider's subject was before, and who
+/// has the address or had it on leaving.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_candidates(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    sso_configuration_id: SsoConfigurationId,
+    person: &Person,
+) -> Result<Vec<Candidate>, Error> {
+    Ok(query_as!(
+        Candidate,
+        r#"select u.id, u.status, u.email, u.email_key, u.email_verified, u.name, u.avatar_url,
+               exists (select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = $2
+                   and i.digest = $3 and i.user_id = u.id) as "is_known!",
+               exists (select 1 from scim_users s join scim_configurations c
+                       on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
+                   where s.organization_id = $1 and s.user_id = u.id and c.sso_configuration_id = $2) as "is_provisioned!"
+           from users u
+           where u.organization_id = $1 and u.id in (
+               select i.user_id from sso_identities i
+               where i.organization_id = $1 and i.sso_configuration_id = $2 and i.digest = $3
+               union all
+               select o.id from users o
+               where o.organization_id = $1 and o.email_key = $4 and o.email_key <> '' and o.status <> 'left'
+               union all
+               select l.id from users l where l.organization_id = $1 and l.email_key = $4 and l.status = 'left')
+           order by u.id
+           for update of u"#,
+        organization_id.as_uuid(),
+        sso_configuration_id.as_uuid(),
+        &person.digest(),
+        person.email_key(),
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// What a login writes to a member.
+#[derive(Debug)]
+pub struct Profile<'a> {
+    /// The address.
+    pub email: &'a str,
+    /// The same in lower case.
+    pub email_key: &'a str,
+    /// Whether the person proved to own it.
+    pub email_verified: bool,
+    /// The name.
+    pub name: &'a str,
+    /// Where the picture is.
+    pub avatar_url: &'a str,
+}
+
+/// Adds a member who signs in for the first time.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when somebody with this address came first.
+pub async fn insert_member(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: Uuid,
+    profile: &Profile<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "insert into users
+             (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, 'member', 'active', $8, $8)",
+        organization_id.as_uuid(),
+        id,
+        profile.email,
+        profile.email_key,
+        profile.email_verified,
+        profile.name,
+        profile.avatar_url,
+        now,
+    )
+    .execute(db)
+    .await
+    .on_constraint("users_email_key", || {
+        Error::AlreadyExists("another member of the organization has this e-mail address".into())
+    })?;
+    Ok(())
+}
+
+/// Writes to a member what the provider says.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when another member took the address just now.
+pub async fn update_member(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: Uuid,
+    profile: &Profile<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "update users set email = $3, email_key = $4, email_verified = $5, name = $6, avatar_url = $7, updated_at = $8
+         where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id,
+        profile.email,
+        profile.email_key,
+        profile.email_verified,
+        profile.name,
+        profile.avatar_url,
+        now,
+    )
+    .execute(db)
+    .await
+    .on_constraint("users_email_key", || {
+        Error::AlreadyExists("another member of the organization has this e-mail address".into())
+    })?;
+    Ok(())
+}
+
+/// Remembers who a provider's subject is.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn remember(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    sso_configuration_id: SsoConfigurationId,
+    person: &Person,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "insert into sso_identities (organization_id, sso_configuration_id, digest, issuer, subject, user_id, created_at, last_used_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $7)
+         on conflict (organization_id, sso_configuration_id, digest) do update set last_used_at = excluded.last_used_at",
+        organization_id.as_uuid(),
+        sso_configuration_id.as_uuid(),
+        &person.digest(),
+        person.issuer,
+        person.subject,
+        user_id,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Keeps what came of a try.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn record(db: &mut Connection, attempt: &Attempt) -> Result<(), Error> {
+    let refusal = attempt.refusal.as_ref();
+    query!(
+        "insert into sso_attempts (organization_id, id, created_at, sso_configuration_id, outcome, failed_check, reason, email,
+             subject, claim_names, failed_expression, user_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         on conflict do nothing",
+        attempt.organization_id.as_uuid(),
+        attempt.id.as_uuid(),
+        attempt.at,
+        attempt.sso_configuration_id.as_uuid(),
+        if refusal.is_some() { "refused" } else { "signed_in" },
+        refusal.map(|r| r.check.as_str()),
+        refusal.map(|r| &*r.reason).or(attempt.note.as_deref()),
+        attempt.email,
+        attempt.subject,
+        &attempt.claim_names,
+        refusal.and_then(|r| r.part.as_deref()),
+        attempt.user_id,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A try as administrators see it.
+#[derive(Debug, Serialize)]
+pub struct ListedAttempt {
+    /// The reference that the person was shown.
+    pub id: Uuid,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// Through which provider.
+    pub sso_configuration_id: Uuid,
+    /// `signed_in` or `refused`.
+    pub outcome: String,
+    /// Which check kept the person out.
+    pub failed_check: Option<String>,
+    /// Why, and what to do.
+    pub reason: Option<String>,
+    /// The address.
+    pub email: Option<String>,
+    /// The person at the provider.
+    pub subject: Option<String>,
+    /// The names of the claims.
+    pub claim_names: Vec<String>,
+    /// The part of the claims expression that was not true.
+    pub failed_expression: Option<String>,
+    /// The member.
+    pub user_id: Option<Uuid>,
+}
+
+/// Which tries a list has.
+#[derive(Debug, Default)]
+pub struct AttemptFilter {
+    /// The configuration.
+    pub sso_configuration_id: Option<Uuid>,
+    /// The reference.
+    pub id: Option<Uuid>,
+    /// Only those that were refused.
+    pub refused: bool,
+}
+
+/// Reads the tries of a configuration, or the one of a reference, the newest first: for the
+/// operator, who sees all organizations.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list_attempts(
+    db: &mut Connection,
+    filter: &AttemptFilter,
+    limit: i64,
+) -> Result<Vec<ListedAttempt>, Error> {
+    Ok(query_as!(
+        ListedAttempt,
+        "select id, created_at, sso_configuration_id, outcome, failed_check, reason, email, subject, claim_names,
+             failed_expression, user_id
+         from sso_attempts
+         where ($1::uuid is null or sso_configuration_id = $1) and ($2::uuid is null or id = $2)
+             and (not $3 or outcome = 'refused')
+         order by id desc limit $4",
+        filter.sso_configuration_id,
+        filter.id,
+        filter.refused,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Deletes up to `limit` tries of all organizations from before `end`: for the job that tidies up.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn delete_attempts(
+    db: &mut Connection,
+    end: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, Error> {
+    let done = query!(
+        "delete from sso_attempts where (organization_id, id) in
+             (select organization_id, id from sso_attempts where created_at < $1 limit $2 for update skip locked)",
+        end,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Deletes up to `limit` logins of all organizations that are too old to be taken: for the job that
+/// tidies up.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn delete_expired_logins(
+    db: &mut Connection,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, Error> {
+    let done = query!(
+        "delete from sso_logins where (organization_id, id) in
+             (select organization_id, id from sso_logins where expires_at < $1 limit $2 for update skip locked)",
+        now,
+        limit,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
