@@ -9,6 +9,7 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng};
 use uuid::{Builder, Uuid};
 
+use crate::dns::Dns;
 use crate::domain::token::{Token, TokenKind};
 use crate::secrets::keys::Keyring;
 use crate::secrets::tokens::TokenHasher;
@@ -26,12 +27,15 @@ pub struct App {
     pub keys: Keyring,
     /// The hashes of bearer tokens.
     pub tokens: TokenHasher,
+    /// The domain name system.
+    pub dns: Dns,
     /// Where clients reach the server, without a slash at the end.
     pub public_url: String,
 }
 
 impl App {
-    /// An application on `store`, reached at `public_url`, with the system's clock and randomness.
+    /// An application on `store`, reached at `public_url`, with the system's clock, randomness and
+    /// name servers.
     ///
     /// # Errors
     ///
@@ -43,6 +47,7 @@ impl App {
             random: Random::system()?,
             keys,
             tokens: TokenHasher::default(),
+            dns: Dns::default(),
             public_url,
         })
     }

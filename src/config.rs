@@ -2,13 +2,14 @@
 //! alone is checked in the functions here, so that a bad setting is one line and never shows a
 //! secret.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::dns::{self, Dns};
 use crate::domain::organization;
 use crate::domain::token::{Token, TokenKind};
 use crate::secrets::keys::Keyring;
@@ -180,6 +181,11 @@ pub struct ServeSettings {
         value_name = "DURATION"
     )]
     event_retention: String,
+
+    /// The name servers that domain verification asks: addresses, with a port unless it is 53, separated by commas.
+    /// [default: those of the system]
+    #[arg(long, env = "ROLLCALL_DNS_SERVERS", value_name = "ADDRESSES")]
+    dns_servers: Option<String>,
 }
 
 /// The longest that events may be kept.
@@ -236,6 +242,27 @@ impl ServeSettings {
                 self.event_retention
             ))
         })
+    }
+
+    /// The domain name system, as the settings have it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `ROLLCALL_DNS_SERVERS`.
+    pub fn dns(&self) -> Result<Dns, BadSetting> {
+        let texts = self.dns_servers.iter().flat_map(|list| list.split(','));
+        let servers = texts.map(str::trim).filter(|text| !text.is_empty());
+        let servers: Result<Vec<SocketAddr>, BadSetting> = servers
+            .map(|text| {
+                let address = |ip: IpAddr| SocketAddr::new(ip, dns::PORT);
+                text.parse().or_else(|_| text.parse().map(address)).map_err(|_| {
+                    BadSetting(format!(
+                        "ROLLCALL_DNS_SERVERS: {text:?} must be an IP address, or one with a port, such as 9.9.9.9 or 127.0.0.1:5353"
+                    ))
+                })
+            })
+            .collect();
+        Ok(Dns::new(servers?))
     }
 
     /// The organization and token to make sure of, if any.

@@ -39,6 +39,7 @@ impl Serve {
         let bootstrap = self.settings.bootstrap()?;
         self.settings.public_url(self.settings.listen)?;
         self.settings.event_retention()?;
+        self.settings.dns()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
             return self.run_embedded(keys).await;
@@ -48,7 +49,10 @@ impl Serve {
         let store = super::connect(url, MAX_CONNECTIONS).await?;
         store.migrate().await?;
         let url = self.settings.public_url(listener.local_addr()?)?;
-        let app = Arc::new(App::new(store, keys, url)?);
+        let app = Arc::new(App {
+            dns: self.settings.dns()?,
+            ..App::new(store, keys, url)?
+        });
         check_keys(&app).await?;
         if let Some(bootstrap) = bootstrap {
             organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;

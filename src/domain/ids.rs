@@ -42,6 +42,8 @@ ids! {
     SsoConfigurationId;
     /// A SCIM endpoint of an organization.
     ScimConfigurationId;
+    /// A domain that an organization says it owns.
+    DomainVerificationId;
     /// A row of the audit log.
     AuditEntryId;
 }

@@ -2,10 +2,12 @@
 //! whose rows it may touch. The two that find the organization of a presented token say so.
 
 pub mod audit;
+pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
 pub mod members;
 pub mod organizations;
+pub mod policies;
 pub mod scim;
 pub mod scim_events;
 pub mod scim_groups;

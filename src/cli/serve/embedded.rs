@@ -32,7 +32,10 @@ impl Serve {
 
         let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
         let url = self.settings.public_url(listener.local_addr()?)?;
-        let app = Arc::new(App::new(store, keys, url.clone())?);
+        let app = Arc::new(App {
+            dns: self.settings.dns()?,
+            ..App::new(store, keys, url.clone())?
+        });
         check_keys(&app).await?;
         let token_file = folder.join("admin-token");
         if let Some(bootstrap) = bootstrap {
