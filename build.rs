@@ -12,9 +12,11 @@ use buffa_codegen::generated::descriptor::FileDescriptorSet;
 use protoc_gen_protovalidate_buffa::{emit, scan};
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "gitpod/v1/account.proto",
+    "gitpod/v1/agent.proto",
     "gitpod/v1/count.proto",
+    "gitpod/v1/environment.proto",
     "gitpod/v1/group.proto",
     "gitpod/v1/identity.proto",
     "gitpod/v1/login_provider.proto",

@@ -9,6 +9,7 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng};
 use uuid::{Builder, Uuid};
 
+use crate::dns::Dns;
 use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::{Token, TokenKind};
 use crate::oidc::Providers;
@@ -29,6 +30,8 @@ pub struct App {
     pub keys: Keyring,
     /// The hashes of bearer tokens.
     pub tokens: TokenHasher,
+    /// The domain name system.
+    pub dns: Dns,
     /// Where clients reach the server, without a slash at the end.
     pub public_url: String,
     /// Requests to addresses that users chose.
@@ -40,7 +43,8 @@ pub struct App {
 }
 
 impl App {
-    /// An application on `store`, reached at `public_url`, with the system's clock and randomness.
+    /// An application on `store`, reached at `public_url`, with the system's clock, randomness and
+    /// name servers.
     ///
     /// # Errors
     ///
@@ -55,6 +59,7 @@ impl App {
             random: Random::system()?,
             keys,
             tokens: TokenHasher::default(),
+            dns: Dns::default(),
             public_url,
         })
     }

@@ -2,13 +2,14 @@
 //! alone is checked in the functions here, so that a bad setting is one line and never shows a
 //! secret.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::dns::{self, Dns};
 use crate::domain::organization;
 use crate::domain::sign_in::{self, SignInSettings};
 use crate::domain::token::{Token, TokenKind};
@@ -212,6 +213,11 @@ pub struct ServeSettings {
         value_name = "DURATION"
     )]
     event_retention: String,
+
+    /// The name servers that domain verification asks: addresses, with a port unless it is 53, separated by commas.
+    /// [default: those of the system]
+    #[arg(long, env = "ROLLCALL_DNS_SERVERS", value_name = "ADDRESSES")]
+    dns_servers: Option<String>,
 }
 
 /// Where OpenID Connect providers may be.
@@ -287,9 +293,13 @@ impl ServeSettings {
     /// What is wrong with one of the settings.
     pub fn sign_in(&self) -> Result<SignInSettings, BadSetting> {
         let origins = self.return_origins.as_deref().unwrap_or_default();
-        let origins = origins.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let origins = origins
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty());
         let return_origins = origins.map(return_origin).collect::<Result<_, _>>()?;
-        let session = |name: &str, text: &str, example: &str| duration(name, text, MAX_SESSION, example);
+        let session =
+            |name: &str, text: &str, example: &str| duration(name, text, MAX_SESSION, example);
         Ok(SignInSettings {
             return_origins,
             session_idle: session("ROLLCALL_SESSION_IDLE", &self.session_idle, "12h")?,
@@ -304,7 +314,33 @@ impl ServeSettings {
     ///
     /// What is wrong with `ROLLCALL_EVENT_RETENTION`.
     pub fn event_retention(&self) -> Result<TimeDelta, BadSetting> {
-        duration("ROLLCALL_EVENT_RETENTION", &self.event_retention, MAX_EVENT_RETENTION, "30d")
+        duration(
+            "ROLLCALL_EVENT_RETENTION",
+            &self.event_retention,
+            MAX_EVENT_RETENTION,
+            "30d",
+        )
+    }
+
+    /// The domain name system, as the settings have it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `ROLLCALL_DNS_SERVERS`.
+    pub fn dns(&self) -> Result<Dns, BadSetting> {
+        let texts = self.dns_servers.iter().flat_map(|list| list.split(','));
+        let servers = texts.map(str::trim).filter(|text| !text.is_empty());
+        let servers: Result<Vec<SocketAddr>, BadSetting> = servers
+            .map(|text| {
+                let address = |ip: IpAddr| SocketAddr::new(ip, dns::PORT);
+                text.parse().or_else(|_| text.parse().map(address)).map_err(|_| {
+                    BadSetting(format!(
+                        "ROLLCALL_DNS_SERVERS: {text:?} must be an IP address, or one with a port, such as 9.9.9.9 or 127.0.0.1:5353"
+                    ))
+                })
+            })
+            .collect();
+        Ok(Dns::new(servers?))
     }
 
     /// The organization and token to make sure of, if any.
@@ -339,15 +375,22 @@ impl ServeSettings {
 }
 
 /// A duration of a minute or more.
-fn duration(name: &str, text: &str, most: TimeDelta, example: &str) -> Result<TimeDelta, BadSetting> {
+fn duration(
+    name: &str,
+    text: &str,
+    most: TimeDelta,
+    example: &str,
+) -> Result<TimeDelta, BadSetting> {
     let parsed = humantime::parse_duration(text).ok();
     let parsed = parsed.and_then(|duration| TimeDelta::from_std(duration).ok());
-    parsed.filter(|duration| (TimeDelta::minutes(1)..=most).contains(duration)).ok_or_else(|| {
-        BadSetting(format!(
-            "{name}: {text:?} must be a duration from 1m to {}d, such as {example}",
-            most.num_days()
-        ))
-    })
+    parsed
+        .filter(|duration| (TimeDelta::minutes(1)..=most).contains(duration))
+        .ok_or_else(|| {
+            BadSetting(format!(
+                "{name}: {text:?} must be a duration from 1m to {}d, such as {example}",
+                most.num_days()
+            ))
+        })
 }
 
 fn return_origin(text: &str) -> Result<String, BadSetting> {

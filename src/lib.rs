@@ -12,6 +12,7 @@
 //! - [`api`]: the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
 //! - [`scim`]: SCIM 2.0 for identity providers;
 //! - [`jobs`]: background work;
+//! - [`dns`]: the one place that asks the domain name system;
 //! - [`bearer`]: the token of a request, for every door;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`store`]: the only SQL;
@@ -24,6 +25,7 @@ pub mod app;
 pub mod bearer;
 pub mod cli;
 pub mod config;
+pub mod dns;
 pub mod domain;
 pub mod error;
 pub mod jobs;

@@ -103,7 +103,10 @@ impl Outgoing {
         let failed = |e: &reqwest::Error| OutgoingError(format!("{}: {}", place(), explain(e)));
         let mut response = self.client.execute(request).await.map_err(|e| failed(&e))?;
         let too_large = || OutgoingError(format!("{}: the answer is larger than 1 MiB", place()));
-        if response.content_length().is_some_and(|length| length > MAX_RESPONSE as u64) {
+        if response
+            .content_length()
+            .is_some_and(|length| length > MAX_RESPONSE as u64)
+        {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
@@ -138,7 +141,10 @@ impl Outgoing {
         } else {
             ""
         };
-        Err(OutgoingError(format!("{url} answers with status {}{hint}", answer.status().as_u16())))
+        Err(OutgoingError(format!(
+            "{url} answers with status {}{hint}",
+            answer.status().as_u16()
+        )))
     }
 }
 
@@ -245,14 +251,50 @@ mod tests {
 
     #[test]
     fn only_the_public_internet_is_public() {
-        for public in ["1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700::1111", "2002:101:101::", "64:ff9b::1.1.1.1", "::ffff:1.1.1.1"] {
+        for public in [
+            "1.1.1.1",
+            "93.184.216.34",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "2002:101:101::",
+            "64:ff9b::1.1.1.1",
+            "::ffff:1.1.1.1",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for special in [
-            "0.0.0.0", "10.0.0.1", "127.0.0.1", "127.9.9.9", "100.64.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-            "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.7", "203.0.113.9", "224.0.0.1", "255.255.255.255", "::", "::1", "fc00::1",
-            "fd12::1", "fe80::1", "ff02::1", "2001:db8::1", "2001::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1",
-            "2002:7f00:1::", "2002:a00:1::", "64:ff9b:1::1", "3fff::1", "::7f00:1",
+            "0.0.0.0",
+            "10.0.0.1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "100.64.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fc00::1",
+            "fd12::1",
+            "fe80::1",
+            "ff02::1",
+            "2001:db8::1",
+            "2001::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:7f00:1::",
+            "2002:a00:1::",
+            "64:ff9b:1::1",
+            "3fff::1",
+            "::7f00:1",
         ] {
             assert!(!is_public(special.parse().unwrap()), "{special}");
         }
@@ -263,18 +305,39 @@ mod tests {
         let public = Outgoing::new(Reach::Public).unwrap();
         let check = |url: &str| public.check(&url.parse().unwrap());
         assert_eq!(check("https://accounts.example.com:8443/x"), Ok(()));
-        for url in ["http://accounts.example.com", "ftp://example.com", "https://127.0.0.1", "https://[::1]:1/", "https://0x7f.1", "https://2130706433", "data:,x"] {
+        for url in [
+            "http://accounts.example.com",
+            "ftp://example.com",
+            "https://127.0.0.1",
+            "https://[::1]:1/",
+            "https://0x7f.1",
+            "https://2130706433",
+            "data:,x",
+        ] {
             assert!(check(url).is_err(), "{url}");
         }
         let anywhere = Outgoing::new(Reach::Anywhere).unwrap();
-        assert_eq!(anywhere.check(&"http://127.0.0.1:1".parse().unwrap()), Ok(()));
-        assert!(anywhere.check(&"file:///etc/passwd".parse().unwrap()).is_err());
+        assert_eq!(
+            anywhere.check(&"http://127.0.0.1:1".parse().unwrap()),
+            Ok(())
+        );
+        assert!(
+            anywhere
+                .check(&"file:///etc/passwd".parse().unwrap())
+                .is_err()
+        );
     }
 
     #[tokio::test]
     async fn a_name_that_resolves_to_a_private_address_is_not_asked() {
         let public = Outgoing::new(Reach::Public).unwrap();
-        let refused = public.get(&"https://localhost:1/x".parse().unwrap()).await.unwrap_err();
-        assert!(refused.0.contains("localhost is not a public address"), "{refused}");
+        let refused = public
+            .get(&"https://localhost:1/x".parse().unwrap())
+            .await
+            .unwrap_err();
+        assert!(
+            refused.0.contains("localhost is not a public address"),
+            "{refused}"
+        );
     }
 }

@@ -113,7 +113,10 @@ pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
         let mut db = app.store.acquire().await?;
         store::sessions::touch(&mut db, organization_id, id, now).await?;
     }
-    let role = candidate.role.parse().map_err(|e: String| Error::internal(e))?;
+    let role = candidate
+        .role
+        .parse()
+        .map_err(|e: String| Error::internal(e))?;
     Ok(Session {
         id,
         caller: Caller {

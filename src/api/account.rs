@@ -34,7 +34,11 @@ pub async fn get_sso_login_url(
     };
     let found = choices(app, &request.email, page).await?;
     let login_url = match &*found.items {
-        [] => return Err(Error::NotFound("SSO configuration for addresses of this domain")),
+        [] => {
+            return Err(Error::NotFound(
+                "SSO configuration for addresses of this domain",
+            ));
+        }
         _ if found.has_more => login_page_url(app, &request.email, return_to),
         [only, ..] => start_url(app, &only.configuration, &request.email, return_to),
     };
@@ -66,7 +70,9 @@ pub async fn list_sso_logins(
     };
     Ok(ListSSOLoginsResponse {
         pagination: list
-            .response(app, &found, |c| (String::new(), c.configuration.id.as_uuid()))?
+            .response(app, &found, |c| {
+                (String::new(), c.configuration.id.as_uuid())
+            })?
             .into(),
         logins: found.items.iter().map(login).collect(),
         ..Default::default()

@@ -161,6 +161,10 @@ fn explain(failure: &ValidationError) -> ConnectError {
         field: v.field.to_string(),
         rule: v.rule_id.clone(),
         message: match &*v.rule_id {
+            "duration.gte_lte" | "int32.gte_lte" => range(&v.field.to_string()).to_owned(),
+            "string.email" | "string.email_empty" => {
+                "must be an e-mail address such as ada@example.com".to_owned()
+            }
             "required" => "is required".to_owned(),
             "string.uuid" | "string.uuid_empty" => {
                 "must be a UUID such as 0190a6e0-1c2b-7def-8123-456789abcdef".to_owned()
@@ -171,12 +175,22 @@ fn explain(failure: &ValidationError) -> ConnectError {
             "string.pattern" => "must be a domain name such as example.com, without @".to_owned(),
             "repeated.unique" => "must not hold the same value twice".to_owned(),
             "enum.defined_only" => "must be a value that the enum defines".to_owned(),
-            "duration.gte_lte" => "must be from 86400s (1 day) to 63072000s (730 days)".to_owned(),
-            "int32.gte_lte" => "must be from 0 to 100".to_owned(),
             _ => v.message.replacen("value ", "", 1),
         },
     });
     invalid(paths.zip(violations).collect())
+}
+
+/// What the numbers of a field may be.
+fn range(field: &str) -> &'static str {
+    match field {
+        "agent_policy.max_subagents_per_environment" => "must be from 0 to 10",
+        "archive_environments_after" => "must be from 86400s (1 day) to 2592000s (30 days)",
+        "delete_archived_environments_after" => "must be from 0s to 2419200s (28 days)",
+        "maximum_environment_lifetime" => "must be from 0s to 15552000s (180 days)",
+        "token_expires_in" => "must be from 86400s (1 day) to 63072000s (730 days)",
+        _ => "must be from 0 to 100",
+    }
 }
 
 /// The outermost interceptor: explains broken rules, logs faults, and names the request in every

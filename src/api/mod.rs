@@ -6,12 +6,14 @@
 //! handler, one file a resource.
 
 mod account;
+mod domains;
 pub mod errors;
 mod groups;
 pub mod http;
 mod identity;
 mod organization;
 mod paging;
+mod policies;
 mod scim;
 mod sso;
 mod users;
@@ -262,6 +264,62 @@ impl OrganizationService for Api {
     ) -> ServiceResult<RegenerateSCIMTokenResponse> {
         reply(scim::regenerate_token(&self.app, caller(&ctx)?, request.to_owned_message()).await)
     }
+
+    async fn create_domain_verification(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, CreateDomainVerificationRequest>,
+    ) -> ServiceResult<CreateDomainVerificationResponse> {
+        reply(domains::create(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn get_domain_verification(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, GetDomainVerificationRequest>,
+    ) -> ServiceResult<GetDomainVerificationResponse> {
+        reply(domains::get(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn list_domain_verifications(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, ListDomainVerificationsRequest>,
+    ) -> ServiceResult<ListDomainVerificationsResponse> {
+        reply(domains::list(&self.app, caller(&ctx)?, &ctx, request.to_owned_message()).await)
+    }
+
+    async fn verify_domain(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, VerifyDomainRequest>,
+    ) -> ServiceResult<VerifyDomainResponse> {
+        reply(domains::verify(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn delete_domain_verification(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, DeleteDomainVerificationRequest>,
+    ) -> ServiceResult<DeleteDomainVerificationResponse> {
+        reply(domains::delete(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn get_organization_policies(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, GetOrganizationPoliciesRequest>,
+    ) -> ServiceResult<GetOrganizationPoliciesResponse> {
+        reply(policies::get(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
+
+    async fn update_organization_policies(
+        &self,
+        ctx: RequestContext,
+        request: ServiceRequest<'_, UpdateOrganizationPoliciesRequest>,
+    ) -> ServiceResult<UpdateOrganizationPoliciesResponse> {
+        reply(policies::update(&self.app, caller(&ctx)?, request.to_owned_message()).await)
+    }
 }
 
 #[expect(refining_impl_trait, reason = "naming the response type is the point")]
@@ -331,7 +389,10 @@ impl AccountService for Api {
         _ctx: RequestContext,
         request: ServiceRequest<'_, ListLoginProvidersRequest>,
     ) -> ServiceResult<ListLoginProvidersResponse> {
-        reply(Ok(account::list_login_providers(&self.app, &request.to_owned_message())))
+        reply(Ok(account::list_login_providers(
+            &self.app,
+            &request.to_owned_message(),
+        )))
     }
 }
 

@@ -43,6 +43,7 @@ impl Serve {
         self.settings.public_url(self.settings.listen)?;
         self.settings.sign_in()?;
         self.settings.event_retention()?;
+        self.settings.dns()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
             return self.run_embedded(keys).await;
@@ -63,6 +64,7 @@ impl Serve {
 
     fn app(&self, store: Store, keys: Keyring, url: String) -> Result<Arc<App>> {
         let app = App {
+            dns: self.settings.dns()?,
             outgoing: Outgoing::new(self.settings.reach())?,
             sign_in: self.settings.sign_in()?,
             ..App::new(store, keys, url)?

@@ -10,6 +10,10 @@ pub enum SubjectType {
     SsoConfiguration,
     /// A SCIM configuration.
     ScimConfiguration,
+    /// A domain verification.
+    DomainVerification,
+    /// The policies of an organization.
+    OrganizationPolicy,
 }
 
 impl SubjectType {
@@ -18,6 +22,8 @@ impl SubjectType {
         match self {
             Self::SsoConfiguration => "sso_config",
             Self::ScimConfiguration => "scim_configuration",
+            Self::DomainVerification => "domain_verification",
+            Self::OrganizationPolicy => "organization_policy",
         }
     }
 }

@@ -46,6 +46,8 @@ ids! {
     SessionId;
     /// A try to sign in, from its start on: the reference that a person is shown.
     LoginId;
+    /// A domain that an organization says it owns.
+    DomainVerificationId;
     /// A row of the audit log.
     AuditEntryId;
 }

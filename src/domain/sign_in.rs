@@ -187,7 +187,9 @@ impl Default for SignInSettings {
 pub fn origin(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let is_odd = |b: u8| b == b'\\' || b.is_ascii_control() || b == b' ';
-    let scheme = uri.scheme_str().filter(|s| matches!(*s, "http" | "https"))?;
+    let scheme = uri
+        .scheme_str()
+        .filter(|s| matches!(*s, "http" | "https"))?;
     let authority = uri.authority()?;
     if url.bytes().any(is_odd) || authority.as_str().contains('@') {
         return None;
@@ -215,10 +217,19 @@ mod tests {
     #[test]
     fn origins_are_what_browsers_take_them_for() {
         for (url, expected) in [
-            ("https://app.example.com/x?y#z", Some("https://app.example.com")),
-            ("https://APP.example.com:443", Some("https://app.example.com")),
+            (
+                "https://app.example.com/x?y#z",
+                Some("https://app.example.com"),
+            ),
+            (
+                "https://APP.example.com:443",
+                Some("https://app.example.com"),
+            ),
             ("http://127.0.0.1:8080/", Some("http://127.0.0.1:8080")),
-            ("https://app.example.com:8443/", Some("https://app.example.com:8443")),
+            (
+                "https://app.example.com:8443/",
+                Some("https://app.example.com:8443"),
+            ),
             ("https://user@app.example.com/", None),
             ("https://app.example.com\\@evil.example/", None),
             ("//evil.example/", None),
@@ -233,9 +244,22 @@ mod tests {
 
     #[test]
     fn domains_of_addresses() {
-        assert_eq!(email_domain("Ada@Example.COM").as_deref(), Some("example.com"));
-        assert_eq!(email_domain("\"a@b\"@example.com").as_deref(), Some("example.com"));
-        for text in ["", "ada", "@example.com", "ada@", "a b@example.com", "a\n@example.com"] {
+        assert_eq!(
+            email_domain("Ada@Example.COM").as_deref(),
+            Some("example.com")
+        );
+        assert_eq!(
+            email_domain("\"a@b\"@example.com").as_deref(),
+            Some("example.com")
+        );
+        for text in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "a b@example.com",
+            "a\n@example.com",
+        ] {
             assert_eq!(email_domain(text), None, "{text:?}");
         }
     }

@@ -86,7 +86,10 @@ impl SsoConfiguration {
 
     /// Its e-mail domains in the form in which equal ones are equal.
     pub fn email_domain_keys(&self) -> Vec<String> {
-        self.email_domains.iter().map(|d| d.to_lowercase()).collect()
+        self.email_domains
+            .iter()
+            .map(|d| d.to_lowercase())
+            .collect()
     }
 
     /// Whether sessions that began through it must end when it becomes `after`: it is switched off,

@@ -36,7 +36,9 @@ async fn read(app: &App, session: &Session) -> Result<Account, Error> {
     let mut db = app.store.acquire().await?;
     Ok(Account {
         member: store::members::get(&mut db, organization_id, user).await?,
-        organization: store::organizations::get(&mut db, organization_id).await?.name,
+        organization: store::organizations::get(&mut db, organization_id)
+            .await?
+            .name,
         sessions: store::sessions::list(
             &mut db,
             organization_id,
@@ -72,7 +74,13 @@ pub async fn end_session(
     let ended = async {
         let mut db = app.store.acquire().await?;
         let user = caller.subject.id.as_uuid();
-        store::sessions::end(&mut db, caller.organization_id, user, SessionId::from(end.id)).await
+        store::sessions::end(
+            &mut db,
+            caller.organization_id,
+            user,
+            SessionId::from(end.id),
+        )
+        .await
     };
     match ended.await {
         Ok(_) => redirect("/account"),
@@ -82,7 +90,9 @@ pub async fn end_session(
 
 /// Ends the session of the browser. A page of an application that people return to may ask for it.
 pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let named = headers.get(http::header::ORIGIN).and_then(|v| v.to_str().ok());
+    let named = headers
+        .get(http::header::ORIGIN)
+        .and_then(|v| v.to_str().ok());
     let is_application = named
         .and_then(origin)
         .is_some_and(|origin| app.sign_in.return_origins.contains(&origin));

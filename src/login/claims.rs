@@ -11,7 +11,11 @@ use crate::domain::sso::SsoConfiguration;
 use crate::oidc::Claims;
 
 /// The provider's claim for ours.
-fn claim<'a>(configuration: &SsoConfiguration, claims: &'a Claims, ours: &str) -> Option<&'a Value> {
+fn claim<'a>(
+    configuration: &SsoConfiguration,
+    claims: &'a Claims,
+    ours: &str,
+) -> Option<&'a Value> {
     let theirs = configuration.claims.get(ours).map_or(ours, String::as_str);
     claims.get(theirs).filter(|value| !value.is_null())
 }
@@ -38,8 +42,12 @@ pub fn is_missing(configuration: &SsoConfiguration, named: &Named, claims: &Clai
 ///
 /// Claims that say nothing of who it is, or an address that may not sign in here.
 pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Person, Refusal> {
-    let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
-    let is_subject = (1..=MAX_SUBJECT_LENGTH).contains(&subject.chars().count()) && !subject.contains('\0');
+    let subject = claims
+        .get("sub")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let is_subject =
+        (1..=MAX_SUBJECT_LENGTH).contains(&subject.chars().count()) && !subject.contains('\0');
     if !is_subject {
         return Err(Refusal::new(
             Check::IdToken,
@@ -53,13 +61,19 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
             format!("the provider sends no address (claim {theirs:?}): have it send the claim, or map email to the one that has the address"),
         )
     })?;
-    let domain = email_domain(email)
-        .ok_or_else(|| Refusal::new(Check::Email, "the provider sends something as the address that is none"))?;
+    let domain = email_domain(email).ok_or_else(|| {
+        Refusal::new(
+            Check::Email,
+            "the provider sends something as the address that is none",
+        )
+    })?;
     let domains = configuration.email_domain_keys();
     if !domains.is_empty() && !domains.contains(&domain) {
         return Err(Refusal::new(
             Check::Email,
-            format!("addresses of {domain} do not sign in through this configuration: add the domain to email_domains, if they shall"),
+            format!(
+                "addresses of {domain} do not sign in through this configuration: add the domain to email_domains, if they shall"
+            ),
         ));
     }
     Ok(Person {
@@ -84,17 +98,27 @@ fn boolean(value: &Value) -> Option<bool> {
 
 fn name(configuration: &SsoConfiguration, claims: &Claims) -> String {
     let part = |name| text(configuration, claims, name);
-    let parts: Vec<&str> = [part("given_name"), part("family_name")].into_iter().flatten().collect();
+    let parts: Vec<&str> = [part("given_name"), part("family_name")]
+        .into_iter()
+        .flatten()
+        .collect();
     let name = match part("name") {
         Some(name) => name.to_owned(),
         None => parts.join(" "),
     };
-    name.chars().filter(|c| !c.is_control()).take(MAX_NAME_LENGTH).collect()
+    name.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME_LENGTH)
+        .collect()
 }
 
 /// An address that a page may show as a picture, or none.
 fn picture(configuration: &SsoConfiguration, claims: &Claims) -> String {
     let url = text(configuration, claims, "picture").unwrap_or_default();
     let is_fit = url.chars().count() <= MAX_PICTURE_LENGTH && origin(url).is_some();
-    if is_fit { url.to_owned() } else { String::new() }
+    if is_fit {
+        url.to_owned()
+    } else {
+        String::new()
+    }
 }

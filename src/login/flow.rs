@@ -63,7 +63,10 @@ fn seal_context(id: LoginId) -> Vec<u8> {
 }
 
 /// Sends the browser to a provider. One round trip.
-pub async fn start(State(app): State<Arc<App>>, start: Result<Query<Start>, QueryRejection>) -> Response {
+pub async fn start(
+    State(app): State<Arc<App>>,
+    start: Result<Query<Start>, QueryRejection>,
+) -> Response {
     let Ok(Query(start)) = start else {
         return Page::bad_link().into_response();
     };
@@ -71,7 +74,10 @@ pub async fn start(State(app): State<Arc<App>>, start: Result<Query<Start>, Quer
         return Page::bad_return().into_response();
     }
     let id = SsoConfigurationId::from(start.configuration);
-    let found = app.store.read(move |db| Box::pin(store::sso::find(db, id))).await;
+    let found = app
+        .store
+        .read(move |db| Box::pin(store::sso::find(db, id)))
+        .await;
     let configuration = match found {
         Ok(configuration) if configuration.is_active => configuration,
         Ok(_) | Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
@@ -82,7 +88,13 @@ pub async fn start(State(app): State<Arc<App>>, start: Result<Query<Start>, Quer
         Ok(Ok((url, cookie))) => {
             let mut response = redirect(&url);
             let name = cookie_name(state.id().into());
-            session::set_cookie(&app, response.headers_mut(), &name, &cookie, LOGIN_LIFETIME.num_seconds());
+            session::set_cookie(
+                &app,
+                response.headers_mut(),
+                &name,
+                &cookie,
+                LOGIN_LIFETIME.num_seconds(),
+            );
             response
         }
         Ok(Err(refusal)) => {
@@ -108,8 +120,13 @@ async fn begin(
         nonce: random_text(app),
         verifier: random_text(app),
     };
-    let hint = Some(&*start.login_hint).filter(|hint| !hint.is_empty() && hint.len() <= MAX_EMAIL_LENGTH);
-    let provider = match app.providers.get(&app.outgoing, &configuration.issuer_url).await {
+    let hint =
+        Some(&*start.login_hint).filter(|hint| !hint.is_empty() && hint.len() <= MAX_EMAIL_LENGTH);
+    let provider = match app
+        .providers
+        .get(&app.outgoing, &configuration.issuer_url)
+        .await
+    {
         Ok(provider) => provider,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -126,7 +143,9 @@ async fn begin(
         ends_at: app.clock.now() + LOGIN_LIFETIME,
     };
     let plain = serde_json::to_vec(&begun).map_err(Error::internal)?;
-    let sealed = app.keys.seal(&plain, &seal_context(state.id().into()), &app.random)?;
+    let sealed = app
+        .keys
+        .seal(&plain, &seal_context(state.id().into()), &app.random)?;
     Ok(Ok((url, URL_SAFE_NO_PAD.encode(sealed))))
 }
 
@@ -153,7 +172,8 @@ pub async fn callback(
     answer: Result<Query<Answer>, QueryRejection>,
 ) -> Response {
     let answer = answer.ok().map(|Query(answer)| answer);
-    let found = answer.and_then(|answer| Some((Token::parse(TokenKind::Login, &answer.state)?, answer)));
+    let found =
+        answer.and_then(|answer| Some((Token::parse(TokenKind::Login, &answer.state)?, answer)));
     let Some((state, answer)) = found else {
         return Page::bad_link().into_response();
     };
@@ -172,7 +192,9 @@ pub async fn callback(
 fn begun(app: &App, headers: &HeaderMap, state: &Token) -> Option<Begun> {
     let id = LoginId::from(state.id());
     let name = session::cookie_name(app, &cookie_name(id));
-    let sealed = URL_SAFE_NO_PAD.decode(session::cookie(headers, &name)?).ok()?;
+    let sealed = URL_SAFE_NO_PAD
+        .decode(session::cookie(headers, &name)?)
+        .ok()?;
     let plain = app.keys.open(&sealed, &seal_context(id))?;
     let begun: Begun = serde_json::from_slice(&plain).ok()?;
     bool::from(begun.state_digest.ct_eq(&state.digest())).then_some(begun)
@@ -193,7 +215,11 @@ async fn finish(
     let attempt = attempt(app, &configuration, id);
     match admit(app, headers, &configuration, begun, answer, attempt).await {
         Ok(Ok(token)) => {
-            let target = if begun.return_to.is_empty() { "/account" } else { &begun.return_to };
+            let target = if begun.return_to.is_empty() {
+                "/account"
+            } else {
+                &begun.return_to
+            };
             let mut response = redirect(target);
             session::set(app, response.headers_mut(), &token);
             response
@@ -203,8 +229,15 @@ async fn finish(
     }
 }
 
-async fn configuration(app: &App, id: SsoConfigurationId) -> Result<Option<SsoConfiguration>, Error> {
-    match app.store.read(move |db| Box::pin(store::sso::find(db, id))).await {
+async fn configuration(
+    app: &App,
+    id: SsoConfigurationId,
+) -> Result<Option<SsoConfiguration>, Error> {
+    match app
+        .store
+        .read(move |db| Box::pin(store::sso::find(db, id)))
+        .await
+    {
         Ok(configuration) => Ok(Some(configuration).filter(|c| c.is_active)),
         Err(Error::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
@@ -231,11 +264,17 @@ async fn admit(
     if let Verdict::KeepsOut { part, reason } = verdict.map_err(Error::internal)? {
         let refusal = Refusal {
             part: Some(part),
-            ..Refusal::new(Check::ClaimsExpression, format!("the claims expression {reason}"))
+            ..Refusal::new(
+                Check::ClaimsExpression,
+                format!("the claims expression {reason}"),
+            )
         };
         return Ok(Err((attempt, refusal)));
     }
-    let user_agent = headers.get(USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let user_agent = headers
+        .get(USER_AGENT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let login = SignIn {
         id: attempt.id,
         configuration,
@@ -246,7 +285,15 @@ async fn admit(
     };
     let result = sign_in(app, &login).await?;
     // The row for administrators is part of the sign-in.
-    Ok(result.map_err(|refusal| (Attempt { refusal: Some(refusal.clone()), ..attempt }, refusal)))
+    Ok(result.map_err(|refusal| {
+        (
+            Attempt {
+                refusal: Some(refusal.clone()),
+                ..attempt
+            },
+            refusal,
+        )
+    }))
 }
 
 async fn verify(
@@ -258,11 +305,15 @@ async fn verify(
 ) -> Result<Result<(Person, Claims), Refusal>, Error> {
     let mut db = app.store.acquire().await?;
     let organization_id = configuration.organization_id;
-    let is_first = store::sign_in::take(&mut db, organization_id, attempt.id, begun.ends_at).await?;
+    let is_first =
+        store::sign_in::take(&mut db, organization_id, attempt.id, begun.ends_at).await?;
     let sealed = store::sso::client_secret(&mut db, organization_id, configuration.id).await?;
     drop(db);
     let context = client_secret_context(organization_id, configuration.id);
-    let secret = app.keys.open(&sealed, &context).and_then(|secret| String::from_utf8(secret.to_vec()).ok());
+    let secret = app
+        .keys
+        .open(&sealed, &context)
+        .and_then(|secret| String::from_utf8(secret.to_vec()).ok());
     let secret = secret.ok_or_else(|| Error::internal("no key opens the client secret"))?;
     let checked = async {
         let refuse = |text: &str| Err(Refusal::new(Check::Login, text));
@@ -272,7 +323,10 @@ async fn verify(
         if app.clock.now() >= begun.ends_at {
             return refuse("the person took longer than 10 minutes at the provider");
         }
-        let provider = app.providers.get(&app.outgoing, &configuration.issuer_url).await?;
+        let provider = app
+            .providers
+            .get(&app.outgoing, &configuration.issuer_url)
+            .await?;
         provider.check_issuer(answer.iss.as_deref())?;
         let code = code(answer)?;
         let registration = Registration {
@@ -285,12 +339,27 @@ async fn verify(
         let named = named.unwrap_or(policy::Named::Any);
         let is_missing = |claims: &Claims| claims::is_missing(configuration, &named, claims);
         let claims = registration
-            .claims(&app.providers, &app.outgoing, code, &begun.secrets, is_missing)
+            .claims(
+                &app.providers,
+                &app.outgoing,
+                code,
+                &begun.secrets,
+                is_missing,
+            )
             .await?;
-        attempt.claim_names = claims.keys().take(100).map(|name| printable(name)).collect();
+        attempt.claim_names = claims
+            .keys()
+            .take(100)
+            .map(|name| printable(name))
+            .collect();
         let text = |name: &str| claims.get(name).and_then(|v| v.as_str()).map(printable);
         attempt.subject = text("sub");
-        attempt.email = text(configuration.claims.get("email").map_or("email", String::as_str));
+        attempt.email = text(
+            configuration
+                .claims
+                .get("email")
+                .map_or("email", String::as_str),
+        );
         let person = claims::person(configuration, &claims)?;
         Ok((person, claims))
     };
@@ -300,14 +369,22 @@ async fn verify(
 /// The code of an answer that is no error.
 fn code(answer: Answer) -> Result<String, Refusal> {
     if let Some(error) = answer.error {
-        let description = answer.error_description.map(|text| format!(" ({})", printable(&text)));
-        let text = format!("the provider refused: {}{}", printable(&error), description.unwrap_or_default());
+        let description = answer
+            .error_description
+            .map(|text| format!(" ({})", printable(&text)));
+        let text = format!(
+            "the provider refused: {}{}",
+            printable(&error),
+            description.unwrap_or_default()
+        );
         return Err(Refusal::new(Check::Authorization, text));
     }
-    answer
-        .code
-        .filter(|code| !code.is_empty())
-        .ok_or_else(|| Refusal::new(Check::Authorization, "the provider's answer has neither a code nor an error"))
+    answer.code.filter(|code| !code.is_empty()).ok_or_else(|| {
+        Refusal::new(
+            Check::Authorization,
+            "the provider's answer has neither a code nor an error",
+        )
+    })
 }
 
 fn attempt(app: &App, configuration: &SsoConfiguration, id: LoginId) -> Attempt {
@@ -335,7 +412,10 @@ async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) 
         _ => Why::Administrator,
     };
     let id = attempt.id;
-    let attempt = Attempt { refusal: Some(refusal), ..attempt };
+    let attempt = Attempt {
+        refusal: Some(refusal),
+        ..attempt
+    };
     let recorded = async {
         let mut db = app.store.acquire().await?;
         store::sign_in::record(&mut db, &attempt).await

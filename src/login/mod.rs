@@ -55,12 +55,24 @@ pub fn router(app: &Arc<App>) -> Router {
 async fn protect(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, pages::CONTENT_SECURITY_POLICY.clone()),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            pages::CONTENT_SECURITY_POLICY.clone(),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("same-origin"),
+        ),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-        (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        ),
     ] {
         headers.insert(name, value);
     }
@@ -116,7 +128,10 @@ async fn offer(State(app): State<Arc<App>>, Form(ask): Form<Ask>) -> Response {
 /// Sends the browser on with GET.
 fn redirect(url: &str) -> Response {
     // An address may hold characters that a header may not.
-    let location = url.parse::<Uri>().ok().and_then(|_| HeaderValue::from_str(url).ok());
+    let location = url
+        .parse::<Uri>()
+        .ok()
+        .and_then(|_| HeaderValue::from_str(url).ok());
     match location {
         Some(location) => (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response(),
         None => Page::bad_return().into_response(),
@@ -131,8 +146,10 @@ fn failed(error: &Error) -> Response {
 
 /// The session of a request, or the way to get one.
 async fn signed_in(app: &App, headers: &HeaderMap) -> Result<session::Session, Response> {
-    session::find(app, headers).await.map_err(|error| match error {
-        Error::Unauthenticated => redirect("/login"),
-        error => failed(&error),
-    })
+    session::find(app, headers)
+        .await
+        .map_err(|error| match error {
+            Error::Unauthenticated => redirect("/login"),
+            error => failed(&error),
+        })
 }

@@ -25,7 +25,8 @@ pub static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
     );
-    HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+    HeaderValue::from_str(&policy)
+        .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 });
 
 /// A page, ready to be sent.
@@ -56,9 +57,10 @@ impl IntoResponse for Page {
         };
         let mut response = Response::new(Body::from(markup.into_string()));
         *response.status_mut() = self.status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
         response
     }
 }
@@ -117,7 +119,11 @@ fn address_form(email: &str, return_to: &str, error: Option<&str>) -> Markup {
 
 impl Page {
     const fn new(status: StatusCode, title: &'static str, body: Markup) -> Self {
-        Self { status, title, body }
+        Self {
+            status,
+            title,
+            body,
+        }
     }
 
     /// Asks for an address.
@@ -276,16 +282,29 @@ impl Page {
             h1 { "Something went wrong here" }
             p { "It is not your doing. Try again in a minute." }
         };
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Something went wrong", body)
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Something went wrong",
+            body,
+        )
     }
 }
 
 /// What a person calls her browser, as far as it can be told.
 fn browser(user_agent: &str) -> String {
     let first = |names: &[(&str, &'static str)]| {
-        names.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
+        names
+            .iter()
+            .find(|(mark, _)| user_agent.contains(mark))
+            .map(|(_, name)| *name)
     };
-    let program = first(&[("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")]);
+    let program = first(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
     let system = first(&[
         ("Android", "Android"),
         ("iPhone", "iPhone"),

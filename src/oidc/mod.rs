@@ -26,8 +26,14 @@ pub const CALLBACK_PATH: &str = "/auth/oidc/callback";
 /// The claims of a person.
 pub type Claims = Map<String, Value>;
 
-type Client =
-    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
+type Client = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
 
 /// What proves at the end of a login that it is the one that was begun. Kept sealed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,7 +57,11 @@ pub struct Registration<'a> {
 impl Registration<'_> {
     /// The scopes that are asked for.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let more = self.configuration.additional_scopes.iter().map(String::as_str);
+        let more = self
+            .configuration
+            .additional_scopes
+            .iter()
+            .map(String::as_str);
         let more = more.filter(|scope| !["openid", "email", "profile"].contains(scope));
         ["openid", "email", "profile"].into_iter().chain(more)
     }
@@ -94,15 +104,25 @@ impl Registration<'_> {
     }
 
     fn client(&self, provider: &Provider) -> Result<Client, Refusal> {
-        let redirect = RedirectUrl::new(self.redirect_uri())
-            .map_err(|e| Refusal::new(Check::Configuration, format!("the public URL cannot be used: {e}")))?;
-        let metadata = (*provider.metadata).clone().set_jwks((*provider.keys).clone());
+        let redirect = RedirectUrl::new(self.redirect_uri()).map_err(|e| {
+            Refusal::new(
+                Check::Configuration,
+                format!("the public URL cannot be used: {e}"),
+            )
+        })?;
+        let metadata = (*provider.metadata)
+            .clone()
+            .set_jwks((*provider.keys).clone());
         // Where the provider does not say, it takes the secret in the header (OpenID Connect
         // Discovery, section 3).
         let takes_header = metadata
             .token_endpoint_auth_methods_supported()
             .is_none_or(|methods| methods.contains(&CoreClientAuthMethod::ClientSecretBasic));
-        let auth_type = if takes_header { AuthType::BasicAuth } else { AuthType::RequestBody };
+        let auth_type = if takes_header {
+            AuthType::BasicAuth
+        } else {
+            AuthType::RequestBody
+        };
         let secret = self.client_secret.as_ref();
         let client = CoreClient::from_provider_metadata(
             metadata,
@@ -143,7 +163,9 @@ impl Registration<'_> {
 
         let now = providers.now();
         let mut verified = verify::id_token(self.configuration, &provider, &response, secrets, now);
-        if verified.as_ref().is_err_and(verify::Failure::may_be_a_new_key)
+        if verified
+            .as_ref()
+            .is_err_and(verify::Failure::may_be_a_new_key)
             && let Some(fresh) = providers.with_fresh_keys(outgoing, issuer).await?
         {
             provider = fresh;
@@ -151,7 +173,10 @@ impl Registration<'_> {
         }
         let subject = verified.map_err(|failure| Refusal::new(Check::IdToken, failure.0))?;
         let mut claims = verify::payload(&token.to_string()).ok_or_else(|| {
-            Refusal::new(Check::IdToken, "the claims of the ID token are no JSON object")
+            Refusal::new(
+                Check::IdToken,
+                "the claims of the ID token are no JSON object",
+            )
         })?;
         if !is_missing(&claims) || client.user_info_url().is_none() {
             return Ok(claims);
@@ -160,14 +185,18 @@ impl Registration<'_> {
         // The library would panic on one that no header can hold.
         let access_token = response.access_token().clone();
         if http::HeaderValue::from_str(access_token.secret()).is_err() {
-            return Err(Refusal::new(Check::Userinfo, "the provider's access token holds characters that no HTTP header may have"));
+            return Err(Refusal::new(
+                Check::Userinfo,
+                "the provider's access token holds characters that no HTTP header may have",
+            ));
         }
-        let userinfo: openidconnect::UserInfoClaims<Rest, openidconnect::core::CoreGenderClaim> = client
-            .user_info(access_token, Some(subject))
-            .map_err(no_endpoint)?
-            .request_async(outgoing)
-            .await
-            .map_err(explain_userinfo)?;
+        let userinfo: openidconnect::UserInfoClaims<Rest, openidconnect::core::CoreGenderClaim> =
+            client
+                .user_info(access_token, Some(subject))
+                .map_err(no_endpoint)?
+                .request_async(outgoing)
+                .await
+                .map_err(explain_userinfo)?;
         let more = serde_json::to_value(userinfo).unwrap_or_default();
         if let Value::Object(more) = more {
             for (name, value) in more {
@@ -189,7 +218,10 @@ struct Rest {
 impl openidconnect::AdditionalClaims for Rest {}
 
 fn no_endpoint(error: ConfigurationError) -> Refusal {
-    Refusal::new(Check::Provider, format!("the provider's metadata lack an endpoint: {error}"))
+    Refusal::new(
+        Check::Provider,
+        format!("the provider's metadata lack an endpoint: {error}"),
+    )
 }
 
 type ExchangeError = RequestTokenError<
@@ -203,16 +235,28 @@ fn explain_exchange(error: ExchangeError) -> Refusal {
             let code = answer.error().to_string();
             let hint = match &*code {
                 "invalid_client" => ": check client_id and client_secret",
-                "invalid_grant" => ": the code was used before, is too old, or was made for another redirect URI",
+                "invalid_grant" => {
+                    ": the code was used before, is too old, or was made for another redirect URI"
+                }
                 _ => "",
             };
-            format!("the provider refused to exchange the code: {}{hint}", printable(&code))
+            format!(
+                "the provider refused to exchange the code: {}{hint}",
+                printable(&code)
+            )
         }
-        RequestTokenError::Request(error) => format!("the provider's token endpoint does not answer: {error}"),
+        RequestTokenError::Request(error) => {
+            format!("the provider's token endpoint does not answer: {error}")
+        }
         RequestTokenError::Parse(error, _) => {
-            format!("the answer of the provider's token endpoint cannot be read at {:?}", printable(&error.path().to_string()))
+            format!(
+                "the answer of the provider's token endpoint cannot be read at {:?}",
+                printable(&error.path().to_string())
+            )
         }
-        RequestTokenError::Other(_) => "the answer of the provider's token endpoint is empty or no JSON".to_owned(),
+        RequestTokenError::Other(_) => {
+            "the answer of the provider's token endpoint is empty or no JSON".to_owned()
+        }
     };
     Refusal::new(Check::Code, text)
 }

@@ -81,11 +81,16 @@ impl Provider {
             Some(named) if named == ours => Ok(()),
             Some(named) => Err(Refusal::new(
                 Check::Issuer,
-                format!("the answer comes from the provider {:?}, not from {ours:?}", printable(named)),
+                format!(
+                    "the answer comes from the provider {:?}, not from {ours:?}",
+                    printable(named)
+                ),
             )),
             None if must_be_named => Err(Refusal::new(
                 Check::Issuer,
-                format!("the answer does not name its provider, though {ours:?} says that its answers do"),
+                format!(
+                    "the answer does not name its provider, though {ours:?} says that its answers do"
+                ),
             )),
             None => Ok(()),
         }
@@ -163,7 +168,11 @@ impl Providers {
         let state = self.state(issuer)?;
         let mut state = state.lock().await;
         let now = self.now();
-        if state.keys.as_ref().is_some_and(|keys| now < keys.read_at + REFRESH_INTERVAL) {
+        if state
+            .keys
+            .as_ref()
+            .is_some_and(|keys| now < keys.read_at + REFRESH_INTERVAL)
+        {
             return Ok(None);
         }
         state.keys = None;
@@ -177,7 +186,8 @@ impl Providers {
 }
 
 fn live<T>(kept: Option<&Kept<T>>, now: DateTime<Utc>) -> Option<&T> {
-    kept.filter(|kept| now < kept.ends_at).map(|kept| &kept.value)
+    kept.filter(|kept| now < kept.ends_at)
+        .map(|kept| &kept.value)
 }
 
 async fn read(
@@ -193,7 +203,11 @@ async fn read(
             let metadata = Arc::new(metadata);
             // Keys of another place are not this provider's any more.
             state.keys = None;
-            state.metadata = Some(Kept { value: metadata.clone(), read_at: now, ends_at: now + lifetime });
+            state.metadata = Some(Kept {
+                value: metadata.clone(),
+                read_at: now,
+                ends_at: now + lifetime,
+            });
             metadata
         }
     };
@@ -202,7 +216,11 @@ async fn read(
         None => {
             let (keys, lifetime) = read_keys(outgoing, &metadata).await?;
             let keys = Arc::new(keys);
-            state.keys = Some(Kept { value: keys.clone(), read_at: now, ends_at: now + lifetime });
+            state.keys = Some(Kept {
+                value: keys.clone(),
+                read_at: now,
+                ends_at: now + lifetime,
+            });
             keys
         }
     };
@@ -212,14 +230,22 @@ async fn read(
 async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDelta), Refusal> {
     let refuse = |text: String| Refusal::new(Check::Provider, text);
     // OpenID Connect Discovery, section 4: below the issuer, whether or not that ends in a slash.
-    let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let url = Url::parse(&place).map_err(|e| refuse(format!("issuer_url {issuer:?} is no URL: {e}")))?;
+    let place = format!(
+        "{}/.well-known/openid-configuration",
+        issuer.trim_end_matches('/')
+    );
+    let url =
+        Url::parse(&place).map_err(|e| refuse(format!("issuer_url {issuer:?} is no URL: {e}")))?;
     let answer = outgoing
         .get(&url)
         .await
         .map_err(|e| refuse(format!("the provider's metadata cannot be read: {e}")))?;
-    let metadata: Metadata = serde_json::from_slice(answer.body())
-        .map_err(|e| refuse(format!("the provider's metadata at {url} cannot be used: {}", printable(&e.to_string()))))?;
+    let metadata: Metadata = serde_json::from_slice(answer.body()).map_err(|e| {
+        refuse(format!(
+            "the provider's metadata at {url} cannot be used: {}",
+            printable(&e.to_string())
+        ))
+    })?;
     let named = metadata.issuer().as_str();
     if named != issuer {
         return Err(refuse(format!(
@@ -251,8 +277,12 @@ async fn read_keys(
         .get(url)
         .await
         .map_err(|e| refuse(format!("the provider's keys cannot be read: {e}")))?;
-    let keys: CoreJsonWebKeySet = serde_json::from_slice(answer.body())
-        .map_err(|e| refuse(format!("the provider's keys at {url} cannot be used: {}", printable(&e.to_string()))))?;
+    let keys: CoreJsonWebKeySet = serde_json::from_slice(answer.body()).map_err(|e| {
+        refuse(format!(
+            "the provider's keys at {url} cannot be used: {}",
+            printable(&e.to_string())
+        ))
+    })?;
     if keys.keys().is_empty() {
         return Err(refuse(format!("the provider publishes no keys at {url}")));
     }

@@ -3,9 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use openidconnect::core::{
-    CoreIdTokenVerifier, CoreJwsSigningAlgorithm as Alg, CoreTokenResponse,
-};
+use openidconnect::core::{CoreIdTokenVerifier, CoreJwsSigningAlgorithm as Alg, CoreTokenResponse};
 use openidconnect::{
     AccessTokenHash, ClaimsVerificationError, ClientId, Nonce, OAuth2TokenResponse,
     SignatureVerificationError, SubjectIdentifier, TokenResponse,
@@ -83,9 +81,12 @@ pub fn id_token(
     if claims.subject().as_str().is_empty() {
         return Err(Failure::new("the ID token is about nobody: sub is empty"));
     }
-    let not_before = payload(&token.to_string()).and_then(|claims| claims.get("nbf").and_then(Value::as_i64));
+    let not_before =
+        payload(&token.to_string()).and_then(|claims| claims.get("nbf").and_then(Value::as_i64));
     if not_before.is_some_and(|nbf| nbf > (now + SKEW).timestamp()) {
-        return Err(Failure::new("the ID token is not valid yet (nbf): compare the clocks of both servers"));
+        return Err(Failure::new(
+            "the ID token is not valid yet (nbf): compare the clocks of both servers",
+        ));
     }
     if let Some(expected) = claims.access_token_hash() {
         let unusable = |_| Failure::new("the ID token's at_hash cannot be computed");
@@ -94,7 +95,9 @@ pub fn id_token(
         let actual = AccessTokenHash::from_token(response.access_token(), alg, key)
             .map_err(|_| Failure::new("the ID token's at_hash cannot be computed"))?;
         if actual != *expected {
-            return Err(Failure::new("the access token is not the one that the ID token was made with (at_hash)"));
+            return Err(Failure::new(
+                "the access token is not the one that the ID token was made with (at_hash)",
+            ));
         }
     }
     Ok(claims.subject().clone())
@@ -102,7 +105,9 @@ pub fn id_token(
 
 fn check_issued(issued: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), String> {
     if issued > now + SKEW {
-        return Err("it was issued in the future (iat): compare the clocks of both servers".to_owned());
+        return Err(
+            "it was issued in the future (iat): compare the clocks of both servers".to_owned(),
+        );
     }
     if issued < now - MAX_AGE {
         return Err("it was issued long ago (iat), though it was asked for just now".to_owned());
@@ -114,13 +119,22 @@ fn explain(error: &ClaimsVerificationError) -> Failure {
     use ClaimsVerificationError as E;
     let text = match error {
         E::SignatureVerification(error) => return explain_signature(error),
-        E::Expired(text) if text.starts_with("it was") => format!("the ID token is refused: {text}"),
-        E::Expired(_) => "the ID token has expired (exp): compare the clocks of both servers".to_owned(),
-        E::InvalidAudience(_) => "the ID token was made for another client (aud): check client_id".to_owned(),
+        E::Expired(text) if text.starts_with("it was") => {
+            format!("the ID token is refused: {text}")
+        }
+        E::Expired(_) => {
+            "the ID token has expired (exp): compare the clocks of both servers".to_owned()
+        }
+        E::InvalidAudience(_) => {
+            "the ID token was made for another client (aud): check client_id".to_owned()
+        }
         E::InvalidIssuer(_) => "the ID token was made by another provider (iss)".to_owned(),
         E::InvalidNonce(_) => "the ID token belongs to another login (nonce)".to_owned(),
         E::InvalidSubject(_) => "the ID token is about nobody (sub)".to_owned(),
-        E::Unsupported(text) => format!("the ID token is of a form that is not supported: {}", printable(text)),
+        E::Unsupported(text) => format!(
+            "the ID token is of a form that is not supported: {}",
+            printable(text)
+        ),
         _ => "the ID token cannot be used".to_owned(),
     };
     Failure::new(text)
@@ -129,13 +143,24 @@ fn explain(error: &ClaimsVerificationError) -> Failure {
 fn explain_signature(error: &SignatureVerificationError) -> Failure {
     use SignatureVerificationError as E;
     match error {
-        E::NoMatchingKey => Failure("the ID token is signed with a key that the provider does not publish".to_owned(), true),
-        E::CryptoError(_) => Failure("the signature of the ID token is not the provider's".to_owned(), true),
-        E::AmbiguousKeyId(_) => Failure::new("the provider publishes several keys and its ID token does not say which signed it (kid)"),
+        E::NoMatchingKey => Failure(
+            "the ID token is signed with a key that the provider does not publish".to_owned(),
+            true,
+        ),
+        E::CryptoError(_) => Failure(
+            "the signature of the ID token is not the provider's".to_owned(),
+            true,
+        ),
+        E::AmbiguousKeyId(_) => Failure::new(
+            "the provider publishes several keys and its ID token does not say which signed it (kid)",
+        ),
         E::DisallowedAlg(_) | E::UnsupportedAlg(_) | E::NoSignature => Failure::new(
             "the ID token is not signed as it must be: have the provider sign with RS256 or another RS, PS, ES algorithm or EdDSA",
         ),
-        E::InvalidKey(_) => Failure("the provider's key does not fit the signature of its ID token".to_owned(), true),
+        E::InvalidKey(_) => Failure(
+            "the provider's key does not fit the signature of its ID token".to_owned(),
+            true,
+        ),
         _ => Failure::new("the signature of the ID token cannot be verified"),
     }
 }

@@ -77,7 +77,8 @@ pub fn check_return_to(app: &App, return_to: &str) -> Result<(), Error> {
         && !return_to.contains(['\\', '\r', '\n', '\t'])
         && return_to.parse::<http::Uri>().is_ok();
     let is_listed = origin(return_to).is_some_and(|asked| {
-        origin(&app.public_url).as_ref() == Some(&asked) || app.sign_in.return_origins.contains(&asked)
+        origin(&app.public_url).as_ref() == Some(&asked)
+            || app.sign_in.return_origins.contains(&asked)
     });
     if return_to.is_empty() || (return_to.len() <= MAX_RETURN_TO && (is_path || is_listed)) {
         return Ok(());
@@ -119,7 +120,9 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refu
             result => return result,
         }
     }
-    Err(Error::Unavailable("others sign in as this member all the time".into()))
+    Err(Error::Unavailable(
+        "others sign in as this member all the time".into(),
+    ))
 }
 
 async fn try_sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refusal>, Error> {
@@ -184,7 +187,7 @@ async fn admit(
         Choose::Member(member) => member,
         Choose::Nobody(refusal) => return Ok(Err(refusal)),
         Choose::New => {
-            if store::policies::restricts_account_creation(db, organization_id).await? {
+            if store::policies::restricts_account_creation_to_scim(db, organization_id).await? {
                 return Ok(Err(Refusal::new(
                     Check::Member,
                     "nobody with this address is a member, and the organization's policy restrict_account_creation_to_scim says that only provisioning makes members: assign the person to the provisioning of the identity provider",
@@ -193,15 +196,33 @@ async fn admit(
             let id: Uuid = app.new_id();
             let profile = profile(person, &person.email, is_email_verified);
             let email_key = person.email_key();
-            let profile = Profile { email_key: &email_key, ..profile };
+            let profile = Profile {
+                email_key: &email_key,
+                ..profile
+            };
             store::sign_in::insert_member(db, organization_id, id, &profile, now).await?;
-            store::sign_in::remember(db, organization_id, configuration.id, person, id, now).await?;
-            return Ok(Ok(Admitted { user_id: id, note: None }));
+            store::sign_in::remember(db, organization_id, configuration.id, person, id, now)
+                .await?;
+            return Ok(Ok(Admitted {
+                user_id: id,
+                note: None,
+            }));
         }
     };
     let note = follow(db, login, member, &candidates, is_email_verified, now).await?;
-    store::sign_in::remember(db, organization_id, configuration.id, person, member.id, now).await?;
-    Ok(Ok(Admitted { user_id: member.id, note }))
+    store::sign_in::remember(
+        db,
+        organization_id,
+        configuration.id,
+        person,
+        member.id,
+        now,
+    )
+    .await?;
+    Ok(Ok(Admitted {
+        user_id: member.id,
+        note,
+    }))
 }
 
 enum Choose<'a> {
@@ -214,7 +235,9 @@ enum Choose<'a> {
 /// certain that it is hers. Who was removed or suspended is nobody.
 fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choose<'a> {
     let known = candidates.iter().find(|c| c.is_known);
-    let owner = candidates.iter().find(|c| c.status != "left" && c.email_key == person.email_key());
+    let owner = candidates
+        .iter()
+        .find(|c| c.status != "left" && c.email_key == person.email_key());
     let former = candidates.iter().find(|c| c.status == "left");
     let refuse = |text: &str| Choose::Nobody(Refusal::new(Check::Member, text));
     let Some(member) = known.or(owner).or(former) else {
@@ -222,10 +245,14 @@ fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: b
     };
     match &*member.status {
         "suspended" => {
-            return refuse("the member is suspended: activate the user in the identity provider's provisioning");
+            return refuse(
+                "the member is suspended: activate the user in the identity provider's provisioning",
+            );
         }
         "left" => {
-            return refuse("the member was removed from the organization: assign the person to the provisioning of the identity provider again");
+            return refuse(
+                "the member was removed from the organization: assign the person to the provisioning of the identity provider again",
+            );
         }
         _ => {}
     }
@@ -236,12 +263,18 @@ fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: b
         return Choose::Member(member);
     }
     let reason = match person.email_verified {
-        Some(false) => "the provider says that the person has not verified the address (email_verified is false)",
-        _ => "the provider does not say whether the address is verified (no claim email_verified), and its domain is not verified for the organization: map the claim email_verified, or verify the domain",
+        Some(false) => {
+            "the provider says that the person has not verified the address (email_verified is false)"
+        }
+        _ => {
+            "the provider does not say whether the address is verified (no claim email_verified), and its domain is not verified for the organization: map the claim email_verified, or verify the domain"
+        }
     };
     Choose::Nobody(Refusal::new(
         Check::Email,
-        format!("a member has this address, and nothing proves that it is the same person: {reason}"),
+        format!(
+            "a member has this address, and nothing proves that it is the same person: {reason}"
+        ),
     ))
 }
 
@@ -250,7 +283,11 @@ fn profile<'a>(person: &'a Person, email: &'a str, email_verified: bool) -> Prof
         email,
         email_key: "",
         email_verified,
-        name: if person.name.is_empty() { &person.email } else { &person.name },
+        name: if person.name.is_empty() {
+            &person.email
+        } else {
+            &person.name
+        },
         avatar_url: &person.picture,
     }
 }
@@ -274,9 +311,16 @@ async fn follow(
     let (email, email_key, email_verified) = if is_taken {
         (&member.email, &member.email_key, member.email_verified)
     } else {
-        (&person.email, &key, is_email_verified || (is_same && member.email_verified))
+        (
+            &person.email,
+            &key,
+            is_email_verified || (is_same && member.email_verified),
+        )
     };
-    let mut new = Profile { email_key, ..profile(person, email, email_verified) };
+    let mut new = Profile {
+        email_key,
+        ..profile(person, email, email_verified)
+    };
     if person.name.is_empty() && !member.name.is_empty() {
         new.name = &member.name;
     }

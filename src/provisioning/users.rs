@@ -7,7 +7,8 @@ use crate::store::scim_users::{Match, USER_NAME_IN_USE, UserRow, find_matches};
 
 /// Decides for new users which members they are. Someone who was here before comes back as the same
 /// member. An address that a member has already links to that member only if the member proved to
-/// own it, or the configuration trusts its identity provider that much.
+/// own it, the organization has verified its domain, or the configuration trusts its identity
+/// provider that much.
 ///
 /// # Errors
 ///
@@ -45,10 +46,10 @@ pub async fn link(
                     "another user of this configuration has this e-mail address: update that user, or give this one an address of its own".into(),
                 ));
             }
-            (None, Some(owner)) if owner.email_verified || allow_unverified => owner,
+            (None, Some(owner)) if owner.is_address_verified || allow_unverified => owner,
             (None, Some(_)) => {
                 return Err(Error::AlreadyExists(
-                    "a member of the organization has this e-mail address, and nobody has verified that it is the same person: let the member sign in with a verified address first, or set allowUnverifiedEmailAccountLinking on the SCIM configuration".into(),
+                    "a member of the organization has this e-mail address, and nobody has verified that it is the same person: let the member sign in with a verified address first, verify the domain of the address for the organization, or set allowUnverifiedEmailAccountLinking on the SCIM configuration".into(),
                 ));
             }
             (None, None) => continue,

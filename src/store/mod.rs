@@ -2,9 +2,9 @@
 //! whose rows it may touch. The two that find the organization of a presented token say so.
 
 pub mod audit;
+pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
-pub mod domains;
 pub mod members;
 pub mod organizations;
 pub mod policies;

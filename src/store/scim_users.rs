@@ -57,8 +57,9 @@ pub struct Match {
     pub user_id: Uuid,
     /// The member's address in lower case.
     pub email_key: String,
-    /// Whether the person proved to own the address.
-    pub email_verified: bool,
+    /// Whether the address is the person's for sure: the person proved to own it, or the
+    /// organization has verified its domain.
+    pub is_address_verified: bool,
     /// The user name, when a user of this configuration is this member already.
     pub linked_user_name: Option<String>,
     /// The user name, when the member was a user of this configuration.
@@ -80,7 +81,9 @@ pub async fn find_matches(
     emails: &[String],
 ) -> Result<Vec<Match>, Error> {
     let rows = query!(
-        r#"select u.id as "user_id!", u.email_key as "email_key!", u.email_verified as "email_verified!",
+        r#"select u.id as "user_id!", u.email_key as "email_key!", u.email_verified or exists (
+                      select 1 from domain_verifications d where d.organization_id = $1 and d.verified_at is not null
+                          and d.domain = substring(u.email_key from '@([^@]+)$')) as "is_address_verified!",
                   null::text as former_user_name, null::text as former_external_id,
                   (select s.user_name_key from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
                    and s.user_id = u.id) as linked_user_name
@@ -104,7 +107,7 @@ pub async fn find_matches(
     let matches = rows.into_iter().map(|row| Match {
         user_id: row.user_id,
         email_key: row.email_key,
-        email_verified: row.email_verified,
+        is_address_verified: row.is_address_verified,
         linked_user_name: row.linked_user_name,
         former_user_name: row.former_user_name,
         former_external_id: row.former_external_id,

@@ -132,10 +132,7 @@ pub async fn get(
 /// # Errors
 ///
 /// [`Error::NotFound`] when there is none with this identifier.
-pub async fn find(
-    db: &mut Connection,
-    id: SsoConfigurationId,
-) -> Result<SsoConfiguration, Error> {
+pub async fn find(db: &mut Connection, id: SsoConfigurationId) -> Result<SsoConfiguration, Error> {
     select!("where id = $1", id.as_uuid())
         .fetch_optional(db)
         .await?

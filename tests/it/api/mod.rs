@@ -1,9 +1,11 @@
 //! Door 1: the API. Rules are quoted from the wire contract.
 
 mod authentication;
+mod domains;
 mod isolation;
 mod members;
 mod paging;
+mod policies;
 mod rules;
 mod scim;
 mod sso;

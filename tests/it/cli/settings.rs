@@ -53,6 +53,10 @@ fn a_bad_setting_is_one_line_and_exit_code_2() {
             ],
             "rollcall token generate",
         ),
+        (
+            vec![("ROLLCALL_DNS_SERVERS", "9.9.9.9, dns.example.com")],
+            "ROLLCALL_DNS_SERVERS: \"dns.example.com\"",
+        ),
         (vec![database], "rollcall keys generate"),
         (
             vec![database, ("ROLLCALL_ENCRYPTION_KEYS", "")],
@@ -128,6 +132,7 @@ fn every_setting_is_in_the_help() {
         "ROLLCALL_ENCRYPTION_KEYS",
         "ROLLCALL_BOOTSTRAP_ORGANIZATION",
         "ROLLCALL_BOOTSTRAP_TOKEN",
+        "ROLLCALL_DNS_SERVERS",
         "ROLLCALL_LOG",
         "ROLLCALL_LOG_FORMAT",
     ] {

@@ -205,6 +205,75 @@ fn a_verified_address_is_linked() {
     });
 }
 
+/// Lets the member who was there before have this address, unverified.
+async fn give_address(c: &Client, address: &str) {
+    let mut db = c.server.app.store.acquire().await.unwrap();
+    sqlx::query("update users set email = $2, email_key = lower($2), email_verified = false where organization_id = $1")
+        .bind(c.server.organization_id().as_uuid())
+        .bind(address)
+        .execute(&mut *db)
+        .await
+        .unwrap();
+}
+
+#[test]
+fn an_address_of_a_domain_that_the_organization_verified_is_linked() {
+    run(async {
+        let c = Client::start().await;
+        someone(&c, false).await;
+        let domain = c.server.new_domain();
+        give_address(&c, &format!("Known@{domain}")).await;
+        let bob = || user("bob", mail(&format!("KNOWN@{domain}")));
+        let refused = async || c.post("/Users", bob()).await.refused(409, "uniqueness");
+
+        let detail = refused().await;
+        assert!(detail.contains("verify the domain"), "{detail}");
+        let neighbour = c.server.neighbour().await;
+        let theirs = neighbour.verified_domain(&domain).await;
+        refused().await;
+        let request = json!({ "domainVerificationId": theirs["id"] });
+        neighbour
+            .call("DeleteDomainVerification", request)
+            .await
+            .ok();
+        let ours = c.server.domain(&domain).await;
+        refused().await;
+
+        c.server.publish(&ours);
+        let request = json!({ "domainVerificationId": ours["id"] });
+        c.server.call("VerifyDomain", request).await.ok();
+        c.post("/Users", bob()).await.is(201);
+        let found = members(&c).await;
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (&*found[0].2, found[0].4),
+            ("admin", false),
+            "the person proved nothing"
+        );
+    });
+}
+
+#[test]
+fn a_verified_domain_says_nothing_of_the_domains_around_it() {
+    run(async {
+        let c = Client::start().await;
+        someone(&c, false).await;
+        let domain = c.server.new_domain();
+        c.server.verified_domain(&domain).await;
+        for address in [
+            format!("known@sub.{domain}"),
+            format!("known@not{domain}"),
+            format!("known@{domain}@evil.example"),
+            domain,
+        ] {
+            give_address(&c, &address).await;
+            c.post("/Users", user("bob", mail(&address)))
+                .await
+                .refused(409, "uniqueness");
+        }
+    });
+}
+
 #[test]
 fn two_configurations_share_a_member_and_nothing_else() {
     run(async {

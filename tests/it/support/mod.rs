@@ -1,5 +1,6 @@
 //! A server in the process, with its own organization, clock and keys for each test.
 
+pub mod dns;
 pub mod process;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use rollcall::app::{App, Clock, Random};
+use rollcall::dns::Dns;
 use rollcall::domain::identity::Role;
 use rollcall::domain::ids::OrganizationId;
 use rollcall::domain::sign_in::SignInSettings;
@@ -25,6 +27,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 use tower::ServiceExt;
 use uuid::Uuid;
+
+use self::dns::NameServer;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static STORE: OnceCell<Store> = OnceCell::const_new();
@@ -81,6 +85,8 @@ pub struct Server {
     pub organization: String,
     /// An administrator's token.
     pub token: String,
+    /// The only name server that it asks.
+    pub name_server: NameServer,
     clock: Arc<AtomicI64>,
 }
 
@@ -100,6 +106,7 @@ impl Server {
             router: self.router.clone(),
             organization: organization.to_string(),
             token,
+            name_server: self.name_server.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -107,6 +114,7 @@ impl Server {
     async fn with_keys(store: Store, keys: keys::Keyring, random: Random) -> Self {
         let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let clock = Arc::new(AtomicI64::new(start.timestamp_micros()));
+        let name_server = NameServer::start().await;
         let app = Arc::new(App {
             outgoing: Outgoing::new(Reach::Anywhere).unwrap(),
             providers: Providers::new(Clock::Manual(clock.clone())),
@@ -119,6 +127,7 @@ impl Server {
             random,
             keys,
             tokens: TokenHasher::default(),
+            dns: Dns::new(vec![name_server.address]),
             public_url: "https://rollcall.test".to_owned(),
         });
         let router = rollcall::server::router(&app).unwrap();
@@ -128,6 +137,7 @@ impl Server {
             router,
             organization: organization.to_string(),
             token: String::new(),
+            name_server,
             clock,
         };
         server.token = server.issue(organization, Role::Admin, false, None).await;
@@ -209,6 +219,47 @@ impl Server {
             trailers,
             bytes: body.to_bytes(),
         }
+    }
+
+    /// The organization's audit rows of a type of subject, the first first: action, before, after.
+    pub async fn audit(&self, subject_type: &str) -> Vec<(String, Value, Value)> {
+        let mut db = self.app.store.acquire().await.unwrap();
+        sqlx::query_as(
+            "select action, coalesce(before, 'null'), coalesce(after, 'null') from audit_entries
+             where organization_id = $1 and subject_type = $2 order by id",
+        )
+        .bind(self.organization_id().as_uuid())
+        .bind(subject_type)
+        .fetch_all(&mut *db)
+        .await
+        .unwrap()
+    }
+
+    /// A domain that no other test uses.
+    pub fn new_domain(&self) -> String {
+        let id = Uuid::from_bytes(self.app.random.bytes());
+        format!("{}.example", id.simple())
+    }
+
+    /// Begins to verify a domain for the organization, and returns the verification.
+    pub async fn domain(&self, domain: &str) -> Value {
+        let request = json!({ "organizationId": self.organization, "domain": domain });
+        let created = self.call("CreateDomainVerification", request).await.ok();
+        created["domainVerification"].clone()
+    }
+
+    /// Publishes the record of a verification.
+    pub fn publish(&self, verification: &Value) {
+        let (name, value) = dns::record(verification);
+        self.name_server.set(&name, &[&value]);
+    }
+
+    /// Verifies a domain for the organization, and returns the verification.
+    pub async fn verified_domain(&self, domain: &str) -> Value {
+        let pending = self.domain(domain).await;
+        self.publish(&pending);
+        let request = json!({ "domainVerificationId": pending["id"] });
+        self.call("VerifyDomain", request).await.ok()["domainVerification"].clone()
     }
 
     /// Makes an SSO configuration and returns it.
