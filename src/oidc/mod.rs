@@ -1,20 +1,26 @@
 //! The client's side of OpenID Connect: providers, and the code flow with PKCE (OpenID Connect Core
 //! 1.0, RFC 7636, RFC 9207). Nothing here knows a member or a session.
 
+mod keys;
 mod provider;
 mod verify;
 
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod};
+use openidconnect::core::{
+    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreClientAuthMethod,
+    CoreErrorResponseType, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreRevocableToken,
+    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenResponse,
+};
 use openidconnect::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, ConfigurationError, CsrfToken,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint, Nonce, OAuth2TokenResponse,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse,
-    UserInfoError,
+    EmptyAdditionalClaims, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint, Nonce,
+    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError,
+    Scope, StandardErrorResponse, TokenResponse, UserInfoError,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::keys::Key;
 pub use self::provider::{Provider, Providers};
 use crate::domain::sign_in::{Check, Refusal};
 use crate::domain::sso::SsoConfiguration;
@@ -26,7 +32,18 @@ pub const CALLBACK_PATH: &str = "/auth/oidc/callback";
 /// The claims of a person.
 pub type Claims = Map<String, Value>;
 
-type Client = CoreClient<
+type Client = openidconnect::Client<
+    EmptyAdditionalClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    Key,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    CoreTokenResponse,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
     EndpointSet,
     EndpointNotSet,
     EndpointNotSet,
@@ -124,7 +141,7 @@ impl Registration<'_> {
             AuthType::RequestBody
         };
         let secret = self.client_secret.as_ref();
-        let client = CoreClient::from_provider_metadata(
+        let client = Client::from_provider_metadata(
             metadata,
             ClientId::new(self.configuration.client_id.clone()),
             secret.map(|secret| ClientSecret::new(secret.expose_secret().to_owned())),
@@ -190,13 +207,12 @@ impl Registration<'_> {
                 "the provider's access token holds characters that no HTTP header may have",
             ));
         }
-        let userinfo: openidconnect::UserInfoClaims<Rest, openidconnect::core::CoreGenderClaim> =
-            client
-                .user_info(access_token, Some(subject))
-                .map_err(no_endpoint)?
-                .request_async(outgoing)
-                .await
-                .map_err(explain_userinfo)?;
+        let userinfo: openidconnect::UserInfoClaims<Rest, CoreGenderClaim> = client
+            .user_info(access_token, Some(subject))
+            .map_err(no_endpoint)?
+            .request_async(outgoing)
+            .await
+            .map_err(explain_userinfo)?;
         let more = serde_json::to_value(userinfo).unwrap_or_default();
         if let Value::Object(more) = more {
             for (name, value) in more {
@@ -224,10 +240,7 @@ fn no_endpoint(error: ConfigurationError) -> Refusal {
     )
 }
 
-type ExchangeError = RequestTokenError<
-    OutgoingError,
-    openidconnect::StandardErrorResponse<openidconnect::core::CoreErrorResponseType>,
->;
+type ExchangeError = RequestTokenError<OutgoingError, StandardErrorResponse<CoreErrorResponseType>>;
 
 fn explain_exchange(error: ExchangeError) -> Refusal {
     let text = match error {

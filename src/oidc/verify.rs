@@ -3,10 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use openidconnect::core::{CoreIdTokenVerifier, CoreJwsSigningAlgorithm as Alg, CoreTokenResponse};
+use openidconnect::core::{CoreJwsSigningAlgorithm as Alg, CoreTokenResponse};
 use openidconnect::{
-    AccessTokenHash, ClaimsVerificationError, ClientId, Nonce, OAuth2TokenResponse,
-    SignatureVerificationError, SubjectIdentifier, TokenResponse,
+    AccessTokenHash, ClaimsVerificationError, ClientId, IdTokenVerifier, Nonce,
+    OAuth2TokenResponse, SignatureVerificationError, SubjectIdentifier, TokenResponse,
 };
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
 
 /// The signatures that are accepted: made with a private key, so that nobody but the provider can
 /// make them.
-const ALGORITHMS: [Alg; 9] = [
+const ALGORITHMS: [Alg; 10] = [
     Alg::RsaSsaPkcs1V15Sha256,
     Alg::RsaSsaPkcs1V15Sha384,
     Alg::RsaSsaPkcs1V15Sha512,
@@ -29,6 +29,7 @@ const ALGORITHMS: [Alg; 9] = [
     Alg::RsaSsaPssSha512,
     Alg::EcdsaP256Sha256,
     Alg::EcdsaP384Sha384,
+    Alg::EcdsaP521Sha512,
     Alg::EdDsa,
 ];
 
@@ -58,7 +59,7 @@ pub fn id_token(
     let token = response
         .id_token()
         .ok_or_else(|| Failure::new("there is no ID token"))?;
-    let verifier = CoreIdTokenVerifier::new_public_client(
+    let verifier = IdTokenVerifier::new_public_client(
         ClientId::new(configuration.client_id.clone()),
         provider.metadata.issuer().clone(),
         (*provider.keys).clone(),
