@@ -261,17 +261,40 @@ fn explain_exchange(error: ExchangeError) -> Refusal {
         RequestTokenError::Request(error) => {
             format!("the provider's token endpoint does not answer: {error}")
         }
-        RequestTokenError::Parse(error, _) => {
-            format!(
-                "the answer of the provider's token endpoint cannot be read at {:?}",
-                printable(&error.path().to_string())
-            )
+        RequestTokenError::Parse(error, body) => {
+            return explain_unreadable(&error.path().to_string(), &body);
         }
         RequestTokenError::Other(_) => {
             "the answer of the provider's token endpoint is empty or no JSON".to_owned()
         }
     };
     Refusal::new(Check::Code, text)
+}
+
+/// Why an answer of the token endpoint cannot be read. The library's own words may hold what a token
+/// holds.
+fn explain_unreadable(path: &str, body: &[u8]) -> Refusal {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(token) = answer["id_token"].as_str() else {
+        let missing = ["access_token", "token_type"]
+            .into_iter()
+            .find(|name| !answer[name].is_string());
+        let text = match missing {
+            Some(name) if answer.is_object() => {
+                format!("the answer of the provider's token endpoint has no text as {name}")
+            }
+            _ => format!(
+                "the answer of the provider's token endpoint cannot be read at {:?}",
+                printable(path)
+            ),
+        };
+        return Refusal::new(Check::Code, text);
+    };
+    let text = match verify::missing_claim(token) {
+        Some(name) => format!("the ID token lacks the claim {name}"),
+        None => "the ID token cannot be read: it is no signed JWT, or one of its claims is of a type that it may not have".to_owned(),
+    };
+    Refusal::new(Check::IdToken, text)
 }
 
 fn explain_userinfo(error: UserInfoError<OutgoingError>) -> Refusal {
