@@ -169,6 +169,13 @@ async fn admit(
 ) -> Result<Result<Admitted, Refusal>, Error> {
     let (configuration, person) = (login.configuration, login.person);
     let organization_id = configuration.organization_id;
+    // What changed it has ended sessions, this one not among them.
+    if !store::sso::lock_as_read(db, configuration).await? {
+        return Ok(Err(Refusal::new(
+            Check::Configuration,
+            "the SSO configuration was changed while the person signed in: she can begin again",
+        )));
+    }
     let candidates =
         store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
     let is_domain_verified = match email_domain(&person.email) {
