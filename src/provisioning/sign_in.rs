@@ -190,7 +190,7 @@ async fn admit(
     }
     let now = app.clock.now();
     let is_email_verified = person.email_verified.unwrap_or(is_domain_verified);
-    let member = match choose(&candidates, person, is_email_verified) {
+    let member = match choose(&candidates, person, is_email_verified, is_domain_verified) {
         Choose::Member(member) => member,
         Choose::Nobody(refusal) => return Ok(Err(refusal)),
         Choose::New => {
@@ -240,7 +240,12 @@ enum Choose<'a> {
 
 /// Which member a person is: the one that she was before; else the one who has her address, if it is
 /// certain that it is hers. Who was removed or suspended is nobody.
-fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choose<'a> {
+fn choose<'a>(
+    candidates: &'a [Candidate],
+    person: &Person,
+    is_email_verified: bool,
+    is_domain_verified: bool,
+) -> Choose<'a> {
     let known = candidates.iter().find(|c| c.is_known);
     let owner = candidates
         .iter()
@@ -266,8 +271,20 @@ fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: b
     // Provisioning and sign-in through the same provider are one authority, which may leave out what
     // it knows; it may not deny it.
     let is_vouched_for = member.is_provisioned && person.email_verified.is_none();
-    if member.is_known || is_email_verified || is_vouched_for {
+    if member.is_known || is_vouched_for {
         return Choose::Member(member);
+    }
+    // Whoever signed in with somebody else's address, of which nobody asked a proof, would else wait
+    // as this member for its owner, and be her.
+    let is_members_own = member.email_verified || is_domain_verified || !member.has_signed_in;
+    if is_email_verified && is_members_own {
+        return Choose::Member(member);
+    }
+    if is_email_verified {
+        return Choose::Nobody(Refusal::new(
+            Check::Email,
+            "a member has this address who signed in before without proof of owning it, so that it may be somebody else: verify the domain of the address for the organization, or have the member sign in again with email_verified",
+        ));
     }
     let reason = match person.email_verified {
         Some(false) => {
