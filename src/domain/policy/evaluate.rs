@@ -340,7 +340,7 @@ fn show(value: &dyn Val, text: &mut String) {
         text.push(']');
     } else if let Some(map) = value.downcast_ref::<CelMap>() {
         let mut entries: Vec<_> = map.inner().iter().collect();
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        entries.sort_by_key(|(key, _)| *key);
         text.push('{');
         for (index, (key, value)) in entries.into_iter().enumerate().take(SHOWN + 1) {
             text.push_str(if index > 0 { ", " } else { "" });
