@@ -88,6 +88,11 @@ pub async fn end_session(
     }
 }
 
+/// The page after signing out.
+pub async fn signed_out() -> Page {
+    Page::signed_out()
+}
+
 /// Ends the session of the browser. A page of an application that people return to may ask for it.
 pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let named = headers
@@ -108,7 +113,7 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
             return failed(&error);
         }
     }
-    let mut response = Page::signed_out().into_response();
+    let mut response = redirect("/signed-out");
     session::clear(&app, response.headers_mut());
     response
 }

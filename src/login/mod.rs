@@ -46,6 +46,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/account", get(account::show))
         .route("/account/end-session", post(account::end_session))
         .route("/logout", post(account::sign_out))
+        .route("/signed-out", get(account::signed_out))
         .layer(middleware::map_response(protect))
         .with_state(app.clone())
 }

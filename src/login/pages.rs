@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -190,8 +191,7 @@ impl Page {
                                 @if is_current { " (this one)" }
                             }
                             span .organization {
-                                "since " (session.created_at.format("%Y-%m-%d %H:%M")) ", last used "
-                                (session.last_used_at.format("%Y-%m-%d %H:%M")) " UTC"
+                                "since " (moment(session.created_at)) ", last used " (moment(session.last_used_at)) " UTC"
                             }
                         }
                         form method="post" action="/account/end-session" {
@@ -287,6 +287,13 @@ impl Page {
             "Something went wrong",
             body,
         )
+    }
+}
+
+/// A time in one piece, to the minute.
+fn moment(time: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(time.to_rfc3339()) { (time.format("%Y-%m-%d %H:%M")) }
     }
 }
 
