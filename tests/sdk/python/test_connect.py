@@ -6,6 +6,7 @@ import pytest
 from buf.validate import validate_pb2
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
+from gitpod.v1 import account_pb2 as account_api
 from gitpod.v1 import organization_pb2 as api
 from gitpod.v1.identity_pb2 import GetAuthenticatedIdentityRequest
 from gitpod.v1.organization_pb2 import SSOConfiguration
@@ -377,3 +378,24 @@ def test_a_domain_verification_is_made_read_and_deleted(organization):
     delete = api.DeleteDomainVerificationRequest(domain_verification_id=made.id)
     organization.delete_domain_verification(delete)
     refused(Code.NOT_FOUND, organization.get_domain_verification, get)
+
+
+def test_the_way_to_sign_in_is_found_by_the_address(organization, connect):
+    sso = create_sso(organization, email_domains=["login.example"], display_name="Acme staff")
+    account = connect().account
+    ask = account_api.GetSSOLoginURLRequest(email="ada@Login.example", return_to=f"{API.removesuffix('/api')}/account")
+    url = account.get_sso_login_url(ask, use_get=True).login_url
+    assert f"/auth/oidc/start?configuration={sso.id}&login_hint=ada%40Login.example&return_to=" in url
+
+    listed = account.list_sso_logins(account_api.ListSSOLoginsRequest(email="grace@login.example"))
+    assert [login.display_name for login in listed.logins] == ["Acme staff"]
+    assert listed.logins[0].login_url.endswith("login_hint=grace%40login.example")
+
+    elsewhere = account_api.GetSSOLoginURLRequest(email="ada@login.example", return_to="https://evil.example/")
+    error = refused(Code.INVALID_ARGUMENT, account.get_sso_login_url, elsewhere)
+    assert fields_at_fault(error) == ["return_to"]
+    stranger = account_api.GetSSOLoginURLRequest(email="ada@elsewhere.example")
+    refused(Code.NOT_FOUND, account.get_sso_login_url, stranger)
+
+    providers = account.list_login_providers(account_api.ListLoginProvidersRequest()).login_providers
+    assert [provider.provider for provider in providers] == ["sso"]
