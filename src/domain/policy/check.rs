@@ -1,10 +1,4 @@
-//! Claims expressions: CEL over the one variable `claims`, yielding a boolean.
-//!
-//! CEL has no static types here: what `claims.x` is shows only at a login. So the check at write
-//! refuses what can never be right (a syntax error, another variable, a function that does not
-//! exist, a result that is certainly not a boolean) and lets the rest through.
-
-use std::thread;
+//! What can be known of an expression before there are claims.
 
 use cel::Program;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
@@ -41,37 +35,36 @@ const FUNCTIONS: [(&str, bool); 27] = [
     ("dyn", true),
 ];
 
+/// What the parser makes of operators and macros. Names of functions that it makes of what a user
+/// writes start with a letter, `_` or `.`, so that no user calls `@not_strictly_false`, nor the
+/// functions that [`limits`](super::limits) adds.
+const OPERATORS: [&str; 19] = [
+    operators::CONDITIONAL,
+    operators::LOGICAL_AND,
+    operators::LOGICAL_OR,
+    operators::LOGICAL_NOT,
+    operators::SUBSTRACT,
+    operators::ADD,
+    operators::MULTIPLY,
+    operators::DIVIDE,
+    operators::MODULO,
+    operators::EQUALS,
+    operators::NOT_EQUALS,
+    operators::GREATER_EQUALS,
+    operators::LESS_EQUALS,
+    operators::GREATER,
+    operators::LESS,
+    operators::NEGATE,
+    operators::INDEX,
+    operators::IN,
+    operators::NOT_STRICTLY_FALSE,
+];
+
 /// The longest chain of nested operations. Expressions that people write have a dozen.
 const MAX_DEPTH: usize = 128;
 
-/// Enough for the deepest tree that 4096 characters make, in an unoptimized build too. Only what is
-/// used of it is ever real memory.
-const STACK: usize = 256 * 1024 * 1024;
-
-/// Checks a claims expression; the empty one lets everybody in.
-///
-/// # Errors
-///
-/// What is wrong and where, as the end of a sentence that starts with the field's name.
-pub fn check(expression: &str) -> Result<(), String> {
-    if expression.is_empty() {
-        return Ok(());
-    }
-    // The parser and the tree that it makes recurse, and the parser is generated code that is not
-    // free of panics: neither may end the process.
-    let on_its_own_stack = thread::scope(|scope| {
-        let checking = thread::Builder::new()
-            .stack_size(STACK)
-            .spawn_scoped(scope, || check_here(expression));
-        checking.map(|thread| thread.join())
-    });
-    match on_its_own_stack {
-        Ok(Ok(verdict)) => verdict,
-        _ => Err("must be a CEL expression: it cannot be parsed".to_owned()),
-    }
-}
-
-fn check_here(expression: &str) -> Result<(), String> {
+/// Parses an expression and refuses what can never be right.
+pub(super) fn compile(expression: &str) -> Result<Program, String> {
     let program = Program::compile(expression).map_err(|errors| match errors.errors.first() {
         Some(error) => {
             let (line, column) = (error.pos.0.max(1), error.pos.1.max(1));
@@ -88,7 +81,7 @@ fn check_here(expression: &str) -> Result<(), String> {
     };
     checker.walk(program.expression(), &mut vec![], 0)?;
     match checker.result(program.expression()) {
-        Yields::Boolean | Yields::Unknown => Ok(()),
+        Yields::Boolean | Yields::Unknown => Ok(program),
         Yields::Other(what) => Err(checker.fault(
             program.expression(),
             &format!("the result is {what}: an expression must yield true or false, such as claims.email_verified"),
@@ -166,8 +159,7 @@ impl Checker<'_> {
     }
 
     fn check_function(&self, expr: &IdedExpr, name: &str) -> Result<(), String> {
-        let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-        if is_operator || FUNCTIONS.iter().any(|(known, _)| *known == name) {
+        if OPERATORS.contains(&name) || FUNCTIONS.iter().any(|(known, _)| *known == name) {
             return Ok(());
         }
         Err(self.fault(expr, &format!("there is no function {name:?}")))
@@ -196,7 +188,7 @@ impl Checker<'_> {
                 | operators::DIVIDE
                 | operators::MODULO
                 | operators::NEGATE => Yields::Other("a number, text or list"),
-                operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT => Yields::Unknown,
+                operators::INDEX => Yields::Unknown,
                 name => match FUNCTIONS.iter().find(|(known, _)| *known == name) {
                     Some((_, false)) => Yields::Other("no boolean"),
                     Some((_, true)) => Yields::Unknown,
@@ -217,7 +209,8 @@ impl Checker<'_> {
             .source
             .offset_for(at.id)
             .map_or(0, |(start, _)| start as usize);
-        let before: String = self.source.source.chars().take(start).collect();
+        // It counts bytes.
+        let before = self.source.source.get(..start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
         format!(
@@ -230,7 +223,7 @@ impl Checker<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::check;
+    use super::super::check;
 
     #[test]
     fn expressions_that_can_decide_are_accepted() {
@@ -261,6 +254,13 @@ mod tests {
                 "line 2, column 6",
                 "the only variable is claims",
             ),
+            (
+                "'é' == claims.a && user",
+                "line 1, column 20",
+                "the only variable is claims",
+            ),
+            ("_f(claims.a)", "line 1, column 3", "no function \"_f\""),
+            (".size(claims)", "line 1", "no function \".size\""),
             ("1 + 2", "line 1", "a number"),
             (r#""yes""#, "line 1, column 1", "a string"),
             ("claims", "line 1, column 1", "the map of all claims"),
