@@ -6,6 +6,7 @@ mod migrate;
 mod organization;
 mod scim;
 mod serve;
+mod sso;
 mod token;
 
 use std::process::ExitCode;
@@ -51,6 +52,9 @@ enum Command {
     /// Tells what identity providers did.
     #[command(subcommand)]
     Scim(scim::Command),
+    /// Tries out what single sign-on does.
+    #[command(subcommand)]
+    Sso(sso::Command),
 }
 
 /// Runs the command that the arguments name.
@@ -60,7 +64,7 @@ pub fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", describe(&error));
             ExitCode::from(if error.is::<BadSetting>() { 2 } else { 1 })
@@ -103,20 +107,22 @@ fn describe(error: &anyhow::Error) -> String {
     texts.collect::<Vec<_>>().join(": ")
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     start_log(&cli.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(command) => command.run().await,
-            Command::Migrate(command) => command.run().await,
-            Command::Keys(command) => command.run().await,
-            Command::Organization(command) => command.run().await,
-            Command::Token(command) => command.run().await,
-            Command::Scim(command) => command.run().await,
+            Command::Serve(command) => command.run().await?,
+            Command::Migrate(command) => command.run().await?,
+            Command::Keys(command) => command.run().await?,
+            Command::Organization(command) => command.run().await?,
+            Command::Token(command) => command.run().await?,
+            Command::Scim(command) => command.run().await?,
+            Command::Sso(command) => return command.run().await,
         }
+        Ok(ExitCode::SUCCESS)
     });
     // What still runs was told to stop and did not.
     runtime.shutdown_background();

@@ -1,0 +1,116 @@
+//! `rollcall sso`.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Subcommand;
+use serde_json::{Map, Value};
+
+use crate::config::BadSetting;
+use crate::domain::policy::{self, Explanation, Verdict};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tells whether a claims expression lets somebody in, and how each of its parts comes out. Exits with 0 when it
+    /// lets in, with 1 when it keeps out.
+    TryExpression {
+        /// The expression, such as 'claims.email_verified && "staff" in claims.groups'.
+        expression: String,
+        /// A file with the claims, or - for standard input: a JSON object, or an ID token, whose signature is not looked
+        /// at. [default: no claims]
+        #[arg(long, value_name = "FILE")]
+        claims: Option<String>,
+    },
+}
+
+impl Command {
+    pub async fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::TryExpression { expression, claims } => {
+                // Evaluating blocks, and nothing else runs here.
+                try_expression(&expression, claims.as_deref())
+            }
+        }
+    }
+}
+
+fn try_expression(expression: &str, file: Option<&str>) -> Result<ExitCode> {
+    // First, so that a mistake in it is told without waiting for standard input.
+    policy::check(expression).map_err(|reason| BadSetting(format!("the expression {reason}")))?;
+    let claims = match file {
+        Some(file) => parse(&read(file)?).map_err(|e| BadSetting(format!("--claims: {e}")))?,
+        None => Map::new(),
+    };
+    let explanation = policy::explain(expression, &claims)
+        .map_err(|reason| BadSetting(format!("the expression {reason}")))?;
+    print!("{}", printed(&explanation));
+    Ok(match explanation.verdict {
+        Verdict::LetsIn => ExitCode::SUCCESS,
+        Verdict::KeepsOut { .. } => ExitCode::FAILURE,
+    })
+}
+
+fn read(file: &str) -> Result<String> {
+    let text = match file {
+        "-" => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| text)
+        }
+        file => std::fs::read_to_string(file),
+    };
+    text.with_context(|| BadSetting(format!("--claims: cannot read {file}")))
+}
+
+/// Claims as JSON, or the payload of a token.
+fn parse(text: &str) -> Result<Map<String, Value>, String> {
+    let text = text.trim();
+    let json = if text.starts_with('{') {
+        text.as_bytes().to_vec()
+    } else {
+        let payload = payload(text)?;
+        eprintln!("The token's signature and expiry were not looked at.");
+        payload
+    };
+    match serde_json::from_slice(&json) {
+        Ok(Value::Object(claims)) => Ok(claims),
+        Ok(_) => Err("the claims must be a JSON object".to_owned()),
+        Err(error) => Err(format!("the claims are not JSON: {error}")),
+    }
+}
+
+fn payload(token: &str) -> Result<Vec<u8>, String> {
+    let neither =
+        "there must be a JSON object, such as {\"email\": \"ada@example.com\"}, or an ID token";
+    match &*token.split('.').collect::<Vec<_>>() {
+        [_, payload, _] => URL_SAFE_NO_PAD
+            .decode(payload)
+            .map_err(|_| neither.to_owned()),
+        [_, _, _, _, _] => Err("the token is encrypted: its claims cannot be read".to_owned()),
+        _ => Err(neither.to_owned()),
+    }
+}
+
+fn printed(explanation: &Explanation) -> String {
+    let mut lines = match &explanation.verdict {
+        Verdict::LetsIn => vec!["lets in".to_owned()],
+        Verdict::KeepsOut { part, reason } => {
+            vec![format!("keeps out: {} {reason}", part)]
+        }
+    };
+    if !explanation.parts.is_empty() {
+        lines.push(String::new());
+    }
+    for part in &explanation.parts {
+        let value = match &part.value {
+            Ok(value) => format!("= {value}"),
+            Err(reason) => format!("cannot be evaluated: {reason}"),
+        };
+        let indent = "  ".repeat(part.depth);
+        lines.push(format!("{indent}{}  {value}", part.source));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
