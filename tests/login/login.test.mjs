@@ -66,8 +66,7 @@ async function newPage(options = {}) {
 }
 
 async function startServer(settings, port) {
-  const server = new Server(folder, port ?? (await freePort()), settings);
-  ends.push(() => server.discard());
+  const server = new Server(port ?? (await freePort()), settings);
   await server.start();
   return server;
 }

@@ -10,12 +10,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const READY_SECONDS = 120;
 const STOP_SECONDS = 30;
-const { ROLLCALL_BIN } = process.env;
+const { ROLLCALL_BIN, LOGIN_LOGS } = process.env;
 
 /** What is set for every Rollcall: nothing of the caller's settings, which might lead to a database that matters. */
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name !== 'DATABASE_URL' && !name.startsWith('ROLLCALL_')),
 );
+
+// So that what was started is ended.
+process.once('SIGTERM', () => process.exit(143));
 
 /** Runs a command of the binary; returns what it printed. */
 export function rollcall(args, settings = {}) {
@@ -41,13 +44,13 @@ export async function listen(server, port) {
   };
 }
 
-/** A server process. `settings` are environment variables, its log goes to a file of `folder`. */
+/** A server process. `settings` are environment variables, its log goes to a file of the folder LOGIN_LOGS. */
 export class Server {
   static #started = 0;
 
-  constructor(folder, port, settings) {
+  constructor(port, settings) {
     this.url = `http://127.0.0.1:${port}`;
-    this.log = join(folder, `server-${++Server.#started}.log`);
+    this.log = join(LOGIN_LOGS, `server-${++Server.#started}.log`);
     this.settings = { ...settings, ROLLCALL_LISTEN: `127.0.0.1:${port}` };
   }
 
@@ -57,6 +60,8 @@ export class Server {
       env: { ...environment, ...this.settings },
       stdio: ['ignore', log, log],
     });
+    // Whatever happens, it does not outlive the test.
+    process.once('exit', () => this.process.kill('SIGKILL'));
     this.ended = new Promise((resolve) => {
       this.process.once('error', (error) => resolve(String(error)));
       this.process.once('exit', (code, signal) => resolve(signal ?? code));
@@ -68,7 +73,7 @@ export class Server {
         await sleep(50);
       }
     });
-    if (ready !== 'ready') throw new Error(`the server is not ready: ${ready}\n${this.readLog()}`);
+    if (ready !== 'ready') throw new Error(`the server is not ready: ${ready}`);
   }
 
   /** Stops it. A server that does not stop when asked, stopped before, or panicked, is a failure. */
@@ -77,16 +82,7 @@ export class Server {
     const end = await this.#within(STOP_SECONDS, () => new Promise(() => {}));
     if (typeof end === 'string') this.process.kill('SIGKILL');
     if (end !== 0) throw new Error(`the server ended with ${end}`);
-    if (this.readLog().includes('panicked at')) throw new Error(`the server panicked\n${this.readLog()}`);
-  }
-
-  /** Ends it, whatever happened before. */
-  discard() {
-    if (this.process?.exitCode === null) this.process.kill('SIGKILL');
-  }
-
-  readLog() {
-    return readFileSync(this.log, 'utf8');
+    if (readFileSync(this.log, 'utf8').includes('panicked at')) throw new Error('the server panicked');
   }
 
   /** What comes first: `what` is done, the process ends, or the time is over. */
