@@ -198,6 +198,7 @@ function certificate() {
 describe('two servers behind a proxy that ends TLS', () => {
   const ADA = 'ada@example.com';
   const GRACE = 'grace@example.com';
+  const UMBRELLA = 'Umbrella & <i>Sons</i>';
   let publicUrl, home, application, elsewhere;
   let servers, first, second;
   let basic, post;
@@ -252,7 +253,7 @@ describe('two servers behind a proxy that ends TLS', () => {
       claimsExpression: 'claims.email_verified && "flight" in claims.groups',
     });
     await acme.sso('Nobody there', `http://127.0.0.1:${await freePort()}`, ['down.example']);
-    const umbrella = rollcall(['organization', 'create', '--name', 'Umbrella'], settings);
+    const umbrella = rollcall(['organization', 'create', '--name', UMBRELLA], settings);
     const umbrellaToken = rollcall(['token', 'create', '--organization', umbrella], settings);
     await (await organization(first, umbrellaToken)).sso('', basic.issuer, ['several.example']);
 
@@ -402,7 +403,7 @@ describe('two servers behind a proxy that ends TLS', () => {
     const page = await newPage();
     await giveAddress(page, `${publicUrl}/login?return_to=${encodeURIComponent(home)}`, email);
     await choice(page, /Acme contractors.*Acme/s).waitFor();
-    await choice(page, new RegExp(`${new URL(basic.issuer).host}.*Umbrella`, 's')).waitFor();
+    await choice(page, new RegExp(`${new URL(basic.issuer).host}.*${UMBRELLA}`, 's')).waitFor();
     await inspect(page, 'login-choices');
     await choice(page, /Acme contractors/).click();
     await agree(page, email);
@@ -421,6 +422,10 @@ describe('two servers behind a proxy that ends TLS', () => {
     await page.getByText(/no organization/i).waitFor();
     assert.equal(await page.getByLabel(/e-?mail/i).inputValue(), 'somebody@nowhere.example');
     await inspect(page, 'login-unknown-domain');
+
+    const hostile = '"><script>alert(1)</script>@example.com';
+    await page.goto(`${publicUrl}/login?email=${encodeURIComponent(hostile)}`);
+    assert.equal(await page.getByLabel(/e-?mail/i).inputValue(), hostile);
   });
 
   test('the keyboard is enough', async () => {
