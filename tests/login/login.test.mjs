@@ -381,8 +381,9 @@ describe('two servers behind a proxy that ends TLS', () => {
   });
 
   test('a session that is ended from another browser is over', async () => {
-    const lost = await signIn(GRACE);
-    const page = await signIn(GRACE, `${publicUrl}/account`);
+    const dorothy = 'dorothy@example.com';
+    const lost = await signIn(dorothy);
+    const page = await signIn(dorothy, `${publicUrl}/account`);
     const [lostCookie, cookie] = [await cookieOf(lost), await cookieOf(page)];
     await inspect(page, 'account-two-sessions');
     // Hers, here, is told apart; the other one is the one to end.

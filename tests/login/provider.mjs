@@ -25,6 +25,7 @@ const PEOPLE = [
     groups: ['engineering', 'mathematics'],
   },
   { sub: '00u-1906', email: 'grace@example.com', email_verified: true, name: 'Grace Hopper', groups: ['engineering'] },
+  { sub: '00u-1910', email: 'dorothy@example.com', email_verified: true, name: 'Dorothy Vaughan', groups: [] },
   { sub: '00u-1918', email: 'katherine@several.example', email_verified: true, name: 'Katherine Johnson', groups: [] },
   {
     sub: '00u-1936',
