@@ -374,6 +374,8 @@ describe('two servers behind a proxy that ends TLS', () => {
     await page.getByRole('button', { name: /sign out/i }).click();
     await page.waitForURL((url) => url.pathname !== '/account');
     await inspect(page, 'signed-out');
+    await page.goto(page.url());
+    await page.getByRole('heading').first().waitFor();
     assert.deepEqual(await recognised(cookie), [401, 401]);
     assert.deepEqual(await page.context().cookies(publicUrl), []);
     await page.goto(`${publicUrl}/account`);

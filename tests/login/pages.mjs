@@ -27,6 +27,7 @@ export async function inspect(page, name) {
       const where = `${name}, ${size.width} pixels wide, ${colorScheme}`;
       const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
       assert.ok(width <= size.width, `${where}: scrolls sideways (${width})`);
+      assert.deepEqual(await brokenWords(page), [], `${where}: words are broken`);
       assert.deepEqual(await violations(page), [], where);
       if (!LOGIN_SCREENSHOTS) continue;
       const picture = await page.screenshot();
@@ -39,6 +40,25 @@ export async function inspect(page, name) {
   }
   await page.emulateMedia({ colorScheme: null, reducedMotion: null });
   await page.setViewportSize(SIZES[0]);
+}
+
+/** Words of headings and controls that do not stand on one line. */
+function brokenWords(page) {
+  return page.evaluate(() => {
+    const broken = [];
+    for (const element of document.querySelectorAll('h1, h2, label, button, a')) {
+      const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+      while (texts.nextNode()) {
+        for (const word of texts.currentNode.data.matchAll(/\p{L}+/gu)) {
+          const range = document.createRange();
+          range.setStart(texts.currentNode, word.index);
+          range.setEnd(texts.currentNode, word.index + word[0].length);
+          if (range.getClientRects().length > 1) broken.push(word[0]);
+        }
+      }
+    }
+    return broken;
+  });
 }
 
 /** What axe says against the page. */
