@@ -128,11 +128,11 @@ impl Page {
     }
 
     /// Asks for an address.
-    pub fn ask(email: &str, return_to: &str) -> Self {
+    pub fn ask(return_to: &str) -> Self {
         let body = html! {
             h1 { "Sign in" }
             p { "Enter your work e-mail address. You sign in with your organization’s own account." }
-            (address_form(email, return_to, None))
+            (address_form("", return_to, None))
         };
         Self::new(StatusCode::OK, "Sign in", body)
     }
@@ -184,11 +184,11 @@ impl Page {
             ul .sessions {
                 @for session in &account.sessions {
                     @let is_current = session.id == account.current.as_uuid();
+                    @let which = if is_current { " (this one)" } else { "" };
                     li {
                         div {
                             span .name {
-                                (browser(&session.user_agent))
-                                @if is_current { " (this one)" }
+                                (browser(&session.user_agent)) (which)
                             }
                             span .organization {
                                 "since " (moment(session.created_at)) ", last used " (moment(session.last_used_at)) " UTC"
@@ -196,7 +196,9 @@ impl Page {
                         }
                         form method="post" action="/account/end-session" {
                             input type="hidden" name="id" value=(session.id);
-                            button .quiet aria-label={ "End the session of " (browser(&session.user_agent)) } { "End" }
+                            button .quiet aria-label={
+                                "End the session of " (browser(&session.user_agent)) (which) ", since " (session.created_at.format("%Y-%m-%d %H:%M"))
+                            } { "End" }
                         }
                     }
                 }
@@ -254,6 +256,16 @@ impl Page {
             p { a .button href="/login" { "Sign in" } }
         };
         Self::new(StatusCode::NOT_FOUND, "Link does not work", body)
+    }
+
+    /// A form that is not as this server's pages send it.
+    pub fn bad_form() -> Self {
+        let body = html! {
+            h1 { "Not done" }
+            p { "The form came incomplete. Go back, and send it again." }
+            p { a .button href="/login" { "Sign in" } }
+        };
+        Self::new(StatusCode::BAD_REQUEST, "Not done", body)
     }
 
     /// A login that shall return to where it may not.
