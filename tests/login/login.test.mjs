@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { inspect, tabThrough } from './pages.mjs';
 import { CLIENT_IDS, CLIENT_SECRET, startProvider } from './provider.mjs';
-import { Server, call, freePort, listen, proxy, rollcall } from './rollcall.mjs';
+import { Server, call, freePort, listen, proxy, rollcall, rollcallAsking } from './rollcall.mjs';
 
 const { DATABASE_URL, CHROMIUM } = process.env;
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -140,6 +140,7 @@ async function organization(url, token) {
   const api = (method, body) => call(url, token, `/gitpod.v1.${method}`, body);
   const { organizationId } = await api('IdentityService/GetAuthenticatedIdentity', {});
   return {
+    id: organizationId,
     /** Makes an SSO configuration with a provider; returns its id. */
     async sso(displayName, issuerUrl, emailDomains, changes = {}) {
       const { ssoConfiguration } = await api('OrganizationService/CreateSSOConfiguration', {
@@ -203,6 +204,7 @@ describe('two servers behind a proxy that ends TLS', () => {
   let servers, first, second;
   let basic, post;
   let acme, sso, scim, ada;
+  let settings, organizationId;
 
   before(async () => {
     const port = await freePort();
@@ -232,7 +234,7 @@ describe('two servers behind a proxy that ends TLS', () => {
     ends.push(post.close);
 
     const token = rollcall(['token', 'generate']);
-    const settings = {
+    settings = {
       DATABASE_URL,
       ROLLCALL_ENCRYPTION_KEYS: rollcall(['keys', 'generate']),
       ROLLCALL_BOOTSTRAP_ORGANIZATION: 'Acme',
@@ -246,6 +248,7 @@ describe('two servers behind a proxy that ends TLS', () => {
     ends.push(await listen(proxy({ ...certificate(), host, targets: [first, second], page: APPLICATION }), port));
 
     acme = await organization(first, token);
+    organizationId = acme.id;
     sso = await acme.sso('Acme accounts', basic.issuer, ['example.com']);
     await acme.sso('Acme contractors', post.issuer, ['several.example']);
     await acme.sso('Flight control', post.issuer, ['strict.example'], {
@@ -588,6 +591,41 @@ describe('two servers behind a proxy that ends TLS', () => {
     const cookie = await cookieOf(attacker);
     await isRefused(attacker, stolen);
     assert.deepEqual(await recognised(cookie), [200, 200]);
+  });
+
+  test('an operator sees who was kept out and why, tests a configuration, and ends sessions', async () => {
+    const page = await newPage();
+    await giveAddress(page, `${publicUrl}/login`, 'evelyn@strict.example');
+    await agree(page, 'evelyn@strict.example');
+    const reference = await page.locator('code').innerText();
+    const [attempt] = JSON.parse(rollcall(['sso', 'attempts', '--reference', reference, '--json'], settings));
+    assert.equal(attempt.outcome, 'refused');
+    assert.equal(attempt.failed_check, 'claims_expression');
+    assert.equal(attempt.failed_expression, '"flight" in claims.groups');
+    assert.equal(attempt.email, 'evelyn@strict.example');
+    assert.ok(attempt.claim_names.includes('groups'), attempt.claim_names);
+    assert.match(rollcall(['sso', 'attempts', '--refused', '--limit', '1'], settings), /evelyn@strict\.example/);
+
+    const check = await rollcallAsking(['sso', 'check', sso], settings);
+    assert.match(check, /ok +client: the provider accepts client_id and client_secret/);
+    assert.match(check, new RegExp(`register ${publicUrl}/auth/oidc/callback`));
+    assert.doesNotMatch(check, /BAD|a secret of/);
+    const wrong = await acme.sso('Wrong secret', basic.issuer, ['wrong.example'], {
+      clientId: CLIENT_IDS[1],
+      clientSecret: 'wrong',
+    });
+    await assert.rejects(
+      rollcallAsking(['sso', 'check', wrong], settings),
+      ({ code, stdout }) => code === 1 && /BAD +client: the provider does not accept/.test(stdout),
+    );
+
+    const grace = await signIn(GRACE);
+    const { userId } = await acme.member(GRACE);
+    const hers = ['--organization', organizationId, '--user', userId];
+    const sessions = JSON.parse(rollcall(['session', 'list', ...hers, '--json'], settings));
+    assert.ok(sessions.some(({ user_agent }) => /Chrome/.test(user_agent)), 'her browser is listed');
+    assert.equal(rollcall(['session', 'end', ...hers], settings), `${sessions.length} ended`);
+    assert.deepEqual(await recognised(await cookieOf(grace)), [401, 401]);
   });
 });
 

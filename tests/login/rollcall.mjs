@@ -1,12 +1,13 @@
 // Starts what the tests sign in to: servers, and the proxy in front of them.
 
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { openSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 const READY_SECONDS = 120;
 const STOP_SECONDS = 30;
@@ -23,6 +24,11 @@ process.once('SIGTERM', () => process.exit(143));
 /** Runs a command of the binary; returns what it printed. */
 export function rollcall(args, settings = {}) {
   return execFileSync(ROLLCALL_BIN, args, { env: { ...environment, ...settings }, encoding: 'utf8' }).trim();
+}
+
+/** The same for a command that asks a provider of this very process. */
+export async function rollcallAsking(args, settings) {
+  return (await promisify(execFile)(ROLLCALL_BIN, args, { env: { ...environment, ...settings } })).stdout;
 }
 
 export async function freePort() {
