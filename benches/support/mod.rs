@@ -58,6 +58,11 @@ impl Drop for Server {
 }
 
 pub fn serve(database: &str, token: &str) -> (Server, String) {
+    serve_with(database, token, &[])
+}
+
+/// A server with settings of its own.
+pub fn serve_with(database: &str, token: &str, more: &[(&str, &str)]) -> (Server, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rollcall"))
         .arg("serve")
         .env("DATABASE_URL", database)
@@ -66,6 +71,7 @@ pub fn serve(database: &str, token: &str) -> (Server, String) {
         .env("ROLLCALL_BOOTSTRAP_TOKEN", token)
         .env("ROLLCALL_LISTEN", "127.0.0.1:0")
         .env("ROLLCALL_LOG", "warn")
+        .envs(more.iter().copied())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
