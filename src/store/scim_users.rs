@@ -3,13 +3,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sqlx::query;
 use uuid::Uuid;
 
-use super::Connection;
 use super::scim_events::Event;
 use super::scim_resources::Tenant;
+use super::{Connection, Json};
 use crate::error::Error;
 
 /// What to say of a user name that is not unique.
@@ -112,7 +112,8 @@ pub async fn find_matches(
     Ok(matches.collect())
 }
 
-/// Adds users, all or none.
+/// Adds users, all or none. With `only_strangers`, `false` when one of them [could be](find_matches)
+/// somebody who is known.
 ///
 /// # Errors
 ///
@@ -123,13 +124,29 @@ pub async fn insert(
     now: DateTime<Utc>,
     rows: &[&UserRow],
     events: &[Event],
-) -> Result<(), Error> {
-    query!(
-        "with rows as (
+    only_strangers: bool,
+) -> Result<bool, Error> {
+    let inserted = query!(
+        // The subqueries look up one row at a time by index, whatever the planner expects.
+        r#"with given as (
              select * from jsonb_to_recordset($3) as r(
                  id uuid, user_id uuid, is_new_member boolean, user_name text, user_name_key text, external_id text,
                  display_name_key text, active boolean, resource jsonb, search jsonb, emails jsonb,
                  email text, email_key text, name text, avatar_url text)
+         ), known as (
+             select 1 from given r, lateral (
+                 select 1 from users u where u.organization_id = $1 and u.email_key = r.email_key and u.email_key <> ''
+                     and u.status <> 'left' offset 0) u
+             union all
+             select 1 from given r, lateral (
+                 select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
+                     and f.user_name_key = r.user_name_key offset 0) f
+             union all
+             select 1 from given r, lateral (
+                 select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
+                     and f.external_id = r.external_id offset 0) f
+         ), rows as (
+             select * from given where not $6 or not exists (select 1 from known)
          ), new_members as (
              insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
              select $1, user_id, email, email_key, false, name, avatar_url, 'member',
@@ -153,21 +170,29 @@ pub async fn insert(
          ), new_emails as (
              insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
              select $1, $2, e, r.id from rows r, jsonb_array_elements_text(r.emails) e
+         ), counted as (
+             insert into scim_user_counts as c (organization_id, scim_configuration_id, part, count)
+             select $1, $2, floor(random() * 64), count(*) from rows having count(*) > 0
+             on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
+         ), told as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, e.* from jsonb_to_recordset($4) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
+                 outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
+             where exists (select 1 from rows)
          )
-         insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-             resource_type, resource_id, changes, reason)
-         select $1, $2, e.* from jsonb_to_recordset($4) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
-             outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)",
+         select exists (select 1 from rows) as "done!""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        json!(rows),
-        json!(events),
+        Json(rows) as _,
+        Json(events) as _,
         now,
+        only_strangers,
     )
-    .execute(db)
+    .fetch_one(db)
     .await
     .map_err(explain)?;
-    Ok(())
+    Ok(inserted.done)
 }
 
 /// Writes a changed user, if its version is still `version`; otherwise `false`.
@@ -219,8 +244,8 @@ pub async fn update(
          select count(*) as "count!" from changed"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        json!(row),
-        json!([event]),
+        Json(row) as _,
+        Json([event]) as _,
         now,
         version,
         row.id,
@@ -256,6 +281,10 @@ pub async fn delete(
              select $1, $2, user_id, user_name_key, external_id, $5 from gone
              on conflict (organization_id, scim_configuration_id, user_id) do update
              set user_name_key = excluded.user_name_key, external_id = excluded.external_id, deleted_at = excluded.deleted_at
+         ), counted as (
+             insert into scim_user_counts as c (organization_id, scim_configuration_id, part, count)
+             select $1, $2, floor(random() * 64), -1 from gone
+             on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
          ), emails as (
              delete from scim_user_emails e using gone g
              where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3
@@ -285,7 +314,7 @@ pub async fn delete(
         id,
         version,
         now,
-        json!([event]),
+        Json([event]) as _,
     )
     .fetch_one(db)
     .await?;
