@@ -13,7 +13,7 @@ use super::normalize::{Normalized, normalize};
 use super::schema::{ResourceType, comparable_user_name};
 use super::{Context, Precondition, Reply, Wishes, patch, resource, search};
 use crate::provisioning::users::link;
-use crate::store::scim_events::Outcome;
+use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Source, Stored, Table};
 use crate::store::scim_users::{self, UserRow};
 use crate::store::{Json, Later};
@@ -77,28 +77,24 @@ pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimErro
 ///
 /// 409 when one is not unique or may not be linked.
 pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Failure> {
-    let mut db = context.app.store.acquire().await?;
-    let event = |new: &New| {
-        let changes = resource::changes(&Map::new(), &new.row.resource);
-        context.event(
-            Outcome::Created,
-            201,
-            (USER, new.row.id),
-            changes,
-            new.traits.clone(),
-        )
-    };
-    let events: Vec<_> = new.iter().map(event).collect();
     let (tenant, now) = (context.tenant, context.now);
-    let rows: Vec<&UserRow> = new.iter().map(|new| &new.row).collect();
-    if !scim_users::insert(&mut db, tenant, now, &rows, &events, true).await? {
+    let mut db = context.app.store.acquire().await?;
+    if !scim_users::insert(&mut db, tenant, now, &told(context, new), true).await? {
         let mut rows: Vec<&mut UserRow> = new.iter_mut().map(|new| &mut new.row).collect();
         link(&mut db, tenant, context.allow_unverified_linking, &mut rows).await?;
-        let rows: Vec<&UserRow> = new.iter().map(|new| &new.row).collect();
-        scim_users::insert(&mut db, tenant, now, &rows, &events, false).await?;
+        scim_users::insert(&mut db, tenant, now, &told(context, new), false).await?;
     }
     db.release();
     Ok(())
+}
+
+fn told<'a>(context: &Context, new: &'a [New]) -> Vec<(&'a UserRow, Event)> {
+    let event = |new: &New| {
+        let changes = resource::changes(&Map::new(), &new.row.resource);
+        let resource = (USER, new.row.id);
+        context.event(Outcome::Created, 201, resource, changes, new.traits.clone())
+    };
+    new.iter().map(|new| (&new.row, event(new))).collect()
 }
 
 /// Replaces a user.

@@ -458,7 +458,11 @@ fn a_walk_through_20_000_users_meets_everybody_who_was_there_throughout() {
                 (HashSet::new(), String::new(), vec![], 0);
             loop {
                 page += 1;
-                let mut query = vec![("cursor", &*cursor), ("count", "1000"), ("attributes", "id")];
+                let mut query = vec![
+                    ("cursor", &*cursor),
+                    ("count", "1000"),
+                    ("attributes", "id"),
+                ];
                 query.extend(sort.map(|by| ("sortBy", by)));
                 let others = async {
                     for _ in 0..4 {
@@ -473,11 +477,15 @@ fn a_walk_through_20_000_users_meets_everybody_who_was_there_throughout() {
                     let gone = made.remove(made.len() / 2);
                     c.delete(&path(&gone)).await.is(204);
                 };
-                let (list, ()) = futures_util::future::join(c.query("/Users", &query), others).await;
+                let (list, ()) =
+                    futures_util::future::join(c.query("/Users", &query), others).await;
                 let list = list.is(200);
                 for user in list["Resources"].as_array().unwrap() {
                     let id = text(&user["id"]);
-                    assert!(seen.insert(id.clone()), "{id} came twice, sorted by {sort:?}");
+                    assert!(
+                        seen.insert(id.clone()),
+                        "{id} came twice, sorted by {sort:?}"
+                    );
                 }
                 match list.get("nextCursor") {
                     Some(next) => cursor = text(next),
@@ -506,7 +514,9 @@ fn totals_are_exact_whatever_came_and_went() {
         let bob = c.user("bob", json!({})).await;
         c.user("ann", json!({})).await;
         assert_eq!(total().await, 2);
-        c.post("/Users", user("Ann", json!({}))).await.refused(409, "uniqueness");
+        c.post("/Users", user("Ann", json!({})))
+            .await
+            .refused(409, "uniqueness");
         assert_eq!(total().await, 2, "a refusal does not count");
         c.delete(&path(&bob)).await.is(204);
         c.delete(&path(&bob)).await.refused(404, "");
@@ -515,14 +525,23 @@ fn totals_are_exact_whatever_came_and_went() {
         assert_eq!(total().await, 2, "and comes back");
         let operation = |n: usize| json!({ "method": "POST", "path": "/Users", "bulkId": format!("b{n}"), "data": user(&format!("u{n}"), json!({})) });
         let operations: Vec<Value> = (0..5).map(operation).collect();
-        c.post("/Bulk", json!({ "schemas": [BULK], "Operations": operations }))
-            .await
-            .is(200);
+        c.post(
+            "/Bulk",
+            json!({ "schemas": [BULK], "Operations": operations }),
+        )
+        .await
+        .is(200);
         assert_eq!(total().await, 7);
         let beside = c.beside(json!({})).await;
         assert_eq!(beside.get("/Users").await.is(200)["totalResults"], 0);
-        assert_eq!(c.get("/Users?cursor&count=1").await.is(200)["totalResults"], 7);
-        assert_eq!(c.get("/Users?startIndex=3&count=2").await.is(200)["totalResults"], 7);
+        assert_eq!(
+            c.get("/Users?cursor&count=1").await.is(200)["totalResults"],
+            7
+        );
+        assert_eq!(
+            c.get("/Users?startIndex=3&count=2").await.is(200)["totalResults"],
+            7
+        );
     });
 }
 
