@@ -126,6 +126,7 @@ impl Server {
             clock: Clock::Manual(clock.clone()),
             random,
             keys,
+            group_turns: Default::default(),
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![name_server.address]),
             public_url: "https://rollcall.test".to_owned(),
