@@ -34,6 +34,7 @@ pub enum Reach {
 pub struct Outgoing {
     client: reqwest::Client,
     reach: Reach,
+    deadline: Duration,
 }
 
 /// Why there is no answer, in words for an administrator.
@@ -48,15 +49,28 @@ impl Outgoing {
     ///
     /// When TLS cannot be set up.
     pub fn new(reach: Reach) -> anyhow::Result<Self> {
+        Self::with_deadline(reach, DEADLINE)
+    }
+
+    /// A client whose requests may take another time than [`DEADLINE`].
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub fn with_deadline(reach: Reach, deadline: Duration) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .redirect(Policy::none())
             .dns_resolver(Arc::new(Guard(reach)))
             // A proxy would resolve names itself, past the guard.
             .no_proxy()
-            .timeout(DEADLINE)
+            .timeout(deadline)
             .user_agent(concat!("rollcall/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, reach })
+        Ok(Self {
+            client,
+            reach,
+            deadline,
+        })
     }
 
     /// Makes sure that a URL may be asked, as far as its text tells.
@@ -100,7 +114,8 @@ impl Outgoing {
             Some(host) => format!("{}://{host}", url.scheme()),
             None => url.scheme().to_owned(),
         };
-        let failed = |e: &reqwest::Error| OutgoingError(format!("{}: {}", place(), explain(e)));
+        let failed =
+            |e: &reqwest::Error| OutgoingError(format!("{}: {}", place(), self.explain(e)));
         let mut response = self.client.execute(request).await.map_err(|e| failed(&e))?;
         let too_large = || OutgoingError(format!("{}: the answer is larger than 1 MiB", place()));
         if response
@@ -146,6 +161,18 @@ impl Outgoing {
             answer.status().as_u16()
         )))
     }
+
+    /// What went wrong, without the URL, whose query may hold a secret.
+    fn explain(&self, error: &reqwest::Error) -> String {
+        if error.is_timeout() {
+            return format!("no answer within {} s", self.deadline.as_secs_f32());
+        }
+        let mut cause = error.source();
+        while let Some(inner) = cause.and_then(std::error::Error::source) {
+            cause = Some(inner);
+        }
+        cause.map_or_else(|| "the request failed".to_owned(), ToString::to_string)
+    }
 }
 
 impl<'c> AsyncHttpClient<'c> for Outgoing {
@@ -155,18 +182,6 @@ impl<'c> AsyncHttpClient<'c> for Outgoing {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move { Ok(self.send(request).await?.map(Into::into)) })
     }
-}
-
-/// What went wrong, without the URL, whose query may hold a secret.
-fn explain(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("no answer within {} s", DEADLINE.as_secs());
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(std::error::Error::source) {
-        cause = Some(inner);
-    }
-    cause.map_or_else(|| "the request failed".to_owned(), ToString::to_string)
 }
 
 fn not_public(what: &str) -> OutgoingError {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -217,7 +217,8 @@ impl SsoChange {
         replace(&mut c.display_name, self.display_name);
         replace(&mut c.additional_scopes, self.additional_scopes);
         replace(&mut c.claims_expression, self.claims_expression);
-        c.updated_at = now;
+        // Tells two states apart, whatever the clocks of two processes say.
+        c.updated_at = now.max(c.updated_at + TimeDelta::microseconds(1));
     }
 }
 

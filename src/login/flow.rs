@@ -207,12 +207,24 @@ async fn finish(
     begun: &Begun,
     answer: Answer,
 ) -> Response {
-    let configuration = match configuration(app, begun.configuration.into()).await {
-        Ok(Some(configuration)) => configuration,
-        Ok(None) => return Page::bad_link().into_response(),
+    let sso_configuration_id = SsoConfigurationId::from(begun.configuration);
+    let found = app
+        .store
+        .read(move |db| Box::pin(store::sso::find(db, sso_configuration_id)))
+        .await;
+    let configuration = match found {
+        Ok(configuration) => configuration,
+        Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
         Err(error) => return failed(&error),
     };
     let attempt = attempt(app, &configuration, id);
+    if !configuration.is_active {
+        let refusal = Refusal::new(
+            Check::Configuration,
+            "the SSO configuration is switched off: set its state to ACTIVE, if people shall sign in through it",
+        );
+        return refuse(app, attempt, refusal, &begun.return_to).await;
+    }
     match admit(app, headers, &configuration, begun, answer, attempt).await {
         Ok(Ok(token)) => {
             let target = if begun.return_to.is_empty() {
@@ -226,21 +238,6 @@ async fn finish(
         }
         Ok(Err((attempt, refusal))) => refuse(app, attempt, refusal, &begun.return_to).await,
         Err(error) => failed(&error),
-    }
-}
-
-async fn configuration(
-    app: &App,
-    id: SsoConfigurationId,
-) -> Result<Option<SsoConfiguration>, Error> {
-    match app
-        .store
-        .read(move |db| Box::pin(store::sso::find(db, id)))
-        .await
-    {
-        Ok(configuration) => Ok(Some(configuration).filter(|c| c.is_active)),
-        Err(Error::NotFound(_)) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -318,7 +315,11 @@ async fn verify(
     let checked = async {
         let refuse = |text: &str| Err(Refusal::new(Check::Login, text));
         if !is_first {
-            return refuse("the provider's answer came a second time");
+            // The first has the row of this reference.
+            let first = std::mem::replace(&mut attempt.id, app.new_id());
+            return refuse(&format!(
+                "the provider's answer came a second time: the first came with the reference {first}"
+            ));
         }
         if app.clock.now() >= begun.ends_at {
             return refuse("the person took longer than 10 minutes at the provider");
@@ -406,7 +407,7 @@ fn attempt(app: &App, configuration: &SsoConfiguration, id: LoginId) -> Attempt 
 async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) -> Response {
     tracing::info!(reference = %attempt.id, check = refusal.check.as_str(), "a login was refused");
     let why = match refusal.check {
-        Check::Login | Check::Code => Why::Again,
+        Check::Login | Check::Code | Check::Configuration => Why::Again,
         Check::Provider => Why::Provider,
         Check::Authorization => Why::Denied,
         _ => Why::Administrator,

@@ -2,20 +2,26 @@
 //! 1.0, RFC 7636, RFC 9207). Nothing here knows a member or a session.
 
 pub mod check;
+mod keys;
 mod provider;
 mod verify;
 
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod};
+use openidconnect::core::{
+    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreClientAuthMethod,
+    CoreErrorResponseType, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreRevocableToken,
+    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenResponse,
+};
 use openidconnect::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, ConfigurationError, CsrfToken,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint, Nonce, OAuth2TokenResponse,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse,
-    UserInfoError,
+    EmptyAdditionalClaims, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint, Nonce,
+    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError,
+    Scope, StandardErrorResponse, TokenResponse, UserInfoError,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::keys::Key;
 pub use self::provider::{Provider, Providers};
 use crate::domain::sign_in::{Check, Refusal};
 use crate::domain::sso::SsoConfiguration;
@@ -27,7 +33,18 @@ pub const CALLBACK_PATH: &str = "/auth/oidc/callback";
 /// The claims of a person.
 pub type Claims = Map<String, Value>;
 
-type Client = CoreClient<
+type Client = openidconnect::Client<
+    EmptyAdditionalClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    Key,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    CoreTokenResponse,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
     EndpointSet,
     EndpointNotSet,
     EndpointNotSet,
@@ -125,7 +142,7 @@ impl Registration<'_> {
             AuthType::RequestBody
         };
         let secret = self.client_secret.as_ref();
-        let client = CoreClient::from_provider_metadata(
+        let client = Client::from_provider_metadata(
             metadata,
             ClientId::new(self.configuration.client_id.clone()),
             secret.map(|secret| ClientSecret::new(secret.expose_secret().to_owned())),
@@ -191,13 +208,12 @@ impl Registration<'_> {
                 "the provider's access token holds characters that no HTTP header may have",
             ));
         }
-        let userinfo: openidconnect::UserInfoClaims<Rest, openidconnect::core::CoreGenderClaim> =
-            client
-                .user_info(access_token, Some(subject))
-                .map_err(no_endpoint)?
-                .request_async(outgoing)
-                .await
-                .map_err(explain_userinfo)?;
+        let userinfo: openidconnect::UserInfoClaims<Rest, CoreGenderClaim> = client
+            .user_info(access_token, Some(subject))
+            .map_err(no_endpoint)?
+            .request_async(outgoing)
+            .await
+            .map_err(explain_userinfo)?;
         let more = serde_json::to_value(userinfo).unwrap_or_default();
         if let Value::Object(more) = more {
             for (name, value) in more {
@@ -225,10 +241,7 @@ fn no_endpoint(error: ConfigurationError) -> Refusal {
     )
 }
 
-type ExchangeError = RequestTokenError<
-    OutgoingError,
-    openidconnect::StandardErrorResponse<openidconnect::core::CoreErrorResponseType>,
->;
+type ExchangeError = RequestTokenError<OutgoingError, StandardErrorResponse<CoreErrorResponseType>>;
 
 fn explain_exchange(error: ExchangeError) -> Refusal {
     let text = match error {
@@ -249,17 +262,40 @@ fn explain_exchange(error: ExchangeError) -> Refusal {
         RequestTokenError::Request(error) => {
             format!("the provider's token endpoint does not answer: {error}")
         }
-        RequestTokenError::Parse(error, _) => {
-            format!(
-                "the answer of the provider's token endpoint cannot be read at {:?}",
-                printable(&error.path().to_string())
-            )
+        RequestTokenError::Parse(error, body) => {
+            return explain_unreadable(&error.path().to_string(), &body);
         }
         RequestTokenError::Other(_) => {
             "the answer of the provider's token endpoint is empty or no JSON".to_owned()
         }
     };
     Refusal::new(Check::Code, text)
+}
+
+/// Why an answer of the token endpoint cannot be read. The library's own words may hold what a token
+/// holds.
+fn explain_unreadable(path: &str, body: &[u8]) -> Refusal {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(token) = answer["id_token"].as_str() else {
+        let missing = ["access_token", "token_type"]
+            .into_iter()
+            .find(|name| !answer[name].is_string());
+        let text = match missing {
+            Some(name) if answer.is_object() => {
+                format!("the answer of the provider's token endpoint has no text as {name}")
+            }
+            _ => format!(
+                "the answer of the provider's token endpoint cannot be read at {:?}",
+                printable(path)
+            ),
+        };
+        return Refusal::new(Check::Code, text);
+    };
+    let text = match verify::missing_claim(token) {
+        Some(name) => format!("the ID token lacks the claim {name}"),
+        None => "the ID token cannot be read: it is no signed JWT, or one of its claims is of a type that it may not have".to_owned(),
+    };
+    Refusal::new(Check::IdToken, text)
 }
 
 fn explain_userinfo(error: UserInfoError<OutgoingError>) -> Refusal {

@@ -6,14 +6,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, header};
 use openidconnect::core::{
     CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType,
-    CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
+    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
+    CoreResponseType, CoreSubjectIdentifierType,
 };
-use openidconnect::{AdditionalProviderMetadata, ProviderMetadata, url::Url};
+use openidconnect::{AdditionalProviderMetadata, JsonWebKeySet, ProviderMetadata, url::Url};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use super::keys::Key;
 use super::printable;
 use crate::app::Clock;
 use crate::domain::sign_in::{Check, Refusal};
@@ -40,11 +41,14 @@ pub type Metadata = ProviderMetadata<
     CoreGrantType,
     CoreJweContentEncryptionAlgorithm,
     CoreJweKeyManagementAlgorithm,
-    CoreJsonWebKey,
+    Key,
     CoreResponseMode,
     CoreResponseType,
     CoreSubjectIdentifierType,
 >;
+
+/// The keys of a provider.
+pub type KeySet = JsonWebKeySet<Key>;
 
 /// What later specifications add.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +68,7 @@ pub struct Provider {
     /// Its metadata.
     pub metadata: Arc<Metadata>,
     /// The keys that sign its tokens.
-    pub keys: Arc<CoreJsonWebKeySet>,
+    pub keys: Arc<KeySet>,
 }
 
 impl Provider {
@@ -111,7 +115,7 @@ struct Kept<T> {
 #[derive(Debug, Default)]
 struct State {
     metadata: Option<Kept<Arc<Metadata>>>,
-    keys: Option<Kept<Arc<CoreJsonWebKeySet>>>,
+    keys: Option<Kept<Arc<KeySet>>>,
     failure: Option<Kept<Refusal>>,
 }
 
@@ -273,14 +277,14 @@ async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDe
 async fn read_keys(
     outgoing: &Outgoing,
     metadata: &Metadata,
-) -> Result<(CoreJsonWebKeySet, TimeDelta), Refusal> {
+) -> Result<(KeySet, TimeDelta), Refusal> {
     let refuse = |text: String| Refusal::new(Check::Provider, text);
     let url = metadata.jwks_uri().url();
     let answer = outgoing
         .get(url)
         .await
         .map_err(|e| refuse(format!("the provider's keys cannot be read: {e}")))?;
-    let keys: CoreJsonWebKeySet = serde_json::from_slice(answer.body()).map_err(|e| {
+    let keys: KeySet = serde_json::from_slice(answer.body()).map_err(|e| {
         refuse(format!(
             "the provider's keys at {url} cannot be used: {}",
             printable(&e.to_string())

@@ -3,10 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use openidconnect::core::{CoreIdTokenVerifier, CoreJwsSigningAlgorithm as Alg, CoreTokenResponse};
+use openidconnect::core::{CoreJwsSigningAlgorithm as Alg, CoreTokenResponse};
 use openidconnect::{
-    AccessTokenHash, ClaimsVerificationError, ClientId, Nonce, OAuth2TokenResponse,
-    SignatureVerificationError, SubjectIdentifier, TokenResponse,
+    AccessTokenHash, ClaimsVerificationError, ClientId, IdTokenVerifier, Nonce,
+    OAuth2TokenResponse, SignatureVerificationError, SubjectIdentifier, TokenResponse,
 };
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ const MAX_AGE: TimeDelta = TimeDelta::minutes(15);
 
 /// The signatures that are accepted: made with a private key, so that nobody but the provider can
 /// make them.
-const ALGORITHMS: [Alg; 9] = [
+const ALGORITHMS: [Alg; 10] = [
     Alg::RsaSsaPkcs1V15Sha256,
     Alg::RsaSsaPkcs1V15Sha384,
     Alg::RsaSsaPkcs1V15Sha512,
@@ -29,6 +29,7 @@ const ALGORITHMS: [Alg; 9] = [
     Alg::RsaSsaPssSha512,
     Alg::EcdsaP256Sha256,
     Alg::EcdsaP384Sha384,
+    Alg::EcdsaP521Sha512,
     Alg::EdDsa,
 ];
 
@@ -63,7 +64,7 @@ pub fn id_token(
     let token = response
         .id_token()
         .ok_or_else(|| Failure::new("there is no ID token"))?;
-    let verifier = CoreIdTokenVerifier::new_public_client(
+    let verifier = IdTokenVerifier::new_public_client(
         ClientId::new(configuration.client_id.clone()),
         provider.metadata.issuer().clone(),
         (*provider.keys).clone(),
@@ -86,13 +87,7 @@ pub fn id_token(
     if claims.subject().as_str().is_empty() {
         return Err(Failure::new("the ID token is about nobody: sub is empty"));
     }
-    let not_before =
-        payload(&token.to_string()).and_then(|claims| claims.get("nbf").and_then(Value::as_i64));
-    if not_before.is_some_and(|nbf| nbf > (now + SKEW).timestamp()) {
-        return Err(Failure::new(
-            "the ID token is not valid yet (nbf): compare the clocks of both servers",
-        ));
-    }
+    check_not_before(&token.to_string(), now)?;
     if let Some(expected) = claims.access_token_hash() {
         let unusable = |_| Failure::new("the ID token's at_hash cannot be computed");
         let alg = token.signing_alg().map_err(unusable)?;
@@ -118,6 +113,21 @@ fn check_issued(issued: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), String>
         return Err("it was issued long ago (iat), though it was asked for just now".to_owned());
     }
     Ok(())
+}
+
+/// The claim nbf (RFC 7519, section 4.1.5), which the library does not look at. It may have a fraction.
+fn check_not_before(token: &str, now: DateTime<Utc>) -> Result<(), Failure> {
+    let claims = payload(token).unwrap_or_default();
+    let Some(not_before) = claims.get("nbf").filter(|value| !value.is_null()) else {
+        return Ok(());
+    };
+    let latest = (now + SKEW).timestamp() as f64;
+    if not_before.as_f64().is_some_and(|begin| begin <= latest) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "the ID token is not valid yet (nbf): compare the clocks of both servers",
+    ))
 }
 
 fn explain(error: &ClaimsVerificationError) -> Failure {
@@ -170,7 +180,17 @@ fn explain_signature(error: &SignatureVerificationError) -> Failure {
     }
 }
 
-/// The claims of a token whose signature was verified.
+/// What an ID token must have and has not (OpenID Connect Core, section 2), for one that cannot be
+/// read.
+pub fn missing_claim(token: &str) -> Option<&'static str> {
+    let claims = payload(token)?;
+    let required = ["iss", "sub", "aud", "exp", "iat"];
+    required
+        .into_iter()
+        .find(|name| !claims.contains_key(*name))
+}
+
+/// The claims of a token, whether or not its signature was verified.
 pub fn payload(token: &str) -> Option<Claims> {
     let payload = token.split('.').nth(1)?;
     let json = URL_SAFE_NO_PAD.decode(payload).ok()?;

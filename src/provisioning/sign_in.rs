@@ -170,6 +170,13 @@ async fn admit(
 ) -> Result<Result<Admitted, Refusal>, Error> {
     let (configuration, person) = (login.configuration, login.person);
     let organization_id = configuration.organization_id;
+    // What changed it has ended sessions, this one not among them.
+    if !store::sso::lock_as_read(db, configuration).await? {
+        return Ok(Err(Refusal::new(
+            Check::Configuration,
+            "the SSO configuration was changed while the person signed in: she can begin again",
+        )));
+    }
     let candidates =
         store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
     let is_domain_verified = match email_domain(&person.email) {
@@ -184,7 +191,7 @@ async fn admit(
     }
     let now = app.clock.now();
     let is_email_verified = person.email_verified.unwrap_or(is_domain_verified);
-    let member = match choose(&candidates, person, is_email_verified) {
+    let member = match choose(&candidates, person, is_email_verified, is_domain_verified) {
         Choose::Member(member) => member,
         Choose::Nobody(refusal) => return Ok(Err(refusal)),
         Choose::New => {
@@ -234,7 +241,12 @@ enum Choose<'a> {
 
 /// Which member a person is: the one that she was before; else the one who has her address, if it is
 /// certain that it is hers. Who was removed, and not made a member anew, or suspended is nobody.
-fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choose<'a> {
+fn choose<'a>(
+    candidates: &'a [Candidate],
+    person: &Person,
+    is_email_verified: bool,
+    is_domain_verified: bool,
+) -> Choose<'a> {
     let refuse = |text: &str| Choose::Nobody(Refusal::new(Check::Member, text));
     let is_here = |c: &&Candidate| c.status != "left";
     let known = || candidates.iter().filter(|c| c.is_known);
@@ -263,8 +275,20 @@ fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: b
     // Provisioning and sign-in through the same provider are one authority, which may leave out what
     // it knows; it may not deny it.
     let is_vouched_for = member.is_provisioned && person.email_verified.is_none();
-    if member.is_known || is_email_verified || is_vouched_for {
+    if member.is_known || is_vouched_for {
         return Choose::Member(member);
+    }
+    // Whoever signed in with somebody else's address, of which nobody asked a proof, would else wait
+    // as this member for its owner, and be her.
+    let is_members_own = member.email_verified || is_domain_verified || !member.has_signed_in;
+    if is_email_verified && is_members_own {
+        return Choose::Member(member);
+    }
+    if is_email_verified {
+        return Choose::Nobody(Refusal::new(
+            Check::Email,
+            "a member has this address who signed in before without proof of owning it, so that it may be somebody else: verify the domain of the address for the organization, or have the member sign in again with email_verified",
+        ));
     }
     let reason = match person.email_verified {
         Some(false) => {

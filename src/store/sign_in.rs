@@ -53,6 +53,8 @@ pub struct Candidate {
     pub is_known: bool,
     /// Whether the provider's own provisioning made this member.
     pub is_provisioned: bool,
+    /// Whether anybody signed in as this member before.
+    pub has_signed_in: bool,
 }
 
 /// Finds and locks the members that a person may be: whom the provider's subject was before, and who
@@ -74,7 +76,8 @@ pub async fn lock_candidates(
                    and i.digest = $3 and i.user_id = u.id) as "is_known!",
                exists (select 1 from scim_users s join scim_configurations c
                        on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
-                   where s.organization_id = $1 and s.user_id = u.id and c.sso_configuration_id = $2) as "is_provisioned!"
+                   where s.organization_id = $1 and s.user_id = u.id and c.sso_configuration_id = $2) as "is_provisioned!",
+               exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id) as "has_signed_in!"
            from users u
            where u.organization_id = $1 and u.id in (
                select i.user_id from sso_identities i

@@ -238,6 +238,27 @@ pub async fn lock(
     .ok_or(Error::NotFound(NOUN))
 }
 
+/// Keeps others from changing a configuration until the transaction ends, and tells whether it is
+/// still the one that was read.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_as_read(
+    db: &mut Connection,
+    configuration: &SsoConfiguration,
+) -> Result<bool, Error> {
+    let found = query!(
+        "select id from sso_configurations where organization_id = $1 and id = $2 and updated_at = $3 for share",
+        configuration.organization_id.as_uuid(),
+        configuration.id.as_uuid(),
+        configuration.updated_at,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// Reads a page of the organization's configurations.
 ///
 /// # Errors

@@ -13,5 +13,6 @@
 mod api;
 mod architecture;
 mod cli;
+mod login;
 mod scim;
 mod support;

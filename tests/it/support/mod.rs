@@ -88,13 +88,44 @@ pub struct Server {
     /// The only name server that it asks.
     pub name_server: NameServer,
     clock: Arc<AtomicI64>,
+    keys: String,
 }
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A server that is set up in another way.
+    pub async fn start_with(change: impl FnOnce(&mut App)) -> Self {
         let random = Random::system().unwrap();
-        let keys = keys::generate("test", &random).parse().unwrap();
-        Self::with_keys(store().await, keys, random).await
+        let keys = keys::generate("test", &random).to_string();
+        Self::with_keys(store().await, keys, random, change).await
+    }
+
+    /// Another process on the same database, with the same settings and clock.
+    pub fn replica(&self) -> Self {
+        let app = Arc::new(App {
+            outgoing: self.app.outgoing.clone(),
+            providers: Providers::new(self.app.clock.clone()),
+            sign_in: self.app.sign_in.clone(),
+            store: self.app.store.clone(),
+            clock: self.app.clock.clone(),
+            random: Random::system().unwrap(),
+            keys: self.keys.parse().unwrap(),
+            tokens: TokenHasher::default(),
+            dns: Dns::new(vec![self.name_server.address]),
+            public_url: self.app.public_url.clone(),
+        });
+        Self {
+            router: rollcall::server::router(&app).unwrap(),
+            app,
+            organization: self.organization.clone(),
+            token: self.token.clone(),
+            name_server: self.name_server.clone(),
+            clock: self.clock.clone(),
+            keys: self.keys.clone(),
+        }
     }
 
     /// Another tenant of the same server.
@@ -108,14 +139,20 @@ impl Server {
             token,
             name_server: self.name_server.clone(),
             clock: self.clock.clone(),
+            keys: self.keys.clone(),
         }
     }
 
-    async fn with_keys(store: Store, keys: keys::Keyring, random: Random) -> Self {
+    async fn with_keys(
+        store: Store,
+        keys: String,
+        random: Random,
+        change: impl FnOnce(&mut App),
+    ) -> Self {
         let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let clock = Arc::new(AtomicI64::new(start.timestamp_micros()));
         let name_server = NameServer::start().await;
-        let app = Arc::new(App {
+        let mut app = App {
             outgoing: Outgoing::new(Reach::Anywhere).unwrap(),
             providers: Providers::new(Clock::Manual(clock.clone())),
             sign_in: SignInSettings {
@@ -125,12 +162,14 @@ impl Server {
             store,
             clock: Clock::Manual(clock.clone()),
             random,
-            keys,
+            keys: keys.parse().unwrap(),
             group_turns: Default::default(),
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![name_server.address]),
             public_url: "https://rollcall.test".to_owned(),
-        });
+        };
+        change(&mut app);
+        let app = Arc::new(app);
         let router = rollcall::server::router(&app).unwrap();
         let organization = new_organization(&app).await;
         let mut server = Self {
@@ -140,6 +179,7 @@ impl Server {
             token: String::new(),
             name_server,
             clock,
+            keys,
         };
         server.token = server.issue(organization, Role::Admin, false, None).await;
         server

@@ -1,0 +1,480 @@
+//! What comes back to the callback: from the provider, from another one, twice, late, to another
+//! browser, or made up.
+
+use chrono::TimeDelta;
+use http::header;
+use rollcall::domain::sign_in::Check;
+use serde_json::{Value, json};
+
+use super::provider::{Endpoint, Provider};
+use super::{Place, is_kept_out, reference};
+use crate::support::{Reply, run};
+
+const LOGIN: &str = Check::Login.as_str();
+
+/// An answer that comes to a browser that did not begin the login: it is not known whose it was, so
+/// nobody is told more than the person.
+async fn is_not_ours(place: &Place, reply: &Reply) {
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    super::gives_no_session(reply);
+    assert!(reply.text().contains("begun in another browser"));
+    assert!(reference(&reply.text()).is_some());
+    assert!(place.attempts().await.is_empty());
+    assert_eq!(
+        place.provider.count(Endpoint::Token),
+        0,
+        "the code is not used"
+    );
+    assert!(place.members().await.is_empty());
+}
+
+#[test]
+fn attack_answer_in_a_browser_that_did_not_begin() {
+    run(async {
+        let place = Place::start().await;
+        let answer = place.begin(&mut place.browser()).await;
+        let mut victim = place.browser();
+        let reply = place.come_back(&mut victim, &answer).await;
+        is_not_ours(&place, &reply).await;
+    });
+}
+
+#[test]
+fn attack_answer_in_a_browser_that_began_another_login() {
+    run(async {
+        let place = Place::start().await;
+        let answer = place.begin(&mut place.browser()).await;
+        let mut victim = place.browser();
+        place.begin(&mut victim).await;
+        let reply = place.come_back(&mut victim, &answer).await;
+        is_not_ours(&place, &reply).await;
+        // Nor under the name of the attacker's cookie.
+        let name = victim.jar.keys().next().unwrap().clone();
+        let mut attacker = place.browser();
+        let answer = place.begin(&mut attacker).await;
+        let theirs = attacker.jar.keys().next().unwrap().clone();
+        let value = victim.jar[&name].clone();
+        victim.jar.insert(theirs, value);
+        let reply = place.come_back(&mut victim, &answer).await;
+        is_not_ours(&place, &reply).await;
+    });
+}
+
+#[test]
+fn attack_login_cookie_with_other_bytes() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let (name, value) = browser.jar.pop_first().unwrap();
+        let middle = value.len() / 2;
+        let other = if &value[middle..=middle] == "A" {
+            "B"
+        } else {
+            "A"
+        };
+        let tampered = [&value[..middle], other, &value[middle + 1..]].concat();
+        for value in [
+            tampered,
+            value[..middle].to_owned(),
+            String::new(),
+            "!".to_owned(),
+        ] {
+            browser.jar.insert(name.clone(), value);
+            let reply = place.come_back(&mut browser, &answer).await;
+            is_not_ours(&place, &reply).await;
+        }
+    });
+}
+
+#[test]
+fn attack_login_cookie_tossed_by_another_host() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let (name, value) = browser.jar.first_key_value().unwrap();
+        let twice = format!("{name}={value}; {name}=another");
+        let url = format!(
+            "/auth/oidc/callback?{}",
+            super::query(&[("code", &answer["code"]), ("state", &answer["state"]),])
+        );
+        let mut unaware = place.browser();
+        let request = http::Request::get(url).header(header::COOKIE, twice);
+        let reply = unaware.send(request, axum::body::Body::empty()).await;
+        is_not_ours(&place, &reply).await;
+    });
+}
+
+#[test]
+fn attack_state_of_another_login_of_the_same_browser() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let first = place.begin(&mut browser).await;
+        let mut second = place.begin(&mut browser).await;
+        // The code of one with the state of the other: the provider knows the verifier.
+        second.insert("code".to_owned(), first["code"].clone());
+        let reply = place.come_back(&mut browser, &second).await;
+        place
+            .refused(&reply, Check::Code.as_str(), "invalid_grant")
+            .await;
+        assert_eq!(browser.member().await, None);
+    });
+}
+
+#[test]
+fn attack_code_of_another_browser() {
+    run(async {
+        let place = Place::start().await;
+        // The victim's code, caught on its way back, in the attacker's own login.
+        let victim = place.begin(&mut place.browser()).await;
+        let mut attacker = place.browser();
+        let mut answer = place.begin(&mut attacker).await;
+        answer.insert("code".to_owned(), victim["code"].clone());
+        let reply = place.come_back(&mut attacker, &answer).await;
+        place
+            .refused(&reply, Check::Code.as_str(), "invalid_grant")
+            .await;
+        assert_eq!(attacker.member().await, None);
+    });
+}
+
+#[test]
+fn attack_answer_a_second_time() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let mut copy = browser.clone();
+        assert_eq!(
+            place.come_back(&mut browser, &answer).await.location(),
+            "/account"
+        );
+        // The browser has no cookie of it any more.
+        let reply = place.come_back(&mut browser, &answer).await;
+        assert_eq!(reply.status, 400);
+        // One that kept it gets no further.
+        let reply = place.come_back(&mut copy, &answer).await;
+        let refused = place.refused(&reply, LOGIN, "came a second time").await;
+        assert_eq!(copy.member().await, None);
+        let attempts = place.attempts().await;
+        assert_eq!(attempts.len(), 2, "a row each: {attempts:?}");
+        assert_eq!(attempts[1].outcome, "signed_in");
+        assert!(
+            refused
+                .reason
+                .unwrap()
+                .contains(&attempts[1].id.to_string())
+        );
+        assert_eq!(
+            place.provider.count(Endpoint::Token),
+            1,
+            "the code is used once"
+        );
+        assert_eq!(browser.member().await.is_some(), true);
+    });
+}
+
+#[test]
+fn attack_answer_a_second_time_at_another_process() {
+    run(async {
+        let place = Place::start().await;
+        let replica = place.server.replica();
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let mut other = browser.at(&replica);
+        // What one process began, another finishes.
+        assert_eq!(
+            place.come_back(&mut other, &answer).await.location(),
+            "/account"
+        );
+        let reply = place.come_back(&mut browser, &answer).await;
+        assert_eq!(reply.status, 400);
+        assert_eq!(browser.member().await, None);
+    });
+}
+
+#[test]
+fn attack_answer_after_ten_minutes() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        place.pass(TimeDelta::minutes(10));
+        let reply = place.come_back(&mut browser, &answer).await;
+        place.refused(&reply, LOGIN, "longer than 10 minutes").await;
+        assert_eq!(place.provider.count(Endpoint::Token), 0);
+        let answer = place.begin(&mut browser).await;
+        place.pass(TimeDelta::minutes(10) - TimeDelta::seconds(1));
+        assert_eq!(
+            place.come_back(&mut browser, &answer).await.location(),
+            "/account"
+        );
+    });
+}
+
+#[test]
+fn attack_answer_after_what_was_taken_is_forgotten() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let mut copy = browser.clone();
+        place.come_back(&mut browser, &answer).await.location();
+        place.pass(TimeDelta::minutes(11));
+        rollcall::jobs::sign_in::tidy_up(&place.server.app, TimeDelta::days(30))
+            .await
+            .unwrap();
+        let reply = place.come_back(&mut copy, &answer).await;
+        assert_eq!(reply.status, 400);
+        super::gives_no_session(&reply);
+    });
+}
+
+#[test]
+fn attack_mix_up_answer_of_another_provider() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let mut answer = place.begin(&mut browser).await;
+        answer.insert("iss".to_owned(), "https://evil.example".to_owned());
+        let reply = place.come_back(&mut browser, &answer).await;
+        place
+            .refused(
+                &reply,
+                Check::Issuer.as_str(),
+                "comes from the provider \"https://evil.example\"",
+            )
+            .await;
+        assert_eq!(
+            place.provider.count(Endpoint::Token),
+            0,
+            "the code goes nowhere"
+        );
+    });
+}
+
+#[test]
+fn attack_mix_up_answer_that_does_not_name_its_provider() {
+    run(async {
+        let place = Place::start().await;
+        place.provider.bend().metadata =
+            json!({ "authorization_response_iss_parameter_supported": true });
+        is_kept_out(&place, Check::Issuer.as_str(), "does not name its provider").await;
+        assert_eq!(place.provider.count(Endpoint::Token), 0);
+        let mut browser = place.browser();
+        let mut answer = place.begin(&mut browser).await;
+        answer.insert("iss".to_owned(), place.provider.issuer.clone());
+        assert_eq!(
+            place.come_back(&mut browser, &answer).await.location(),
+            "/account"
+        );
+    });
+}
+
+#[test]
+fn attack_mix_up_token_of_another_provider() {
+    run(async {
+        let place = Place::start().await;
+        let other = Provider::start(place.server.app.clock.clone()).await;
+        // The honest provider's answer, exchanged at another's endpoint, whose tokens are its own.
+        place.provider.bend().metadata =
+            json!({ "token_endpoint": format!("{}/token", other.issuer) });
+        other.bend().claims = json!({ "iss": place.provider.issuer });
+        is_kept_out(&place, Check::Code.as_str(), "invalid_grant").await;
+    });
+}
+
+/// What the provider refuses with comes to administrators, in a form that is safe to print.
+async fn provider_refuses(place: &Place, more: &[(&str, &str)], words: &str) -> Reply {
+    let mut browser = place.browser();
+    let mut answer = place.begin(&mut browser).await;
+    answer.remove("code");
+    for (name, value) in more {
+        answer.insert((*name).to_owned(), (*value).to_owned());
+    }
+    let reply = place.come_back(&mut browser, &answer).await;
+    place
+        .refused(&reply, Check::Authorization.as_str(), words)
+        .await;
+    assert_eq!(browser.member().await, None);
+    reply
+}
+
+#[test]
+fn fault_provider_denies_access() {
+    run(async {
+        let place = Place::start().await;
+        let denied = [
+            ("error", "access_denied"),
+            ("error_description", "not assigned"),
+        ];
+        let reply = provider_refuses(&place, &denied, "access_denied (not assigned)").await;
+        assert_eq!(reply.status, 403);
+        assert!(!reply.text().contains("not assigned"));
+    });
+}
+
+#[test]
+fn attack_error_with_a_code() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let mut answer = place.begin(&mut browser).await;
+        answer.insert("error".to_owned(), "login_required".to_owned());
+        let reply = place.come_back(&mut browser, &answer).await;
+        place
+            .refused(&reply, Check::Authorization.as_str(), "login_required")
+            .await;
+        assert_eq!(place.provider.count(Endpoint::Token), 0);
+    });
+}
+
+#[test]
+fn attack_error_that_is_markup_or_forges_a_log_line() {
+    run(async {
+        let place = Place::start().await;
+        let evil = "<script>alert(1)</script>\r\n2026-01-01 signed_in \u{1b}[31m";
+        let error = [("error", evil), ("error_description", evil)];
+        let reply = provider_refuses(&place, &error, "<script>").await;
+        assert!(!reply.text().contains("<script"), "{}", reply.text());
+        let reason = place.attempts().await[0].reason.clone().unwrap();
+        assert!(!reason.contains(['\r', '\n', '\u{1b}']), "{reason:?}");
+        let long = "x".repeat(5_000);
+        provider_refuses(
+            &place,
+            &[("error", &long), ("error_description", &long)],
+            "xxx",
+        )
+        .await;
+        assert!(place.attempts().await[0].reason.as_ref().unwrap().len() < 600);
+    });
+}
+
+#[test]
+fn fault_neither_code_nor_error() {
+    run(async {
+        let place = Place::start().await;
+        provider_refuses(&place, &[], "neither a code nor an error").await;
+        provider_refuses(&place, &[("code", "")], "neither a code nor an error").await;
+    });
+}
+
+#[test]
+fn attack_answers_that_were_made_up() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let state = &answer["state"];
+        let twice = format!("state={state}&state={state}&code=x");
+        let session = state.replacen("login", "session", 1);
+        for query in [
+            String::new(),
+            "code=x".to_owned(),
+            "state=&code=x".to_owned(),
+            "state=x&code=x".to_owned(),
+            "state=%00&code=x".to_owned(),
+            "state=%FF&code=x".to_owned(),
+            format!("state={state}x&code=x"),
+            format!("state={session}&code=x"),
+            twice,
+        ] {
+            let reply = browser.get(&format!("/auth/oidc/callback?{query}")).await;
+            assert!(reply.status.is_client_error(), "{query}: {}", reply.status);
+            assert!(reply.text().contains("<h1>"), "{query}: a page");
+            super::gives_no_session(&reply);
+        }
+        // All of which leaves the login as it was.
+        assert_eq!(
+            place.come_back(&mut browser, &answer).await.location(),
+            "/account"
+        );
+    });
+}
+
+#[test]
+fn attack_configuration_is_switched_off_while_the_person_is_at_the_provider() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        place
+            .update(json!({ "state": "SSO_CONFIGURATION_STATE_INACTIVE" }))
+            .await;
+        let reply = place.come_back(&mut browser, &answer).await;
+        place
+            .refused(&reply, Check::Configuration.as_str(), "is switched off")
+            .await;
+        assert_eq!(place.provider.count(Endpoint::Token), 0);
+    });
+}
+
+#[test]
+fn attack_configuration_is_deleted_while_the_person_is_at_the_provider() {
+    run(async {
+        let place = Place::start().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let request = json!({ "ssoConfigurationId": place.sso });
+        place
+            .server
+            .call("DeleteSSOConfiguration", request)
+            .await
+            .ok();
+        let reply = place.come_back(&mut browser, &answer).await;
+        assert_eq!(reply.status, 404);
+        super::gives_no_session(&reply);
+        assert_eq!(place.provider.count(Endpoint::Token), 0);
+    });
+}
+
+/// Something happens to the configuration while the code is exchanged: nobody gets a session by it.
+fn changes_in_between(change: Value, method: &'static str) {
+    run(async {
+        let place = Place::start().await;
+        let (server, sso) = (place.server.replica(), place.sso.clone());
+        let mut request = json!({ "ssoConfigurationId": sso });
+        crate::support::merge(&mut request, change);
+        place.provider.bend().before_token = Some(Box::new(move || {
+            Box::pin(async move {
+                server.call(method, request).await.ok();
+            })
+        }));
+        let mut browser = place.browser();
+        let reply = place.try_sign_in(&mut browser).await;
+        super::gives_no_session(&reply);
+        assert_eq!(browser.member().await, None);
+        assert!(place.members().await.is_empty());
+        place
+            .refused(&reply, Check::Configuration.as_str(), "was changed")
+            .await;
+    });
+}
+
+#[test]
+fn attack_configuration_is_switched_off_while_the_code_is_exchanged() {
+    changes_in_between(
+        json!({ "state": "SSO_CONFIGURATION_STATE_INACTIVE" }),
+        "UpdateSSOConfiguration",
+    );
+}
+
+#[test]
+fn attack_secret_is_rotated_while_the_code_is_exchanged() {
+    changes_in_between(json!({ "clientSecret": "new" }), "UpdateSSOConfiguration");
+}
+
+#[test]
+fn attack_claims_expression_is_set_while_the_code_is_exchanged() {
+    changes_in_between(
+        json!({ "claimsExpression": "false" }),
+        "UpdateSSOConfiguration",
+    );
+}
+
+#[test]
+fn attack_configuration_is_deleted_while_the_code_is_exchanged() {
+    changes_in_between(json!({}), "DeleteSSOConfiguration");
+}

@@ -1,0 +1,491 @@
+//! Providers that are down, slow, huge, malformed, somewhere else, or not on the public internet;
+//! and how often they are asked.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use rollcall::domain::sign_in::Check;
+use rollcall::outgoing::{Outgoing, Reach};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::provider::{Answer, ENDPOINTS, Endpoint, Key};
+use super::{Place, is_kept_out};
+use crate::support::run;
+
+const PROVIDER: &str = Check::Provider.as_str();
+
+/// The check that fails when an endpoint does.
+const fn check(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Metadata | Endpoint::Keys => PROVIDER,
+        Endpoint::Token => Check::Code.as_str(),
+        Endpoint::Userinfo => Check::Userinfo.as_str(),
+    }
+}
+
+/// A login at a provider one of whose endpoints answers in some way. It is refused at the start
+/// where metadata or keys are needed, and at the callback else.
+async fn answers_keep_out(place: &Place, endpoint: Endpoint, answer: Answer, words: &str) {
+    // The userinfo is asked for what the token lacks.
+    place.provider.bend().claims = json!({ "name": null });
+    place.provider.bend().answers.clear();
+    place.provider.answers(endpoint, answer);
+    // What was kept is not kept any longer.
+    place.pass(TimeDelta::hours(25));
+    let mut browser = place.browser();
+    let start = browser.get(&place.start_url("")).await;
+    let reply = match endpoint {
+        Endpoint::Metadata | Endpoint::Keys => start,
+        _ => {
+            let answer = place.provider.authorize(&start.location());
+            place.come_back(&mut browser, &answer).await
+        }
+    };
+    place.refused(&reply, check(endpoint), words).await;
+    assert_eq!(browser.member().await, None);
+}
+
+/// The same for each endpoint.
+fn each_endpoint_keeps_out(answer: impl Fn(Endpoint) -> Answer, words: &'static str) {
+    run(async {
+        let place = Place::start_with(|app| {
+            app.outgoing =
+                Outgoing::with_deadline(Reach::Anywhere, Duration::from_millis(300)).unwrap();
+        })
+        .await;
+        for endpoint in ENDPOINTS {
+            answers_keep_out(&place, endpoint, answer(endpoint), words).await;
+        }
+        place.provider.bend().answers.clear();
+        place.pass(TimeDelta::hours(25));
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn fault_provider_fails() {
+    each_endpoint_keeps_out(|_| Answer::status(500), "");
+    each_endpoint_keeps_out(|_| Answer::status(404), "");
+}
+
+#[test]
+fn fault_provider_never_answers() {
+    each_endpoint_keeps_out(|_| Answer::Never, "no answer within");
+}
+
+#[test]
+fn attack_provider_stalls_in_the_middle() {
+    each_endpoint_keeps_out(|_| Answer::Stalled, "no answer within");
+}
+
+#[test]
+fn fault_connection_breaks_in_the_middle() {
+    each_endpoint_keeps_out(|_| Answer::Broken, "127.0.0.1");
+}
+
+#[test]
+fn attack_answer_without_end() {
+    each_endpoint_keeps_out(|_| Answer::Endless, "larger than 1 MiB");
+}
+
+#[test]
+fn attack_answer_that_says_how_huge_it_is() {
+    let huge = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
+    let kind = || ("content-type", "application/json".to_owned());
+    each_endpoint_keeps_out(
+        |_| Answer::This(200, kind(), huge.clone()),
+        "larger than 1 MiB",
+    );
+}
+
+#[test]
+fn fault_answers_that_are_not_json() {
+    for text in [
+        "",
+        "<!doctype html><p>Maintenance",
+        "{",
+        "[]",
+        "null",
+        "\"x\"",
+        "\u{feff}{}",
+    ] {
+        each_endpoint_keeps_out(|_| Answer::json(text), "");
+    }
+}
+
+#[test]
+fn fault_answers_of_wrong_types() {
+    each_endpoint_keeps_out(
+        |endpoint| {
+            Answer::json(match endpoint {
+                Endpoint::Metadata => r#"{"issuer":1,"authorization_endpoint":[]}"#,
+                Endpoint::Keys => r#"{"keys":{"kty":"RSA"}}"#,
+                Endpoint::Token => r#"{"access_token":1,"token_type":"Bearer","id_token":{}}"#,
+                Endpoint::Userinfo => r#"{"sub":"sub-ada","email":{"x":1}}"#,
+            })
+        },
+        "",
+    );
+}
+
+#[test]
+fn attack_answers_that_are_deeply_nested() {
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    each_endpoint_keeps_out(|_| Answer::json(&format!("{{\"x\":{deep}}}")), "");
+}
+
+#[test]
+fn fault_no_keys_that_can_be_used() {
+    run(async {
+        let place = Place::start().await;
+        for keys in [r#"{"keys":[]}"#, r#"{"keys":[{"kty":"XYZ"},{}, 1]}"#] {
+            answers_keep_out(
+                &place,
+                Endpoint::Keys,
+                Answer::json(keys),
+                "publishes no keys",
+            )
+            .await;
+        }
+    });
+}
+
+#[test]
+fn keys_that_are_not_understood_do_no_harm() {
+    run(async {
+        let place = Place::start().await;
+        let strange = [
+            json!({ "kty": "XYZ", "kid": "1" }),
+            json!({ "kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA", "kid": "2" }),
+            json!({ "kty": "EC", "crv": "P-521", "x": "AA", "y": "AA", "kid": "3", "alg": "ES512" }),
+            json!({ "kty": "RSA", "n": "AA", "e": "AQAB", "alg": "RSA-OAEP", "use": "enc" }),
+            json!(7),
+        ];
+        place.provider.bend().keys.extend(strange);
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn attack_redirects_are_not_followed() {
+    run(async {
+        // Where the answers would lead; nobody may come.
+        let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = format!("http://{}/", trap.local_addr().unwrap());
+        let place = Place::start().await;
+        for endpoint in ENDPOINTS {
+            for target in [
+                &*target,
+                "http://169.254.169.254/latest/meta-data/",
+                "file:///etc/passwd",
+            ] {
+                answers_keep_out(&place, endpoint, Answer::redirect(target), "").await;
+            }
+        }
+        let came = tokio::time::timeout(Duration::ZERO, trap.accept()).await;
+        assert!(came.is_err(), "nobody was led astray");
+    });
+}
+
+#[test]
+fn fault_nobody_listens() {
+    run(async {
+        let place = Place::start().await;
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", closed.local_addr().unwrap());
+        drop(closed);
+        place.update(json!({ "issuerUrl": issuer })).await;
+        let mut browser = place.browser();
+        let reply = browser.get(&place.start_url("")).await;
+        assert_eq!(reply.status, 502);
+        place
+            .refused(&reply, PROVIDER, "the provider's metadata cannot be read")
+            .await;
+    });
+}
+
+#[test]
+fn fault_provider_calls_itself_otherwise() {
+    run(async {
+        let place = Place::start().await;
+        place.provider.bend().metadata = json!({ "issuer": "https://evil.example" });
+        let reply = place.browser().get(&place.start_url("")).await;
+        place
+            .refused(
+                &reply,
+                PROVIDER,
+                "calls itself \"https://evil.example\": set issuer_url to exactly that",
+            )
+            .await;
+    });
+}
+
+#[test]
+fn attack_endpoints_that_are_no_web_addresses() {
+    run(async {
+        let place = Place::start().await;
+        for name in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "userinfo_endpoint",
+            "jwks_uri",
+        ] {
+            for evil in [
+                "javascript:alert(1)",
+                "file:///etc/passwd",
+                "data:text/html,x",
+                "ftp://x.example/",
+            ] {
+                place.provider.bend().metadata = json!({ name: evil });
+                place.pass(TimeDelta::minutes(1));
+                let reply = place.browser().get(&place.start_url("")).await;
+                place
+                    .refused(
+                        &reply,
+                        PROVIDER,
+                        "an endpoint of the provider cannot be used",
+                    )
+                    .await;
+            }
+        }
+    });
+}
+
+#[test]
+fn fault_metadata_lack_an_endpoint() {
+    run(async {
+        let place = Place::start().await;
+        for name in [
+            "authorization_endpoint",
+            "jwks_uri",
+            "response_types_supported",
+        ] {
+            place.provider.bend().metadata = json!({ name: null });
+            place.pass(TimeDelta::minutes(1));
+            let reply = place.browser().get(&place.start_url("")).await;
+            place.refused(&reply, PROVIDER, name).await;
+        }
+        place.provider.bend().metadata = json!({ "token_endpoint": null });
+        place.pass(TimeDelta::minutes(1));
+        is_kept_out(&place, PROVIDER, "lack an endpoint").await;
+    });
+}
+
+#[test]
+fn attack_private_addresses_are_not_asked() {
+    run(async {
+        let place = Place::start_with(|app| {
+            app.outgoing = Outgoing::new(Reach::Public).unwrap();
+        })
+        .await;
+        let port = place.provider.issuer.rsplit(':').next().unwrap().to_owned();
+        for issuer in [
+            place.provider.issuer.clone(),
+            format!("https://127.0.0.1:{port}"),
+            format!("https://localhost:{port}"),
+            format!("https://[::1]:{port}"),
+            format!("https://[::ffff:127.0.0.1]:{port}"),
+            format!("https://2130706433:{port}"),
+            format!("https://0:{port}"),
+            "https://169.254.169.254".to_owned(),
+            "https://10.0.0.1".to_owned(),
+        ] {
+            place.update(json!({ "issuerUrl": issuer })).await;
+            let started = Instant::now();
+            let reply = place.browser().get(&place.start_url("")).await;
+            place
+                .refused(&reply, PROVIDER, "the provider's metadata cannot be read")
+                .await;
+            assert!(started.elapsed() < Duration::from_secs(5), "{issuer}");
+        }
+        assert_eq!(place.provider.count(Endpoint::Metadata), 0);
+    });
+}
+
+#[tokio::test]
+async fn attack_a_name_of_a_private_address() {
+    // The guard sees what a name resolves to, and connects to nothing else: a name that resolves
+    // to something else the next time is seen again.
+    let outgoing = Outgoing::new(Reach::Public).unwrap();
+    for url in ["https://localhost/", "https://LOCALHOST/"] {
+        let refused = outgoing.get(&url.parse().unwrap()).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("is not a public address"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn keys_are_read_again_for_an_unknown_key_once_a_minute() {
+    run(async {
+        let place = Place::start().await;
+        let key = |kid, seed| Key {
+            kid,
+            seed,
+            ..Key::new("EdDSA")
+        };
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 1);
+
+        place.pass(TimeDelta::minutes(2));
+        place.provider.rotate(key("second", 8));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(
+            place.provider.count(Endpoint::Keys),
+            2,
+            "one for the new key"
+        );
+
+        // Another unknown key within the minute.
+        place.pass(TimeDelta::seconds(59));
+        place.provider.rotate(key("third", 9));
+        for _ in 0..3 {
+            is_kept_out(&place, Check::IdToken.as_str(), "does not publish").await;
+        }
+        assert_eq!(place.provider.count(Endpoint::Keys), 2);
+        place.pass(TimeDelta::seconds(1));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 3);
+        assert_eq!(place.provider.count(Endpoint::Metadata), 1);
+    });
+}
+
+#[test]
+fn a_key_may_change_under_its_name() {
+    run(async {
+        let place = Place::start().await;
+        place.sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::minutes(2));
+        place.provider.rotate(Key {
+            seed: 8,
+            ..Key::new("EdDSA")
+        });
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 2);
+    });
+}
+
+#[test]
+fn fault_keys_cannot_be_read_again() {
+    run(async {
+        let place = Place::start().await;
+        place.sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::minutes(2));
+        place.provider.rotate(Key {
+            kid: "new",
+            seed: 8,
+            ..Key::new("EdDSA")
+        });
+        place.provider.answers(Endpoint::Keys, Answer::status(503));
+        is_kept_out(&place, PROVIDER, "keys cannot be read").await;
+        place.provider.bend().answers.clear();
+        place.pass(TimeDelta::minutes(1));
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn what_a_provider_publishes_is_kept_as_long_as_it_says() {
+    run(async {
+        let place = Place::start().await;
+        let counts = || {
+            (
+                place.provider.count(Endpoint::Metadata),
+                place.provider.count(Endpoint::Keys),
+            )
+        };
+        place
+            .provider
+            .bend()
+            .cache_control
+            .insert(Endpoint::Metadata, "max-age=7200");
+        place
+            .provider
+            .bend()
+            .cache_control
+            .insert(Endpoint::Keys, "public, max-age=600");
+        place.sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::seconds(599));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(counts(), (1, 1));
+        place.pass(TimeDelta::seconds(1));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(counts(), (1, 2));
+        place.pass(TimeDelta::hours(2));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(counts(), (2, 3));
+        // Nothing is kept for less than a minute.
+        place
+            .provider
+            .bend()
+            .cache_control
+            .insert(Endpoint::Keys, "no-store");
+        place.pass(TimeDelta::minutes(10));
+        place.sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::seconds(59));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(counts(), (2, 4));
+        place.pass(TimeDelta::seconds(1));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(counts(), (2, 5));
+    });
+}
+
+#[test]
+fn attack_a_provider_that_is_down_is_not_hammered() {
+    run(async {
+        let place = Place::start().await;
+        place
+            .provider
+            .answers(Endpoint::Metadata, Answer::status(500));
+        for _ in 0..20 {
+            assert_eq!(place.browser().get(&place.start_url("")).await.status, 502);
+        }
+        assert_eq!(place.provider.count(Endpoint::Metadata), 1);
+        place.provider.bend().answers.clear();
+        place.pass(TimeDelta::seconds(5));
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn the_secret_is_sent_as_the_provider_takes_it() {
+    run(async {
+        let place = Place::start().await;
+        for (methods, is_basic) in [
+            (json!(null), true),
+            (json!(["client_secret_basic"]), true),
+            (json!(["client_secret_post", "client_secret_basic"]), true),
+            (json!(["client_secret_post"]), false),
+            (
+                json!(["client_secret_post", "private_key_jwt", "something_new"]),
+                false,
+            ),
+        ] {
+            place.provider.bend().metadata =
+                json!({ "token_endpoint_auth_methods_supported": methods });
+            place.pass(TimeDelta::hours(2));
+            place.sign_in(&mut place.browser()).await;
+            let (headers, body) = place.provider.last(Endpoint::Token);
+            assert_eq!(headers.contains_key("authorization"), is_basic, "{methods}");
+            assert_eq!(body.contains("client_secret="), !is_basic, "{methods}");
+        }
+    });
+}
+
+#[test]
+fn fault_wrong_client_secret() {
+    run(async {
+        let place = Place::start().await;
+        place.update(json!({ "clientSecret": "wrong" })).await;
+        is_kept_out(
+            &place,
+            Check::Code.as_str(),
+            "invalid_client: check client_id and client_secret",
+        )
+        .await;
+    });
+}

@@ -1,0 +1,797 @@
+//! Who a person is that a provider vouches for, and who may come in.
+
+use rollcall::domain::sign_in::Check;
+use serde_json::{Value, json};
+
+use super::provider::{Answer, CLIENT, Endpoint};
+use super::{Place, is_kept_out, keeps_out};
+use crate::support::{Reply, Server, run};
+
+const EMAIL: &str = Check::Email.as_str();
+const MEMBER: &str = Check::Member.as_str();
+const EXPRESSION: &str = Check::ClaimsExpression.as_str();
+
+const U: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// The provisioning of the place's identity provider.
+pub struct Provisioning<'a> {
+    server: &'a Server,
+    token: String,
+}
+
+impl<'a> Provisioning<'a> {
+    pub async fn of(place: &'a Place) -> Self {
+        let request = json!({
+            "organizationId": place.server.organization,
+            "ssoConfigurationId": place.sso,
+        });
+        let created = place
+            .server
+            .call("CreateSCIMConfiguration", request)
+            .await
+            .ok();
+        Self {
+            server: &place.server,
+            token: created["token"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Value) -> Reply {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("/scim/v2{path}"))
+            .header("content-type", "application/scim+json")
+            .header("authorization", format!("Bearer {}", self.token));
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.server.send(request.body(body.into()).unwrap()).await
+    }
+
+    /// Makes a user with this address, and returns the resource's identifier.
+    pub async fn push(&self, email: &str) -> String {
+        let user = json!({
+            "schemas": [U], "userName": email, "active": true,
+            "displayName": "Pushed", "emails": [{ "value": email, "primary": true }],
+        });
+        let reply = self.send("POST", "/Users", user).await;
+        assert_eq!(reply.status, 201, "{:?}", reply.bytes);
+        reply.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn set_active(&self, id: &str, active: bool) {
+        let patch = json!({
+            "schemas": [PATCH_OP],
+            "Operations": [{ "op": "replace", "path": "active", "value": active }],
+        });
+        let reply = self.send("PATCH", &format!("/Users/{id}"), patch).await;
+        assert_eq!(reply.status, 200, "{:?}", reply.bytes);
+    }
+
+    pub async fn delete(&self, id: &str) {
+        let reply = self
+            .send("DELETE", &format!("/Users/{id}"), Value::Null)
+            .await;
+        assert_eq!(reply.status, 204);
+    }
+}
+
+/// The member with this address, as administrators see her.
+async fn member(place: &Place, email: &str) -> Option<Value> {
+    let members = place.members().await;
+    members.into_iter().find(|m| m["email"] == email)
+}
+
+#[test]
+fn a_new_person_becomes_a_member() {
+    run(async {
+        let place = Place::start().await;
+        let (mut browser, id) = place.signed_in("ada").await;
+        let member = member(&place, &place.email("ada")).await.unwrap();
+        assert_eq!(member["userId"], *id, "{member}");
+        assert_eq!(member["status"], "USER_STATUS_ACTIVE");
+        assert_eq!(member["role"], "ORGANIZATION_ROLE_MEMBER");
+        let user = browser
+            .call("UserService/GetAuthenticatedUser", json!({}))
+            .await
+            .ok();
+        let user = &user["user"];
+        assert_eq!(user["id"], *id);
+        assert_eq!(user["name"], "ada of the tests");
+        assert_eq!(user["email"], place.email("ada"));
+        assert_eq!(user["organizationId"], place.server.organization);
+
+        let attempt = &place.attempts().await[0];
+        assert_eq!(attempt.outcome, "signed_in");
+        assert_eq!(attempt.user_id.unwrap().to_string(), id);
+        assert_eq!(attempt.email, Some(place.email("ada")));
+        assert_eq!(attempt.subject.as_deref(), Some("sub-ada"));
+        assert!(attempt.claim_names.contains(&"email_verified".to_owned()));
+        let row = serde_json::to_string(attempt).unwrap();
+        for secret in place.provider.secrets() {
+            assert!(!row.contains(&secret), "{row} tells {secret}");
+        }
+        assert!(
+            !row.contains("ada of the tests"),
+            "no values but address and subject"
+        );
+    });
+}
+
+#[test]
+fn the_same_person_is_the_same_member_under_another_address() {
+    run(async {
+        let place = Place::start().await;
+        let (_, id) = place.signed_in("ada").await;
+        let new = place.email("ada.lovelace");
+        place.comes("ada", json!({ "email": new, "name": "Ada L.", "picture": "https://pictures.example/ada.png" }));
+        let mut browser = place.browser();
+        assert_eq!(place.sign_in(&mut browser).await, id);
+        let members = place.members().await;
+        assert_eq!(members.len(), 1, "{members:?}");
+        assert_eq!(members[0]["email"], *new);
+        assert_eq!(members[0]["fullName"], "Ada L.");
+        assert_eq!(members[0]["avatarUrl"], "https://pictures.example/ada.png");
+    });
+}
+
+#[test]
+fn another_person_with_the_same_verified_address_is_the_same_member() {
+    run(async {
+        let place = Place::start().await;
+        let (_, id) = place.signed_in("ada").await;
+        place.comes("ada", json!({ "sub": "another" }));
+        assert_eq!(place.sign_in(&mut place.browser()).await, id);
+        // From then on by the subject.
+        place.comes("grace", json!({ "sub": "another" }));
+        assert_eq!(place.sign_in(&mut place.browser()).await, id);
+    });
+}
+
+#[test]
+fn an_address_is_the_same_in_any_case() {
+    run(async {
+        let place = Place::start().await;
+        let (_, id) = place.signed_in("ada").await;
+        let shouted = place.email("ada").to_uppercase();
+        place.comes("ada", json!({ "sub": "another", "email": shouted }));
+        assert_eq!(place.sign_in(&mut place.browser()).await, id);
+    });
+}
+
+#[test]
+fn an_address_of_another_member_stays_with_that_one() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let (_, grace) = place.signed_in("grace").await;
+        place.comes("ada", json!({ "email": place.email("grace") }));
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+        assert_ne!(ada, grace);
+        assert_eq!(
+            member(&place, &place.email("ada")).await.unwrap()["userId"],
+            *ada
+        );
+        assert_eq!(
+            member(&place, &place.email("grace")).await.unwrap()["userId"],
+            *grace
+        );
+        let note = place.attempts().await[0].reason.clone().unwrap();
+        assert!(note.contains("keeps the former address"), "{note}");
+    });
+}
+
+#[test]
+fn fault_no_address() {
+    run(async {
+        let place = Place::start().await;
+        for email in [
+            json!(null),
+            json!(""),
+            json!("  "),
+            json!(7),
+            json!(["a@b.example"]),
+        ] {
+            place.provider.bend().userinfo = json!({ "email": null });
+            place.provider.bend().claims = json!({ "email": email });
+            // The library reads what has a type of its own.
+            let (check, words) = if email.is_null() || email.is_string() {
+                (EMAIL, "sends no address (claim \"email\")")
+            } else {
+                (Check::IdToken.as_str(), "cannot be read")
+            };
+            is_kept_out(&place, check, words).await;
+        }
+        for email in [
+            "ada",
+            "@x.example",
+            "ada@",
+            "a da@x.example",
+            "ada@x.example\nBcc: y",
+        ] {
+            place.provider.bend().claims = json!({ "email": email });
+            is_kept_out(&place, EMAIL, "").await;
+        }
+        assert!(place.members().await.is_empty());
+    });
+}
+
+#[test]
+fn attack_address_of_another_domain() {
+    run(async {
+        let place = Place::start().await;
+        for email in [
+            "ada@evil.example".to_owned(),
+            format!("ada@sub.{}", place.domain),
+            format!("ada@{}.evil.example", place.domain),
+            format!("ada@{}@evil.example", place.domain),
+            format!("ada@evil-{}", place.domain),
+        ] {
+            place.provider.bend().claims = json!({ "email": email });
+            is_kept_out(&place, EMAIL, "do not sign in through this configuration").await;
+        }
+        place.provider.bend().claims = json!({ "email": place.email("ada").to_uppercase() });
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn attack_unverified_address_of_a_member() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        for (verified, words) in [
+            (json!(false), "email_verified is false"),
+            (json!("false"), "email_verified is false"),
+            (json!(null), "no claim email_verified"),
+        ] {
+            place.comes(
+                "ada",
+                json!({ "sub": "attacker", "email_verified": verified }),
+            );
+            is_kept_out(&place, EMAIL, words).await;
+        }
+        place.comes("ada", json!({ "sub": "sub-ada", "email_verified": false }));
+        assert_eq!(
+            place.sign_in(&mut place.browser()).await,
+            ada,
+            "by the subject"
+        );
+    });
+}
+
+#[test]
+fn attack_member_who_waits_under_somebody_elses_address() {
+    run(async {
+        let place = Place::start().await;
+        // Comes first, with an address that is not his.
+        place.comes("ada", json!({ "sub": "attacker", "email_verified": false }));
+        let mut attacker = place.browser();
+        let taken = place.sign_in(&mut attacker).await;
+        // Or takes it on later.
+        place.comes("grace", json!({ "sub": "other-attacker", "email_verified": false, "email": place.email("mallory") }));
+        place.sign_in(&mut place.browser()).await;
+        place.comes(
+            "grace",
+            json!({ "sub": "other-attacker", "email_verified": false }),
+        );
+        place.sign_in(&mut place.browser()).await;
+
+        for name in ["ada", "grace"] {
+            place.comes(name, json!({}));
+            is_kept_out(&place, EMAIL, "without proof of owning it").await;
+        }
+        // Once the domain is the organization's, so are its addresses.
+        place.server.verified_domain(&place.domain).await;
+        place.comes("ada", json!({}));
+        assert_eq!(place.sign_in(&mut place.browser()).await, taken);
+    });
+}
+
+#[test]
+fn an_unverified_address_that_nobody_has_makes_a_member() {
+    run(async {
+        let place = Place::start().await;
+        place.comes("ada", json!({ "email_verified": null }));
+        let id = place.sign_in(&mut place.browser()).await;
+        // Who is the same with the same subject, and with the address once it is verified so.
+        assert_eq!(place.sign_in(&mut place.browser()).await, id);
+        place.comes("ada", json!({}));
+        assert_eq!(place.sign_in(&mut place.browser()).await, id);
+        place.comes("ada", json!({ "sub": "another" }));
+        assert_eq!(place.sign_in(&mut place.browser()).await, id);
+    });
+}
+
+#[test]
+fn a_verified_domain_stands_in_where_the_provider_says_nothing() {
+    run(async {
+        let place = Place::start().await;
+        place.server.verified_domain(&place.domain).await;
+        let (_, ada) = place.signed_in("ada").await;
+        place.comes("ada", json!({ "sub": "another", "email_verified": null }));
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+        place.comes("ada", json!({ "sub": "attacker", "email_verified": false }));
+        is_kept_out(&place, EMAIL, "email_verified is false").await;
+    });
+}
+
+#[test]
+fn a_domain_that_another_organization_verified_says_nothing_here() {
+    run(async {
+        let place = Place::start().await;
+        place
+            .server
+            .neighbour()
+            .await
+            .verified_domain(&place.domain)
+            .await;
+        place.signed_in("ada").await;
+        place.comes("ada", json!({ "sub": "attacker", "email_verified": null }));
+        is_kept_out(&place, EMAIL, "no claim email_verified").await;
+    });
+}
+
+#[test]
+fn provisioning_through_the_same_provider_stands_in_where_the_provider_says_nothing() {
+    run(async {
+        let place = Place::start().await;
+        let provisioning = Provisioning::of(&place).await;
+        provisioning.push(&place.email("ada")).await;
+        place.comes("ada", json!({ "email_verified": false }));
+        is_kept_out(&place, EMAIL, "email_verified is false").await;
+        place.comes("ada", json!({ "email_verified": null }));
+        let id = place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.members().await.len(), 1);
+        assert_eq!(
+            member(&place, &place.email("ada")).await.unwrap()["userId"],
+            *id
+        );
+    });
+}
+
+#[test]
+fn attack_provisioning_through_another_provider_stands_in_for_nothing() {
+    run(async {
+        let place = Place::start().await;
+        let elsewhere = place.through(place.configure("other", json!({})).await);
+        let provisioning = Provisioning::of(&elsewhere).await;
+        provisioning.push(&place.email("ada")).await;
+        place.comes("ada", json!({ "email_verified": null }));
+        is_kept_out(&place, EMAIL, "no claim email_verified").await;
+        // A verified address does.
+        place.comes("ada", json!({}));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.members().await.len(), 1);
+    });
+}
+
+#[test]
+fn only_provisioning_makes_members_where_a_policy_says_so() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let policy = json!({ "organizationId": place.server.organization, "restrictAccountCreationToScim": true });
+        place
+            .server
+            .call("UpdateOrganizationPolicies", policy)
+            .await
+            .ok();
+        place.comes("grace", json!({}));
+        is_kept_out(&place, MEMBER, "restrict_account_creation_to_scim").await;
+        assert_eq!(place.members().await.len(), 1);
+        place.comes("ada", json!({}));
+        assert_eq!(
+            place.sign_in(&mut place.browser()).await,
+            ada,
+            "who is a member comes in"
+        );
+        Provisioning::of(&place)
+            .await
+            .push(&place.email("grace"))
+            .await;
+        place.comes("grace", json!({}));
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn a_suspended_member_is_kept_out_and_comes_back_the_same() {
+    run(async {
+        let place = Place::start().await;
+        let provisioning = Provisioning::of(&place).await;
+        let pushed = provisioning.push(&place.email("ada")).await;
+        let (_, ada) = place.signed_in("ada").await;
+        provisioning.set_active(&pushed, false).await;
+        is_kept_out(&place, MEMBER, "the member is suspended").await;
+        // With another subject, and the same address, too; verified or not.
+        for verified in [json!(true), json!(null), json!(false)] {
+            place.comes(
+                "ada",
+                json!({ "sub": "another", "email_verified": verified }),
+            );
+            is_kept_out(&place, MEMBER, "the member is suspended").await;
+        }
+        place.comes("ada", json!({}));
+        provisioning.set_active(&pushed, true).await;
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+    });
+}
+
+#[test]
+fn a_member_who_left_is_kept_out() {
+    run(async {
+        let place = Place::start().await;
+        let provisioning = Provisioning::of(&place).await;
+        let pushed = provisioning.push(&place.email("ada")).await;
+        let (_, ada) = place.signed_in("ada").await;
+        provisioning.delete(&pushed).await;
+        is_kept_out(
+            &place,
+            MEMBER,
+            "the member was removed from the organization",
+        )
+        .await;
+        place.comes("ada", json!({ "sub": "another" }));
+        is_kept_out(
+            &place,
+            MEMBER,
+            "the member was removed from the organization",
+        )
+        .await;
+        provisioning.push(&place.email("ada")).await;
+        place.comes("ada", json!({}));
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+    });
+}
+
+#[test]
+fn a_subject_is_somebody_else_in_another_configuration() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let second = place
+            .configure(
+                CLIENT,
+                json!({ "issuerUrl": format!("{}/", place.provider.issuer) }),
+            )
+            .await;
+        let second = place.through(second);
+        let issuer = format!("{}/", place.provider.issuer);
+        place.provider.bend().metadata = json!({ "issuer": issuer });
+        place.provider.bend().claims = json!({ "iss": issuer });
+        place.comes("grace", json!({ "sub": "sub-ada" }));
+        let grace = second.sign_in(&mut second.browser()).await;
+        assert_ne!(ada, grace);
+        assert_eq!(place.members().await.len(), 2);
+    });
+}
+
+#[test]
+fn a_subject_is_somebody_else_in_another_organization() {
+    run(async {
+        let place = Place::start().await;
+        let neighbour = place.neighbour().await;
+        let (mut here, ada) = place.signed_in("ada").await;
+        let (mut there, other) = neighbour.signed_in("ada").await;
+        assert_ne!(ada, other);
+        assert_eq!(here.member().await.unwrap(), ada);
+        assert_eq!(there.member().await.unwrap(), other);
+        // A session is of its own organization alone.
+        let theirs = json!({ "organizationId": neighbour.server.organization });
+        here.call("OrganizationService/ListMembers", theirs)
+            .await
+            .error("permission_denied");
+        let ours = json!({ "organizationId": place.server.organization });
+        assert_eq!(
+            here.call("OrganizationService/ListMembers", ours)
+                .await
+                .status,
+            200
+        );
+    });
+}
+
+#[test]
+fn attack_subjects_of_a_former_issuer_mean_nothing() {
+    run(async {
+        let place = Place::start().await;
+        let (mut browser, ada) = place.signed_in("ada").await;
+        let other = super::Provider::start(place.server.app.clock.clone()).await;
+        place.update(json!({ "issuerUrl": other.issuer })).await;
+        assert_eq!(
+            browser.member().await,
+            None,
+            "sessions of the former are over"
+        );
+        let moved = Place {
+            provider: other,
+            ..place.through(place.sso.clone())
+        };
+        moved.comes("grace", json!({ "sub": "sub-ada" }));
+        let grace = moved.sign_in(&mut moved.browser()).await;
+        assert_ne!(ada, grace);
+    });
+}
+
+#[test]
+fn userinfo_fills_in_what_is_missing() {
+    run(async {
+        let place = Place::start().await;
+        place.provider.bend().claims =
+            json!({ "email": null, "email_verified": null, "name": null });
+        let mut browser = place.browser();
+        place.sign_in(&mut browser).await;
+        let user = browser
+            .call("UserService/GetAuthenticatedUser", json!({}))
+            .await
+            .ok();
+        assert_eq!(user["user"]["email"], place.email("ada"));
+        assert_eq!(user["user"]["name"], "ada of the tests");
+        assert_eq!(place.provider.count(Endpoint::Userinfo), 1);
+        // What is complete needs none.
+        place.provider.bend().claims = json!({});
+        place.sign_in(&mut browser).await;
+        assert_eq!(place.provider.count(Endpoint::Userinfo), 1);
+        // What the expression names is asked for, too.
+        place
+            .update(json!({ "claimsExpression": "'staff' in claims.groups" }))
+            .await;
+        place.provider.bend().userinfo = json!({ "groups": ["staff"] });
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Userinfo), 2);
+    });
+}
+
+#[test]
+fn what_is_signed_wins_over_userinfo() {
+    run(async {
+        let place = Place::start().await;
+        place.provider.bend().claims = json!({ "name": null, "email_verified": false });
+        place.provider.bend().userinfo =
+            json!({ "email": "root@evil.example", "email_verified": true });
+        let mut browser = place.browser();
+        place.sign_in(&mut browser).await;
+        assert!(member(&place, &place.email("ada")).await.is_some());
+        place.provider.bend().claims =
+            json!({ "name": null, "email_verified": false, "sub": "other" });
+        place.provider.bend().userinfo = json!({ "email_verified": true, "sub": "other" });
+        is_kept_out(&place, EMAIL, "email_verified is false").await;
+    });
+}
+
+#[test]
+fn attack_userinfo_of_another_person() {
+    keeps_out(
+        |place| {
+            let mut state = place.provider.bend();
+            state.claims = json!({ "email": null });
+            state.userinfo = json!({ "sub": "sub-root" });
+        },
+        Check::Userinfo.as_str(),
+        "about another person than the ID token",
+    );
+}
+
+#[test]
+fn attack_userinfo_of_nobody() {
+    keeps_out(
+        |place| {
+            let mut state = place.provider.bend();
+            state.claims = json!({ "email": null });
+            state.userinfo = json!({ "sub": null });
+        },
+        Check::Userinfo.as_str(),
+        "cannot be read",
+    );
+}
+
+#[test]
+fn fault_userinfo_is_down_while_a_claim_is_missing() {
+    run(async {
+        let place = Place::start().await;
+        place
+            .provider
+            .answers(Endpoint::Userinfo, Answer::status(503));
+        place.sign_in(&mut place.browser()).await;
+        place.provider.bend().claims = json!({ "email_verified": null });
+        is_kept_out(&place, Check::Userinfo.as_str(), "status 503").await;
+    });
+}
+
+#[test]
+fn attack_access_token_that_no_header_can_hold() {
+    keeps_out(
+        |place| {
+            let mut state = place.provider.bend();
+            state.claims = json!({ "name": null, "at_hash": null });
+            state.tokens = json!({ "access_token": "a\r\nX-Evil: 1" });
+        },
+        Check::Userinfo.as_str(),
+        "characters that no HTTP header may have",
+    );
+}
+
+#[test]
+fn claims_have_the_names_that_the_configuration_says() {
+    run(async {
+        let place = Place::start().await;
+        let map = json!({ "email": "upn", "name": "https://claims.example/name", "email_verified": "xms_edov", "picture": "photo" });
+        place.update(json!({ "claims": map })).await;
+        is_kept_out(
+            &place,
+            EMAIL,
+            "(claim \"upn\"): have it send the claim, or map email",
+        )
+        .await;
+        let ours = json!({
+            "upn": place.email("grace"), "https://claims.example/name": "Grace", "xms_edov": "True",
+            "photo": "https://pictures.example/grace.png",
+        });
+        place.provider.bend().claims = ours;
+        place.sign_in(&mut place.browser()).await;
+        let grace = member(&place, &place.email("grace")).await.unwrap();
+        assert_eq!(grace["fullName"], "Grace");
+        assert_eq!(grace["avatarUrl"], "https://pictures.example/grace.png");
+        assert!(member(&place, &place.email("ada")).await.is_none());
+    });
+}
+
+#[test]
+fn booleans_may_be_written_as_text() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        place.comes("ada", json!({ "sub": "another", "email_verified": "true" }));
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+        for odd in [json!("yes"), json!(1), json!(["true"])] {
+            place.comes("ada", json!({ "sub": "third", "email_verified": odd }));
+            let reply = place.try_sign_in(&mut place.browser()).await;
+            super::gives_no_session(&reply);
+            assert!(reply.status.is_client_error(), "{odd}");
+        }
+    });
+}
+
+#[test]
+fn names_and_pictures_are_cut_to_what_fits() {
+    run(async {
+        let place = Place::start().await;
+        for (picture, kept) in [
+            ("javascript:alert(1)", false),
+            ("data:image/png;base64,AA", false),
+            ("https://user@pictures.example/", false),
+            ("https://pictures.example/a.png", true),
+        ] {
+            place.comes(
+                "ada",
+                json!({ "picture": picture, "name": format!("\u{1b}[31m{}", "é".repeat(300)) }),
+            );
+            place.sign_in(&mut place.browser()).await;
+            let ada = member(&place, &place.email("ada")).await.unwrap();
+            assert_eq!(ada["avatarUrl"] == picture, kept, "{picture}");
+            let name = ada["fullName"].as_str().unwrap();
+            assert!(
+                name.chars().count() == 256 && !name.contains('\u{1b}'),
+                "{name:?}"
+            );
+        }
+        place.comes(
+            "bob",
+            json!({ "name": null, "given_name": "Bob", "family_name": "B." }),
+        );
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(
+            member(&place, &place.email("bob")).await.unwrap()["fullName"],
+            "Bob B."
+        );
+        // Who sends none keeps the name.
+        place.comes("bob", json!({ "name": null }));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(
+            member(&place, &place.email("bob")).await.unwrap()["fullName"],
+            "Bob B."
+        );
+    });
+}
+
+#[test]
+fn attack_the_claims_expression_decides() {
+    run(async {
+        let place = Place::start().await;
+        let expression = r#"claims.email_verified && "staff" in claims.groups"#;
+        place
+            .update(json!({ "claimsExpression": expression }))
+            .await;
+        place.provider.bend().claims =
+            json!({ "groups": ["guests"], "secret_claim": "s3cr3t-value" });
+        let refused = is_kept_out(&place, EXPRESSION, "is false").await;
+        assert_eq!(
+            refused.failed_expression.as_deref(),
+            Some(r#""staff" in claims.groups"#)
+        );
+        assert_eq!(refused.email, Some(place.email("ada")));
+        assert!(refused.claim_names.contains(&"secret_claim".to_owned()));
+        assert!(!format!("{refused:?}").contains("s3cr3t-value"));
+        assert!(!format!("{refused:?}").contains("guests"));
+
+        place.provider.bend().claims = json!({ "groups": ["staff"], "email_verified": false });
+        let refused = is_kept_out(&place, EXPRESSION, "is false").await;
+        assert_eq!(
+            refused.failed_expression.as_deref(),
+            Some("claims.email_verified")
+        );
+
+        place.provider.bend().claims = json!({ "groups": "staff" });
+        let refused = is_kept_out(&place, EXPRESSION, "cannot be evaluated").await;
+        assert!(refused.failed_expression.unwrap().contains("claims.groups"));
+
+        place.provider.bend().claims = json!({});
+        is_kept_out(&place, EXPRESSION, "cannot be evaluated").await;
+
+        place.provider.bend().claims = json!({ "groups": ["staff"] });
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn attack_an_expression_that_is_no_boolean_or_does_not_end() {
+    run(async {
+        let place = Place::start().await;
+        place
+            .update(json!({ "claimsExpression": "claims.staff" }))
+            .await;
+        for staff in [json!("true"), json!(1), json!([true]), json!({ "x": true })] {
+            place.provider.bend().claims = json!({ "staff": staff });
+            is_kept_out(&place, EXPRESSION, "not true or false").await;
+        }
+        place.provider.bend().claims = json!({ "staff": true });
+        place.sign_in(&mut place.browser()).await;
+        let slow = "claims.n.all(a, claims.n.all(b, claims.n.all(c, claims.n.all(d, a + b + c + d >= 0))))";
+        place.update(json!({ "claimsExpression": slow })).await;
+        place.provider.bend().claims = json!({ "n": (0..300).collect::<Vec<_>>() });
+        is_kept_out(&place, EXPRESSION, "too many steps").await;
+    });
+}
+
+#[test]
+fn a_setting_demands_verified_domains() {
+    run(async {
+        let place = Place::start_with(|app| app.sign_in.require_verified_domains = true).await;
+        is_kept_out(&place, EMAIL, "ROLLCALL_REQUIRE_VERIFIED_DOMAINS").await;
+        place.server.verified_domain(&place.domain).await;
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn those_who_come_at_once_are_one_member() {
+    run(async {
+        let place = Place::start().await;
+        let logins = (0..6).map(|_| async {
+            let mut browser = place.browser();
+            place.sign_in(&mut browser).await
+        });
+        let ids = futures_util::future::join_all(logins).await;
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        assert_eq!(place.members().await.len(), 1);
+    });
+}
+
+#[test]
+fn additional_scopes_are_asked_for_once() {
+    run(async {
+        let place = Place::start().await;
+        place
+            .update(json!({ "additionalScopes": { "scopes": ["groups", "email"] } }))
+            .await;
+        let start = place.browser().get(&place.start_url("")).await.location();
+        assert!(
+            start.contains("scope=openid+email+profile+groups&"),
+            "{start}"
+        );
+    });
+}

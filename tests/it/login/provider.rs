@@ -1,0 +1,525 @@
+//! An OpenID provider on the loopback that does as it should until a test has it do otherwise.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use openidconnect::core::{
+    CoreEdDsaPrivateSigningKey, CoreHmacKey, CoreJwsSigningAlgorithm as Alg,
+    CoreRsaPrivateSigningKey,
+};
+use openidconnect::url::Url;
+use openidconnect::{JsonWebKeyId, PrivateSigningKey};
+use p256::ecdsa::signature::Signer;
+use rollcall::app::Clock;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use tokio::net::TcpListener;
+
+use crate::support::merge;
+
+pub const CLIENT: &str = "rollcall-client";
+pub const SECRET: &str = "hunter2-hunter2";
+const CALLBACK: &str = "https://rollcall.test/auth/oidc/callback";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    Metadata,
+    Keys,
+    Token,
+    Userinfo,
+}
+
+pub const ENDPOINTS: [Endpoint; 4] = [
+    Endpoint::Metadata,
+    Endpoint::Keys,
+    Endpoint::Token,
+    Endpoint::Userinfo,
+];
+
+/// What an endpoint answers instead of what it should.
+#[derive(Clone)]
+pub enum Answer {
+    /// A status, a header and a body.
+    This(u16, (&'static str, String), Bytes),
+    /// Nothing, ever.
+    Never,
+    /// Half of what it should, and then nothing, ever.
+    Stalled,
+    /// Half of what it should, and then the connection breaks.
+    Broken,
+    /// More than a MiB, which no header announces.
+    Endless,
+}
+
+impl Answer {
+    pub fn json(text: &str) -> Self {
+        let kind = ("content-type", "application/json".to_owned());
+        Self::This(200, kind, Bytes::from(text.to_owned()))
+    }
+
+    pub fn status(status: u16) -> Self {
+        Self::This(status, ("x-nothing", String::new()), Bytes::new())
+    }
+
+    pub fn redirect(to: &str) -> Self {
+        Self::This(307, ("location", to.to_owned()), Bytes::new())
+    }
+}
+
+/// A key pair, the same for the same seed.
+#[derive(Clone)]
+pub struct Key {
+    pub alg: &'static str,
+    pub kid: &'static str,
+    pub seed: u8,
+}
+
+impl Key {
+    pub const fn new(alg: &'static str) -> Self {
+        Self {
+            alg,
+            kid: alg,
+            seed: 7,
+        }
+    }
+
+    fn rsa() -> CoreRsaPrivateSigningKey {
+        CoreRsaPrivateSigningKey::from_pem(include_str!("rsa.pem"), None).unwrap()
+    }
+
+    fn ed25519(&self) -> CoreEdDsaPrivateSigningKey {
+        // RFC 8410, section 7: the same bytes before every key.
+        let prefix = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
+        let der = [prefix.as_slice(), &[self.seed; 32]].concat();
+        let pem = format!(
+            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+            STANDARD.encode(der)
+        );
+        CoreEdDsaPrivateSigningKey::from_ed25519_pem(&pem, None).unwrap()
+    }
+
+    fn p256(&self) -> p256::ecdsa::SigningKey {
+        p256::ecdsa::SigningKey::from_slice(&[self.seed; 32]).unwrap()
+    }
+
+    fn p384(&self) -> p384::ecdsa::SigningKey {
+        p384::ecdsa::SigningKey::from_slice(&[self.seed; 48]).unwrap()
+    }
+
+    fn p521(&self) -> p521::ecdsa::SigningKey {
+        let mut secret = [self.seed; 66];
+        secret[0] = 0;
+        p521::ecdsa::SigningKey::from_slice(&secret).unwrap()
+    }
+
+    /// The public key, as it is published.
+    pub fn public(&self) -> Value {
+        let ec = |curve: &str, point: &[u8]| {
+            let (x, y) = point[1..].split_at(point.len() / 2);
+            json!({ "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y) })
+        };
+        let kid = Some(JsonWebKeyId::new(self.kid.to_owned()));
+        let mut key = match self.alg {
+            "EdDSA" => serde_json::to_value(self.ed25519().as_verification_key()).unwrap(),
+            "ES256" => ec(
+                "P-256",
+                self.p256().verifying_key().to_sec1_point(false).as_bytes(),
+            ),
+            "ES384" => ec(
+                "P-384",
+                self.p384().verifying_key().to_sec1_point(false).as_bytes(),
+            ),
+            "ES512" => ec(
+                "P-521",
+                self.p521().verifying_key().to_sec1_point(false).as_bytes(),
+            ),
+            _ => serde_json::to_value(Self::rsa().as_verification_key()).unwrap(),
+        };
+        merge(
+            &mut key,
+            json!({ "kid": kid, "use": "sig", "alg": self.alg }),
+        );
+        key
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let alg: Alg = serde_json::from_value(json!(self.alg)).unwrap();
+        match self.alg {
+            "EdDSA" => self.ed25519().sign(&alg, message).unwrap(),
+            "ES256" => {
+                let signature: p256::ecdsa::Signature = self.p256().sign(message);
+                signature.to_bytes().to_vec()
+            }
+            "ES384" => {
+                let signature: p384::ecdsa::Signature = self.p384().sign(message);
+                signature.to_bytes().to_vec()
+            }
+            "ES512" => {
+                let signature: p521::ecdsa::Signature = self.p521().sign(message);
+                signature.to_bytes().to_vec()
+            }
+            _ => Self::rsa().sign(&alg, message).unwrap(),
+        }
+    }
+
+    fn hash(&self, text: &str) -> Vec<u8> {
+        match self.alg {
+            "EdDSA" => Sha512::digest(text).to_vec(),
+            alg if alg.ends_with("384") => Sha384::digest(text).to_vec(),
+            alg if alg.ends_with("512") => Sha512::digest(text).to_vec(),
+            _ => Sha256::digest(text).to_vec(),
+        }
+    }
+}
+
+/// What signs an ID token.
+#[derive(Clone)]
+pub enum Sign {
+    With(Key),
+    /// HS256 with these bytes.
+    Hmac(Vec<u8>),
+    /// `none`.
+    Nothing,
+    /// As it should, but over something else.
+    Forged,
+}
+
+/// A code that was given out.
+#[derive(Clone)]
+struct Grant {
+    challenge: String,
+    nonce: String,
+    client: String,
+    person: Value,
+}
+
+type Hook = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+
+pub struct State {
+    pub key: Key,
+    pub sign: Option<Sign>,
+    pub keys: Vec<Value>,
+    /// Who signs in next.
+    pub person: Value,
+    /// What differs from what should be; null takes away.
+    pub metadata: Value,
+    pub header: Value,
+    pub claims: Value,
+    pub tokens: Value,
+    pub userinfo: Value,
+    pub answers: HashMap<Endpoint, Answer>,
+    pub cache_control: HashMap<Endpoint, &'static str>,
+    /// What happens before a token is given.
+    pub before_token: Option<Hook>,
+    grants: HashMap<String, Grant>,
+    requests: Vec<(Endpoint, HeaderMap, String)>,
+    secrets: Vec<String>,
+    next: u32,
+}
+
+#[derive(Clone)]
+pub struct Provider {
+    pub issuer: String,
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+impl Provider {
+    pub async fn start(clock: Clock) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let key = Key::new("EdDSA");
+        let state = State {
+            keys: vec![key.public()],
+            key,
+            sign: None,
+            person: json!({}),
+            metadata: json!({}),
+            header: json!({}),
+            claims: json!({}),
+            tokens: json!({}),
+            userinfo: json!({}),
+            answers: HashMap::new(),
+            cache_control: HashMap::new(),
+            before_token: None,
+            grants: HashMap::new(),
+            requests: vec![],
+            secrets: vec![SECRET.to_owned()],
+            next: 0,
+        };
+        let provider = Self {
+            issuer: format!("http://{}", listener.local_addr().unwrap()),
+            clock,
+            state: Arc::new(Mutex::new(state)),
+        };
+        let router = Router::new().fallback(answer).with_state(provider.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        provider
+    }
+
+    /// Its state, to be bent.
+    pub fn bend(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn answers(&self, endpoint: Endpoint, answer: Answer) {
+        self.bend().answers.insert(endpoint, answer);
+    }
+
+    /// Signs with another key from now on, and publishes it alone.
+    pub fn rotate(&self, key: Key) {
+        let mut state = self.bend();
+        state.keys = vec![key.public()];
+        state.key = key;
+    }
+
+    /// How often an endpoint was asked.
+    pub fn count(&self, endpoint: Endpoint) -> usize {
+        let state = self.bend();
+        state
+            .requests
+            .iter()
+            .filter(|(e, ..)| *e == endpoint)
+            .count()
+    }
+
+    /// Headers and body of the last request to an endpoint.
+    pub fn last(&self, endpoint: Endpoint) -> (HeaderMap, String) {
+        let state = self.bend();
+        let found = state.requests.iter().rfind(|(e, ..)| *e == endpoint);
+        let (_, headers, body) = found.unwrap();
+        (headers.clone(), body.clone())
+    }
+
+    /// What nobody but the two servers may know.
+    pub fn secrets(&self) -> Vec<String> {
+        self.bend().secrets.clone()
+    }
+
+    /// Lets the person in who was sent here, and returns the answer's parameters.
+    pub fn authorize(&self, url: &str) -> HashMap<String, String> {
+        let url = Url::parse(url).unwrap();
+        assert!(
+            url.as_str()
+                .starts_with(&format!("{}/authorize?", self.issuer)),
+            "{url}"
+        );
+        let asked: HashMap<String, String> = url.query_pairs().into_owned().collect();
+        assert_eq!(asked["response_type"], "code");
+        assert_eq!(asked["code_challenge_method"], "S256");
+        assert_eq!(asked["redirect_uri"], CALLBACK);
+        assert!(
+            asked["scope"].starts_with("openid email profile"),
+            "{}",
+            asked["scope"]
+        );
+        let mut state = self.bend();
+        state.next += 1;
+        let code = format!("code-{}-{}", state.next, asked["nonce"]);
+        let grant = Grant {
+            challenge: asked["code_challenge"].clone(),
+            nonce: asked["nonce"].clone(),
+            client: asked["client_id"].clone(),
+            person: state.person.clone(),
+        };
+        state.grants.insert(code.clone(), grant);
+        let secrets = [&code, &asked["nonce"], &asked["state"]];
+        state.secrets.extend(secrets.map(Clone::clone));
+        [("code", code), ("state", asked["state"].clone())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+    }
+
+    fn metadata(&self) -> Value {
+        let issuer = &self.issuer;
+        let metadata = json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("{issuer}/authorize"),
+            "token_endpoint": format!("{issuer}/token"),
+            "userinfo_endpoint": format!("{issuer}/userinfo"),
+            "jwks_uri": format!("{issuer}/keys"),
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256", "ES256", "EdDSA"],
+        });
+        bent(metadata, &self.bend().metadata)
+    }
+
+    /// The tokens for a code, or the error and its status.
+    fn exchange(&self, headers: &HeaderMap, body: &str) -> Result<Value, (u16, &'static str)> {
+        let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes())
+            .into_owned()
+            .collect();
+        let basic = format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{SECRET}")));
+        let is_basic = headers
+            .get(header::AUTHORIZATION)
+            .is_some_and(|v| *v == *basic);
+        let is_post = form
+            .get("client_secret")
+            .is_some_and(|secret| secret == SECRET)
+            && form.get("client_id").is_some_and(|id| id == CLIENT);
+        if !is_basic && !is_post {
+            return Err((401, "invalid_client"));
+        }
+        assert_eq!(form["grant_type"], "authorization_code");
+        let mut state = self.bend();
+        let grant = state
+            .grants
+            .remove(&form["code"])
+            .ok_or((400, "invalid_grant"))?;
+        state.secrets.push(form["code_verifier"].clone());
+        let proves = encode(&Sha256::digest(&form["code_verifier"])) == grant.challenge;
+        if !proves || form["redirect_uri"] != CALLBACK {
+            return Err((400, "invalid_grant"));
+        }
+
+        let now = self.clock.now().timestamp();
+        let access_token = format!("access-{}", form["code"]);
+        let hash = state.key.hash(&access_token);
+        let claims = json!({
+            "iss": self.issuer,
+            "aud": grant.client,
+            "iat": now,
+            "exp": now + 300,
+            "nonce": grant.nonce,
+            "at_hash": encode(&hash[..hash.len() / 2]),
+        });
+        let claims = bent(bent(claims, &grant.person), &state.claims);
+        let id_token = jwt(&state, &claims);
+        state
+            .secrets
+            .extend([access_token.clone(), id_token.clone()]);
+        let tokens = json!({
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": 300,
+            "id_token": id_token,
+        });
+        Ok(bent(tokens, &state.tokens))
+    }
+}
+
+/// The ID token for these claims.
+fn jwt(state: &State, claims: &Value) -> String {
+    let sign = state.sign.clone().unwrap_or(Sign::With(state.key.clone()));
+    let (alg, kid) = match &sign {
+        Sign::With(key) => (key.alg, key.kid),
+        Sign::Forged => (state.key.alg, state.key.kid),
+        Sign::Hmac(_) => ("HS256", state.key.kid),
+        Sign::Nothing => ("none", state.key.kid),
+    };
+    let header = bent(
+        json!({ "alg": alg, "kid": kid, "typ": "JWT" }),
+        &state.header,
+    );
+    let message = [header, claims.clone()].map(|part| encode(part.to_string().as_bytes()));
+    let message = message.join(".");
+    let signature = match sign {
+        Sign::With(key) => key.sign(message.as_bytes()),
+        Sign::Forged => state.key.sign(b"something else"),
+        Sign::Hmac(key) => {
+            let key = CoreHmacKey::new(key);
+            key.sign(&Alg::HmacSha256, message.as_bytes()).unwrap()
+        }
+        Sign::Nothing => vec![],
+    };
+    format!("{message}.{}", encode(&signature))
+}
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// An object with some fields set, and those taken away that are null.
+fn bent(mut object: Value, more: &Value) -> Value {
+    merge(&mut object, more.clone());
+    let Value::Object(fields) = object else {
+        panic!("an object")
+    };
+    let fields: Map<_, _> = fields.into_iter().filter(|(_, v)| !v.is_null()).collect();
+    Value::Object(fields)
+}
+
+async fn answer(Shared(provider): Shared<Provider>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let endpoint = match head.uri.path() {
+        "/.well-known/openid-configuration" => Endpoint::Metadata,
+        "/keys" => Endpoint::Keys,
+        "/token" => Endpoint::Token,
+        "/userinfo" => Endpoint::Userinfo,
+        other => panic!("nobody asks for {other}"),
+    };
+    let (bent_answer, hook) = {
+        let mut state = provider.bend();
+        state
+            .requests
+            .push((endpoint, head.headers.clone(), body.clone()));
+        let hook = (endpoint == Endpoint::Token).then(|| state.before_token.take());
+        (state.answers.get(&endpoint).cloned(), hook.flatten())
+    };
+    if let Some(hook) = hook {
+        hook().await;
+    }
+    let (status, value) = match endpoint {
+        Endpoint::Metadata => (200, provider.metadata()),
+        Endpoint::Keys => (200, json!({ "keys": provider.bend().keys })),
+        Endpoint::Token => match provider.exchange(&head.headers, &body) {
+            Ok(tokens) => (200, tokens),
+            Err((status, error)) => (status, json!({ "error": error })),
+        },
+        Endpoint::Userinfo => {
+            let state = provider.bend();
+            let is_ours = head
+                .headers
+                .get(header::AUTHORIZATION)
+                .is_some_and(|value| {
+                    let token = value.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+                    state.secrets.iter().any(|secret| secret == token)
+                });
+            assert!(is_ours, "a token that was given out");
+            (200, bent(state.person.clone(), &state.userinfo))
+        }
+    };
+    let text = value.to_string();
+    let half = Bytes::from(text[..text.len() / 2].to_owned());
+    let mut response = Response::builder().header("content-type", "application/json");
+    if let Some(value) = provider.bend().cache_control.get(&endpoint) {
+        response = response.header("cache-control", *value);
+    }
+    match bent_answer {
+        None => response.status(status).body(Body::from(text)),
+        Some(Answer::This(status, (name, value), body)) => Response::builder()
+            .status(status)
+            .header(name, value)
+            .body(Body::from(body)),
+        Some(Answer::Never) => std::future::pending().await,
+        Some(Answer::Stalled) => {
+            let half = stream::once(async { Ok::<_, Infallible>(half) });
+            response.body(Body::from_stream(half.chain(stream::pending())))
+        }
+        Some(Answer::Broken) => {
+            let parts = [Ok(half), Err(std::io::Error::other("broken"))];
+            response.body(Body::from_stream(stream::iter(parts)))
+        }
+        Some(Answer::Endless) => {
+            let spaces = Bytes::from(vec![b' '; 64 * 1024]);
+            let parts = stream::repeat(spaces).map(Ok::<_, Infallible>);
+            response.body(Body::from_stream(parts))
+        }
+    }
+    .unwrap()
+}
