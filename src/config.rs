@@ -240,7 +240,7 @@ impl IssuerSettings {
 }
 
 /// The longest that a session may live.
-const MAX_SESSION: TimeDelta = TimeDelta::days(365);
+pub const MAX_SESSION: TimeDelta = TimeDelta::days(365);
 /// The longest that events may be kept.
 const MAX_EVENT_RETENTION: TimeDelta = TimeDelta::days(3650);
 
@@ -263,22 +263,7 @@ impl ServeSettings {
         let Some(url) = self.public_url.as_deref().filter(|url| !url.is_empty()) else {
             return Ok(format!("http://{address}"));
         };
-        let parsed = url.parse::<http::Uri>().ok();
-        let is_origin = parsed.is_some_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri
-                    .authority()
-                    .is_some_and(|authority| !authority.as_str().contains('@'))
-                && uri.path() == "/"
-                && uri.query().is_none()
-        });
-        if is_origin {
-            Ok(url.trim_end_matches('/').to_owned())
-        } else {
-            Err(BadSetting(format!(
-                "ROLLCALL_PUBLIC_URL: {url:?} must be http:// or https:// and a host, without a path, such as https://rollcall.example.com"
-            )))
-        }
+        public_url(url)
     }
 
     /// How far requests to providers go.
@@ -372,6 +357,22 @@ impl ServeSettings {
             )),
         }
     }
+}
+
+/// A public URL as it is used, without a slash at the end.
+///
+/// # Errors
+///
+/// What is wrong with `url`.
+pub fn public_url(url: &str) -> Result<String, BadSetting> {
+    let is_bare = |uri: &http::Uri| uri.path() == "/" && uri.query().is_none();
+    let has_origin = sign_in::origin(url).is_some();
+    if has_origin && url.parse().is_ok_and(|uri| is_bare(&uri)) {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    Err(BadSetting(format!(
+        "ROLLCALL_PUBLIC_URL: {url:?} must be http:// or https:// and a host, without a path, such as https://rollcall.example.com"
+    )))
 }
 
 /// A duration of a minute or more.

@@ -57,7 +57,7 @@ impl Dns {
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, Error> {
         let found = tokio::time::timeout(PATIENCE, self.look_up(name)).await;
         found.unwrap_or(Err(Failure::Late)).map_err(|failure| {
-            tracing::warn!(name, ?failure, "a DNS lookup failed");
+            tracing::info!(name, ?failure, "a DNS lookup failed");
             Error::FailedPrecondition(format!(
                 "the TXT records of {name} could not be looked up: {failure}; try again later, and if this stays so, make sure that the domain's name servers answer"
             ))

@@ -3,7 +3,7 @@
 //! A request passes three rooms: a door, the rules, a store function. Calls go one way:
 //!
 //! ```text
-//! cli → server, jobs → doors (api, scim) → provisioning → store → domain
+//! cli → server, jobs → doors (api, scim, login) → provisioning → store → domain
 //! ```
 //!
 //! - [`config`], [`cli`]: settings and commands;
@@ -11,9 +11,12 @@
 //! - [`app`]: what every door is handed;
 //! - [`api`]: the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
 //! - [`scim`]: SCIM 2.0 for identity providers;
+//! - [`login`]: people sign in, in their browser;
 //! - [`jobs`]: background work;
+//! - [`oidc`]: the client's side of OpenID Connect;
+//! - [`outgoing`]: the one way out to addresses that users chose;
 //! - [`dns`]: the one place that asks the domain name system;
-//! - [`bearer`]: the token of a request, for every door;
+//! - [`bearer`], [`session`]: the token and the session of a request, for every door;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`store`]: the only SQL;
 //! - [`secrets`]: sealing and hashing;

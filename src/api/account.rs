@@ -64,7 +64,7 @@ pub async fn list_sso_logins(
     let page = list.page(app, ctx, request.pagination.as_option())?;
     let found = choices(app, &request.email, page).await?;
     let login = |choice: &Choice| Login {
-        display_name: choice.configuration.display_name(),
+        display_name: distinct_name(choice, &found.items),
         login_url: start_url(app, &choice.configuration, &request.email, return_to),
         ..Default::default()
     };
@@ -95,5 +95,18 @@ pub fn list_login_providers(
         login_providers: vec![sso],
         allow_custom: true,
         ..Default::default()
+    }
+}
+
+/// What a provider is called, with its organization where another is called the same.
+fn distinct_name(choice: &Choice, all: &[Choice]) -> String {
+    let name = choice.configuration.display_name();
+    let same = all
+        .iter()
+        .filter(|other| other.configuration.display_name() == name);
+    if same.count() > 1 {
+        format!("{name} ({})", choice.organization)
+    } else {
+        name.to_owned()
     }
 }

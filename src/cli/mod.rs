@@ -6,6 +6,7 @@ mod migrate;
 mod organization;
 mod scim;
 mod serve;
+mod session;
 mod sso;
 mod token;
 
@@ -49,6 +50,9 @@ enum Command {
     /// Makes, lists and revokes API tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Lists and ends the sessions of people who signed in.
+    #[command(subcommand)]
+    Session(session::Command),
     /// Tells what identity providers did.
     #[command(subcommand)]
     Scim(scim::Command),
@@ -120,6 +124,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Organization(command) => command.run().await?,
             Command::Token(command) => command.run().await?,
             Command::Scim(command) => command.run().await?,
+            Command::Session(command) => command.run().await?,
             Command::Sso(command) => return command.run().await,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,5 +1,8 @@
 //! `rollcall sso`.
 
+mod attempts;
+mod check;
+
 use std::io::Read;
 use std::process::ExitCode;
 
@@ -14,6 +17,11 @@ use crate::domain::policy::{self, Explanation, Verdict};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Tests an SSO configuration without a login: the provider, its keys, the client, the scopes. Exits with 1 when
+    /// nobody could sign in.
+    Check(check::Check),
+    /// Prints who tried to sign in, the newest first: what came of each, and why one was refused.
+    Attempts(attempts::Attempts),
     /// Tells whether a claims expression lets somebody in, and how each of its parts comes out. Exits with 0 when it
     /// lets in, with 1 when it keeps out.
     TryExpression {
@@ -29,6 +37,8 @@ pub enum Command {
 impl Command {
     pub async fn run(self) -> Result<ExitCode> {
         match self {
+            Self::Check(check) => check.run().await,
+            Self::Attempts(attempts) => attempts.run().await.map(|()| ExitCode::SUCCESS),
             Self::TryExpression { expression, claims } => {
                 // Evaluating blocks, and nothing else runs here.
                 try_expression(&expression, claims.as_deref())

@@ -99,14 +99,16 @@ impl SsoConfiguration {
         !after.is_active || client(self) != client(after)
     }
 
-    /// What people see it called: its display name, or else its issuer's host.
-    pub fn display_name(&self) -> String {
+    /// What people see it called: its display name, or else its issuer without the scheme.
+    pub fn display_name(&self) -> &str {
         if !self.display_name.is_empty() {
-            return self.display_name.clone();
+            return &self.display_name;
         }
-        let uri = self.issuer_url.parse::<http::Uri>().ok();
-        let host = uri.as_ref().and_then(http::Uri::host);
-        host.unwrap_or(&self.issuer_url).to_owned()
+        let place = self
+            .issuer_url
+            .split_once("://")
+            .map_or(&*self.issuer_url, |(_, place)| place);
+        place.trim_end_matches('/')
     }
 
     /// How an administrator recognises it: its display name, or else its issuer, and its id.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method};
@@ -61,11 +62,14 @@ pub struct End {
 pub async fn end_session(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Form(end): Form<End>,
+    end: Result<Form<End>, FormRejection>,
 ) -> Response {
     if session::check_same_origin(&app, &Method::POST, &headers).is_err() {
         return Page::other_site().into_response();
     }
+    let Ok(Form(end)) = end else {
+        return Page::bad_form().into_response();
+    };
     let session = match signed_in(&app, &headers).await {
         Ok(session) => session,
         Err(response) => return response,
@@ -88,6 +92,11 @@ pub async fn end_session(
     }
 }
 
+/// The page after signing out.
+pub async fn signed_out() -> Page {
+    Page::signed_out()
+}
+
 /// Ends the session of the browser. A page of an application that people return to may ask for it.
 pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let named = headers
@@ -108,7 +117,7 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
             return failed(&error);
         }
     }
-    let mut response = Page::signed_out().into_response();
+    let mut response = redirect("/signed-out");
     session::clear(&app, response.headers_mut());
     response
 }

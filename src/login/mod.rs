@@ -17,6 +17,7 @@ mod pages;
 
 use std::sync::Arc;
 
+use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -41,11 +42,13 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/login", get(ask).post(offer))
+        .route("/login/", get(async || redirect("/login")))
         .route(START_PATH, get(flow::start))
         .route(CALLBACK_PATH, get(flow::callback))
         .route("/account", get(account::show))
         .route("/account/end-session", post(account::end_session))
         .route("/logout", post(account::sign_out))
+        .route("/signed-out", get(account::signed_out))
         .layer(middleware::map_response(protect))
         .with_state(app.clone())
 }
@@ -92,15 +95,28 @@ struct Ask {
     return_to: String,
 }
 
-async fn ask(State(app): State<Arc<App>>, Query(ask): Query<Ask>) -> Response {
-    if sign_in::check_return_to(&app, &ask.return_to).is_err() {
-        return Page::bad_return().into_response();
+async fn ask(State(app): State<Arc<App>>, ask: Result<Query<Ask>, QueryRejection>) -> Response {
+    match ask {
+        Ok(Query(ask)) if ask.email.is_empty() => {
+            if sign_in::check_return_to(&app, &ask.return_to).is_err() {
+                return Page::bad_return().into_response();
+            }
+            Page::ask(&ask.return_to).into_response()
+        }
+        Ok(Query(ask)) => show_choices(&app, &ask).await,
+        Err(_) => Page::bad_link().into_response(),
     }
-    Page::ask(&ask.email, &ask.return_to).into_response()
 }
 
-async fn offer(State(app): State<Arc<App>>, Form(ask): Form<Ask>) -> Response {
-    if sign_in::check_return_to(&app, &ask.return_to).is_err() {
+async fn offer(State(app): State<Arc<App>>, ask: Result<Form<Ask>, FormRejection>) -> Response {
+    match ask {
+        Ok(Form(ask)) => show_choices(&app, &ask).await,
+        Err(_) => Page::bad_form().into_response(),
+    }
+}
+
+async fn show_choices(app: &App, ask: &Ask) -> Response {
+    if sign_in::check_return_to(app, &ask.return_to).is_err() {
         return Page::bad_return().into_response();
     }
     let email = ask.email.trim();
@@ -108,12 +124,12 @@ async fn offer(State(app): State<Arc<App>>, Form(ask): Form<Ask>) -> Response {
         after: uuid::Uuid::nil(),
         size: MAX_CHOICES,
     };
-    let choices = match sign_in::choices(&app, email, first).await {
+    let choices = match sign_in::choices(app, email, first).await {
         Ok(choices) => choices.items,
         Err(error) => return failed(&error),
     };
     let url = |choice: &store::sso::Choice| {
-        sign_in::start_url(&app, &choice.configuration, email, &ask.return_to)
+        sign_in::start_url(app, &choice.configuration, email, &ask.return_to)
     };
     match &*choices {
         [] => Page::unknown_domain(email, &ask.return_to).into_response(),

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -127,11 +128,11 @@ impl Page {
     }
 
     /// Asks for an address.
-    pub fn ask(email: &str, return_to: &str) -> Self {
+    pub fn ask(return_to: &str) -> Self {
         let body = html! {
             h1 { "Sign in" }
             p { "Enter your work e-mail address. You sign in with your organization’s own account." }
-            (address_form(email, return_to, None))
+            (address_form("", return_to, None))
         };
         Self::new(StatusCode::OK, "Sign in", body)
     }
@@ -183,20 +184,21 @@ impl Page {
             ul .sessions {
                 @for session in &account.sessions {
                     @let is_current = session.id == account.current.as_uuid();
+                    @let which = if is_current { " (this one)" } else { "" };
                     li {
                         div {
                             span .name {
-                                (browser(&session.user_agent))
-                                @if is_current { " (this one)" }
+                                (browser(&session.user_agent)) (which)
                             }
                             span .organization {
-                                "since " (session.created_at.format("%Y-%m-%d %H:%M")) ", last used "
-                                (session.last_used_at.format("%Y-%m-%d %H:%M")) " UTC"
+                                "since " (moment(session.created_at)) ", last used " (moment(session.last_used_at)) " UTC"
                             }
                         }
                         form method="post" action="/account/end-session" {
                             input type="hidden" name="id" value=(session.id);
-                            button .quiet aria-label={ "End the session of " (browser(&session.user_agent)) } { "End" }
+                            button .quiet aria-label={
+                                "End the session of " (browser(&session.user_agent)) (which) ", since " (session.created_at.format("%Y-%m-%d %H:%M"))
+                            } { "End" }
                         }
                     }
                 }
@@ -256,6 +258,16 @@ impl Page {
         Self::new(StatusCode::NOT_FOUND, "Link does not work", body)
     }
 
+    /// A form that is not as this server's pages send it.
+    pub fn bad_form() -> Self {
+        let body = html! {
+            h1 { "Not done" }
+            p { "The form came incomplete. Go back, and send it again." }
+            p { a .button href="/login" { "Sign in" } }
+        };
+        Self::new(StatusCode::BAD_REQUEST, "Not done", body)
+    }
+
     /// A login that shall return to where it may not.
     pub fn bad_return() -> Self {
         let body = html! {
@@ -287,6 +299,13 @@ impl Page {
             "Something went wrong",
             body,
         )
+    }
+}
+
+/// A time in one piece, to the minute.
+fn moment(time: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(time.to_rfc3339()) { (time.format("%Y-%m-%d %H:%M")) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client's side of OpenID Connect: providers, and the code flow with PKCE (OpenID Connect Core
 //! 1.0, RFC 7636, RFC 9207). Nothing here knows a member or a session.
 
+pub mod check;
 mod keys;
 mod provider;
 mod verify;

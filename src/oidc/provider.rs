@@ -33,7 +33,7 @@ const FAILURE_LIFETIME: TimeDelta = TimeDelta::seconds(5);
 
 /// What a provider says of itself (OpenID Connect Discovery, section 3).
 pub type Metadata = ProviderMetadata<
-    Rfc9207,
+    Extensions,
     CoreAuthDisplay,
     CoreClientAuthMethod,
     CoreClaimName,
@@ -50,14 +50,17 @@ pub type Metadata = ProviderMetadata<
 /// The keys of a provider.
 pub type KeySet = JsonWebKeySet<Key>;
 
-/// Whether the provider names itself in its answers (RFC 9207, section 3).
+/// What later specifications add.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rfc9207 {
+pub struct Extensions {
+    /// Whether the provider names itself in its answers (RFC 9207, section 3).
     #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
+    pub authorization_response_iss_parameter_supported: bool,
+    /// The methods of PKCE (RFC 8414, section 2).
+    pub code_challenge_methods_supported: Option<Vec<String>>,
 }
 
-impl AdditionalProviderMetadata for Rfc9207 {}
+impl AdditionalProviderMetadata for Extensions {}
 
 /// A provider, as it published itself.
 #[derive(Clone, Debug)]

@@ -33,6 +33,11 @@ const ALGORITHMS: [Alg; 10] = [
     Alg::EdDsa,
 ];
 
+/// Whether a signature of this kind is accepted.
+pub fn is_accepted(alg: &Alg) -> bool {
+    ALGORITHMS.contains(alg)
+}
+
 /// Why a token is refused.
 #[derive(Debug)]
 pub struct Failure(pub String, bool);

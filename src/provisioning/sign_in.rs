@@ -36,7 +36,8 @@ pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<Choice>
         });
     };
     let mut db = app.store.acquire().await?;
-    store::sso::list_for_domain(&mut db, &domain, page).await
+    let must_be_verified = app.sign_in.require_verified_domains;
+    store::sso::list_for_domain(&mut db, &domain, must_be_verified, page).await
 }
 
 /// The URL that starts a login.
@@ -239,20 +240,23 @@ enum Choose<'a> {
 }
 
 /// Which member a person is: the one that she was before; else the one who has her address, if it is
-/// certain that it is hers. Who was removed or suspended is nobody.
+/// certain that it is hers. Who was removed, and not made a member anew, or suspended is nobody.
 fn choose<'a>(
     candidates: &'a [Candidate],
     person: &Person,
     is_email_verified: bool,
     is_domain_verified: bool,
 ) -> Choose<'a> {
-    let known = candidates.iter().find(|c| c.is_known);
-    let owner = candidates
-        .iter()
-        .find(|c| c.status != "left" && c.email_key == person.email_key());
-    let former = candidates.iter().find(|c| c.status == "left");
     let refuse = |text: &str| Choose::Nobody(Refusal::new(Check::Member, text));
-    let Some(member) = known.or(owner).or(former) else {
+    let is_here = |c: &&Candidate| c.status != "left";
+    let known = || candidates.iter().filter(|c| c.is_known);
+    let owner = || {
+        candidates
+            .iter()
+            .filter(|c| c.email_key == person.email_key())
+    };
+    let here = known().find(is_here).or_else(|| owner().find(is_here));
+    let Some(member) = here.or_else(|| known().next()).or_else(|| owner().next()) else {
         return Choose::New;
     };
     match &*member.status {

@@ -252,8 +252,8 @@ async fn carry_out_one(
                 None => Uuid::try_parse(id).map_err(|_| http::no_such(kind, id))?,
             };
             match method {
-                "PUT" => http::replace(context, kind, id, data()?, &wishes).await,
-                "PATCH" => http::modify(context, kind, id, data()?, &wishes).await,
+                "PUT" => http::replace(context, kind, id, None, data()?, &wishes).await,
+                "PATCH" => http::modify(context, kind, id, None, data()?, &wishes).await,
                 _ => http::delete(context, kind, id, &wishes.if_match).await,
             }
         }

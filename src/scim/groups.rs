@@ -11,13 +11,17 @@ use super::patch::{self, Member, MemberChange};
 use super::schema::ResourceType;
 use super::users::{changed_meanwhile, check, check_key};
 use super::{Context, Precondition, Reply, Wishes, resource, search};
-use crate::error::Error;
 use crate::store::scim_events::{self, Outcome};
 use crate::store::scim_groups::{self, Changed, GroupRow, MemberRow};
-use crate::store::scim_resources::{self, Stored, Table};
+use crate::store::scim_resources::{self, Source, Stored, Table};
 use crate::store::{Connection, Json};
 
 const GROUP: ResourceType = ResourceType::Group;
+
+const SOURCE: Source = Source {
+    table: Table::Groups,
+    with_groups: false,
+};
 
 /// Up to how many members the answer to a PATCH shows the group.
 const SHOWN_MEMBERS: i64 = 100;
@@ -66,9 +70,10 @@ pub async fn create_as(
         created_at: context.now,
         last_modified: context.now,
         sort_key: None,
+        groups: None,
     };
     let reply = show(&mut tx, context, 201, stored, wishes).await?;
-    tx.commit().await.map_err(Error::from)?;
+    tx.commit().await?;
     Ok(reply)
 }
 
@@ -143,6 +148,7 @@ async fn push(
         _ => (vec![], vec![]),
     };
     let event = context.event(Outcome::Updated, 200, (GROUP, id), Value::Null, traits);
+    let turn = context.app.group_turns.take(id).await;
     let mut db = context.app.store.acquire().await?;
     let stored = scim_groups::push_members(
         &mut db,
@@ -154,8 +160,11 @@ async fn push(
         &event,
     )
     .await?;
+    drop(turn);
     let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
-    show_briefly(&mut db, context, stored, wishes).await
+    let reply = show_briefly(&mut db, context, stored, wishes).await?;
+    db.release();
+    Ok(reply)
 }
 
 async fn update(
@@ -167,6 +176,7 @@ async fn update(
     members: Vec<MemberChange>,
     may_be_brief: bool,
 ) -> Result<Reply, Failure> {
+    let _turn = context.app.group_turns.take(id).await;
     let mut tx = context.app.store.begin().await?;
     let stored = scim_groups::lock(&mut tx, context.tenant, id).await?;
     let mut stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
@@ -197,7 +207,7 @@ async fn update(
     } else {
         show(&mut tx, context, 200, stored, wishes).await?
     };
-    tx.commit().await.map_err(Error::from)?;
+    tx.commit().await?;
     Ok(reply)
 }
 
@@ -282,7 +292,7 @@ pub async fn delete(
     let mut tx = context.app.store.begin().await?;
     let mut version = None;
     if if_match.0.is_some() {
-        let stored = scim_resources::get(&mut tx, context.tenant, Table::Groups, id).await?;
+        let stored = scim_resources::get(&mut tx, context.tenant, SOURCE, id).await?;
         let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
         check(if_match, stored.version)?;
         version = Some(stored.version);
@@ -295,7 +305,7 @@ pub async fn delete(
     }
     let event = context.event(Outcome::Deleted, 204, (GROUP, id), json!([]), vec![]);
     scim_events::insert(&mut tx, context.tenant, &[event]).await?;
-    tx.commit().await.map_err(Error::from)?;
+    tx.commit().await?;
     Ok(Reply::no_content())
 }
 

@@ -8,6 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
@@ -19,7 +20,8 @@ use super::error::{ScimError, ScimType};
 use super::project::Projection;
 use super::schema::ResourceType;
 use super::{
-    Context, MAX_BODY, Precondition, ROOT, Reply, Wishes, bulk, discovery, groups, list, users,
+    Context, MAX_BODY, Precondition, ROOT, Reply, Wishes, bulk, discovery, groups, list, resource,
+    users,
 };
 use crate::app::App;
 use crate::bearer;
@@ -28,6 +30,7 @@ use crate::error::Error;
 use crate::server::drain;
 use crate::store;
 use crate::store::scim_events::Outcome;
+use crate::store::scim_resources::{Lookup, Stored};
 
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -72,7 +75,9 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
         .trim_matches('/')
         .to_owned();
     let (head, body) = request.into_parts();
-    let (context, closed) = match authenticate(&app, &head, &path).await {
+    let query = Query::of(&head.uri);
+    let lookup = lookup(&head.method, &path, &query);
+    let (context, closed, found) = match authenticate(&app, &head, &path, lookup).await {
         Ok(found) => found,
         Err(error) => {
             drain(body).await;
@@ -89,7 +94,13 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
             drain(body).await;
             Ok(Err(error.into()))
         }
-        None => timeout(DEADLINE, dispatch(&context, &path, &head, body)).await,
+        None => {
+            timeout(
+                DEADLINE,
+                dispatch(&context, &path, &head, &query, found, body),
+            )
+            .await
+        }
     };
     let result = result
         .unwrap_or_else(|_| Err(Error::Unavailable("the request took too long".into()).into()));
@@ -115,20 +126,52 @@ pub async fn record(context: &Context, failure: &Failure) {
     }
 }
 
+/// How to read what a request is about together with its token's row. Nothing of it is used before
+/// the token is verified.
+fn lookup(method: &Method, path: &str, query: &Query) -> Option<Lookup> {
+    let mut segments = path.split('/');
+    let kind = endpoint_type(segments.next()?)?;
+    let reads = *method == Method::GET;
+    let changes_user = kind == ResourceType::User && [Method::PUT, Method::PATCH].contains(method);
+    match (segments.next(), segments.next()) {
+        (None, _) if reads => list::lookup(kind, query),
+        (Some(id), None) if reads || changes_user => {
+            let source = resource::source(kind, &projection(kind, query));
+            Some(Lookup::by_id(source, Uuid::try_parse(id).ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// The attributes that a query asks for.
+pub fn projection(kind: ResourceType, query: &Query) -> Projection {
+    Projection::from_query(
+        kind,
+        query.get("attributes"),
+        query.get("excludedattributes"),
+    )
+}
+
 async fn authenticate(
     app: &Arc<App>,
     head: &Parts,
     path: &str,
-) -> Result<(Context, Option<ScimError>), Error> {
+    lookup: Option<Lookup>,
+) -> Result<(Context, Option<ScimError>, Option<Vec<Stored>>), Error> {
     let token = bearer::token(&head.headers).and_then(|text| Token::parse(TokenKind::Scim, text));
     let token = token.ok_or(Error::Unauthenticated)?;
     let now = app.clock.now();
     let id = token.id().into();
-    let candidate = app
+    let lookup = lookup.map(Arc::new);
+    let found = app
         .store
-        .read(move |db| Box::pin(store::scim::find_candidate(db, id)))
+        .read(|db| {
+            let lookup = lookup.clone();
+            let read = async move { store::scim::find_candidate(db, id, lookup.as_deref()).await };
+            read.boxed()
+        })
         .await?;
-    let candidate = candidate.ok_or(Error::Unauthenticated)?;
+    let (candidate, found) = found.ok_or(Error::Unauthenticated)?;
     if !app
         .tokens
         .verify(&token, &candidate.token_hash, now)
@@ -158,27 +201,24 @@ async fn authenticate(
         now,
         app: app.clone(),
     };
-    Ok((context, closed))
+    Ok((context, closed, lookup.map(|_| found)))
 }
 
 async fn dispatch(
     context: &Context,
     path: &str,
     head: &Parts,
+    query: &Query,
+    found: Option<Vec<Stored>>,
     body: Body,
 ) -> Result<Reply, Failure> {
-    let query = Query::of(&head.uri);
     let segments: Vec<&str> = path
         .split('/')
         .filter(|segment| !segment.is_empty())
         .collect();
     let (method, headers) = (&head.method, &head.headers);
     let wishes = |resource_type| Wishes {
-        projection: Projection::from_query(
-            resource_type,
-            query.get("attributes"),
-            query.get("excludedattributes"),
-        ),
+        projection: projection(resource_type, query),
         if_match: precondition(headers, header::IF_MATCH),
         if_none_match: precondition(headers, header::IF_NONE_MATCH),
     };
@@ -205,13 +245,13 @@ async fn dispatch(
         (&Method::POST, [".search"]) => {
             Ok(list::search(context, &ResourceType::ALL, &body.await?).await?)
         }
-        (&Method::GET, []) => Ok(list::get(context, &ResourceType::ALL, &query).await?),
+        (&Method::GET, []) => Ok(list::get(context, &ResourceType::ALL, query, None).await?),
         (_, [".search"]) => Err(not_allowed("POST")),
         (_, []) => Err(not_allowed("GET")),
         (_, [endpoint, rest @ ..]) => {
             let resource_type = endpoint_type(endpoint).ok_or_else(|| nothing_here(path))?;
             match (method, rest) {
-                (&Method::GET, []) => Ok(list::get(context, &[resource_type], &query).await?),
+                (&Method::GET, []) => Ok(list::get(context, &[resource_type], query, found).await?),
                 (&Method::POST, []) => {
                     create(context, resource_type, body.await?, &wishes(resource_type)).await
                 }
@@ -228,15 +268,16 @@ async fn dispatch(
                     }
                     let id = Uuid::try_parse(id).map_err(|_| no_such(resource_type, id))?;
                     let wishes = wishes(resource_type);
+                    let found = found.and_then(|found| found.into_iter().next());
                     match *method {
-                        Method::GET => list::one(context, resource_type, id, &wishes).await,
+                        Method::GET => list::one(context, resource_type, id, found, &wishes).await,
                         Method::DELETE => {
                             delete(context, resource_type, id, &wishes.if_match).await
                         }
                         Method::PUT => {
-                            replace(context, resource_type, id, body.await?, &wishes).await
+                            replace(context, resource_type, id, found, body.await?, &wishes).await
                         }
-                        _ => modify(context, resource_type, id, body.await?, &wishes).await,
+                        _ => modify(context, resource_type, id, found, body.await?, &wishes).await,
                     }
                 }
                 _ => Err(nothing_here(path).into()),
@@ -262,7 +303,7 @@ pub async fn create(
     }
 }
 
-/// Replaces a resource (RFC 7644, section 3.5.1).
+/// Replaces a resource (RFC 7644, section 3.5.1); `found` is what there is of it, if it was looked up.
 ///
 /// # Errors
 ///
@@ -271,16 +312,17 @@ pub async fn replace(
     context: &Context,
     kind: ResourceType,
     id: Uuid,
+    found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     match kind {
-        ResourceType::User => users::replace(context, id, body, wishes).await,
+        ResourceType::User => users::replace(context, id, found, body, wishes).await,
         ResourceType::Group => groups::replace(context, id, body, wishes).await,
     }
 }
 
-/// Modifies a resource (RFC 7644, section 3.5.2).
+/// Modifies a resource (RFC 7644, section 3.5.2); `found` is what there is of it, if it was looked up.
 ///
 /// # Errors
 ///
@@ -289,11 +331,12 @@ pub async fn modify(
     context: &Context,
     kind: ResourceType,
     id: Uuid,
+    found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     match kind {
-        ResourceType::User => users::modify(context, id, body, wishes).await,
+        ResourceType::User => users::modify(context, id, found, body, wishes).await,
         ResourceType::Group => groups::modify(context, id, body, wishes).await,
     }
 }

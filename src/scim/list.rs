@@ -14,12 +14,13 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::error::{ScimError, ScimType};
-use super::http::{Failure, Query, no_such};
+use super::http::{Failure, Query, no_such, projection};
 use super::project::Projection;
 use super::schema::ResourceType;
 use super::{Context, Reply, Wishes, filter, resource, search};
 use crate::error::Error;
-use crate::store::scim_resources::{self, Order, Stored, Window};
+use crate::store::Later;
+use crate::store::scim_resources::{self, Lookup, Order, Stored, Window};
 use crate::store::sql::Fragment;
 
 /// The schema of lists.
@@ -32,7 +33,7 @@ pub const DEFAULT_COUNT: i64 = 100;
 /// How long a cursor is good for.
 pub const CURSOR_LIFETIME: TimeDelta = TimeDelta::hours(1);
 
-/// Reads one resource.
+/// Answers with one resource, which was looked up.
 ///
 /// # Errors
 ///
@@ -41,10 +42,9 @@ pub async fn one(
     context: &Context,
     kind: ResourceType,
     id: Uuid,
+    stored: Option<Stored>,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
-    let mut db = context.app.store.acquire().await?;
-    let stored = scim_resources::get(&mut db, context.tenant, resource::table(kind), id).await?;
     let stored = stored.ok_or_else(|| no_such(kind, &id.to_string()))?;
     let version = stored.version;
     let location = resource::location(&context.base, kind, id);
@@ -56,7 +56,9 @@ pub async fn one(
             body: None,
         });
     }
-    let shown = resource::render(&mut db, context, kind, vec![stored], &wishes.projection).await?;
+    let mut db = Later::new(&context.app.store);
+    let shown = resource::show(&mut db, context, kind, vec![stored], &wishes.projection).await?;
+    db.release();
     Ok(Reply::resource(
         200,
         version,
@@ -86,36 +88,64 @@ pub async fn get(
     context: &Context,
     kinds: &[ResourceType],
     query: &Query,
+    found: Option<Vec<Stored>>,
 ) -> Result<Reply, Failure> {
-    let number = |name| {
-        query
-            .get(name)
-            .filter(|text| !text.is_empty())
-            .map(|text| integer(name, text))
-            .transpose()
-    };
-    let request = Request {
-        filter: query
-            .get("filter")
-            .map(str::to_owned)
-            .filter(|text| !text.is_empty()),
-        sort_by: query
-            .get("sortby")
-            .map(str::to_owned)
-            .filter(|text| !text.is_empty()),
-        descending: is_descending(query.get("sortorder"))?,
-        start_index: number("startindex")?,
-        count: number("count")?,
-        cursor: query.get("cursor").map(str::to_owned),
-    };
-    let projection = |kind| {
-        Projection::from_query(
-            kind,
-            query.get("attributes"),
-            query.get("excludedattributes"),
-        )
-    };
-    list(context, kinds, &request, projection).await
+    let request = Request::of(query)?;
+    list(
+        context,
+        kinds,
+        &request,
+        |kind| projection(kind, query),
+        found,
+    )
+    .await
+}
+
+/// How to read what a request lists before it is known whose it is. Most requests of identity
+/// providers look for one resource.
+pub fn lookup(kind: ResourceType, query: &Query) -> Option<Lookup> {
+    let request = Request::of(query).ok()?;
+    let is_first_page = request.start_index.unwrap_or(1) <= 1;
+    if request.cursor.is_some() || request.sort_by.is_some() || !is_first_page {
+        return None;
+    }
+    let filter = filter::compile(request.filter.as_deref()?, kind).ok()?;
+    Some(Lookup {
+        source: resource::source(kind, &projection(kind, query)),
+        condition: search::lookup_condition(&filter)?,
+        limit: request.page_size(),
+    })
+}
+
+impl Request {
+    fn of(query: &Query) -> Result<Self, ScimError> {
+        let number = |name| {
+            query
+                .get(name)
+                .filter(|text| !text.is_empty())
+                .map(|text| integer(name, text))
+                .transpose()
+        };
+        Ok(Self {
+            filter: query
+                .get("filter")
+                .map(str::to_owned)
+                .filter(|text| !text.is_empty()),
+            sort_by: query
+                .get("sortby")
+                .map(str::to_owned)
+                .filter(|text| !text.is_empty()),
+            descending: is_descending(query.get("sortorder"))?,
+            start_index: number("startindex")?,
+            count: number("count")?,
+            cursor: query.get("cursor").map(str::to_owned),
+        })
+    }
+
+    /// The most resources of a page without a cursor.
+    fn page_size(&self) -> i64 {
+        self.count.unwrap_or(DEFAULT_COUNT).clamp(0, MAX_COUNT)
+    }
 }
 
 /// Lists resources as a SearchRequest asks (RFC 7644, section 3.4.3).
@@ -165,7 +195,7 @@ pub async fn search(
     };
     let projection =
         |kind| Projection::from_json(kind, get("attributes"), get("excludedAttributes"));
-    list(context, kinds, &request, projection).await
+    list(context, kinds, &request, projection, None).await
 }
 
 fn integer(name: &str, text: &str) -> Result<i64, ScimError> {
@@ -244,11 +274,12 @@ async fn list(
     kinds: &[ResourceType],
     request: &Request,
     projection: impl Fn(ResourceType) -> Projection,
+    found: Option<Vec<Stored>>,
 ) -> Result<Reply, Failure> {
     let parts = parts(context, kinds, request)?;
     let body = match &request.cursor {
         Some(cursor) => by_cursor(context, &parts, request, cursor, &projection).await?,
-        None => by_index(context, &parts, request, &projection).await?,
+        None => by_index(context, &parts, request, &projection, found).await?,
     };
     Ok(Reply::ok(body))
 }
@@ -258,42 +289,46 @@ async fn by_index(
     parts: &[Part],
     request: &Request,
     projection: &impl Fn(ResourceType) -> Projection,
+    mut found: Option<Vec<Stored>>,
 ) -> Result<Value, Error> {
     let start = request.start_index.unwrap_or(1).max(1);
-    let mut left = request.count.unwrap_or(DEFAULT_COUNT).clamp(0, MAX_COUNT);
+    let mut left = request.page_size();
     let (mut total, mut skip, mut shown) = (0, start - 1, vec![]);
-    let mut db = context.app.store.acquire().await?;
+    let mut db = Later::new(&context.app.store);
     for part in parts {
-        let table = resource::table(part.kind);
+        let projection = projection(part.kind);
+        let source = resource::source(part.kind, &projection);
         let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
-        let mut stored = vec![];
-        if left > 0 {
-            let window = Window::Skip(skip);
-            stored = scim_resources::list(
-                &mut db,
-                context.tenant,
-                table,
-                condition,
-                order,
-                &window,
-                left,
-            )
-            .await?;
-        }
+        let stored = match found.take() {
+            Some(found) => found,
+            None if left > 0 => {
+                scim_resources::list(
+                    db.get().await?,
+                    context.tenant,
+                    source,
+                    condition,
+                    order,
+                    &Window::Skip(skip),
+                    left,
+                )
+                .await?
+            }
+            None => vec![],
+        };
         let length = i64::try_from(stored.len()).unwrap_or(left);
         // A page that is not full ends the list: it tells what a count would.
         let count = if length < left && (length > 0 || skip == 0) {
             skip + length
         } else {
-            scim_resources::count(&mut db, context.tenant, table, condition).await?
+            let db = db.get().await?;
+            scim_resources::count(db, context.tenant, source.table, condition).await?
         };
         total += count;
         left -= length;
-        shown.extend(
-            resource::render(&mut db, context, part.kind, stored, &projection(part.kind)).await?,
-        );
+        shown.extend(resource::show(&mut db, context, part.kind, stored, &projection).await?);
         skip = (skip - count).max(0);
     }
+    db.release();
     Ok(json!({
         "schemas": [LIST_URN],
         "totalResults": total,
@@ -348,14 +383,15 @@ async fn by_cursor(
         .into());
     }
 
-    let mut db = context.app.store.acquire().await?;
+    let mut db = Later::new(&context.app.store);
     let mut body = Map::new();
     if cursor.is_empty() {
         let mut total = 0;
         for part in parts {
             let table = resource::table(part.kind);
-            total += scim_resources::count(&mut db, context.tenant, table, part.condition.as_ref())
-                .await?;
+            let condition = part.condition.as_ref();
+            let db = db.get().await?;
+            total += scim_resources::count(db, context.tenant, table, condition).await?;
         }
         body.insert("totalResults".to_owned(), json!(total));
     }
@@ -364,12 +400,13 @@ async fn by_cursor(
         // One more than the page holds tells whether there is another page.
         let room = count - i64::try_from(shown.len()).unwrap_or(count);
         let window = Window::After(position.after.take());
-        let table = resource::table(part.kind);
+        let projection = projection(part.kind);
+        let source = resource::source(part.kind, &projection);
         let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
         let mut stored = scim_resources::list(
-            &mut db,
+            db.get().await?,
             context.tenant,
-            table,
+            source,
             condition,
             order,
             &window,
@@ -384,9 +421,7 @@ async fn by_cursor(
             Window::After(after) if has_more => after,
             _ => None,
         });
-        shown.extend(
-            resource::render(&mut db, context, part.kind, stored, &projection(part.kind)).await?,
-        );
+        shown.extend(resource::show(&mut db, context, part.kind, stored, &projection).await?);
         if has_more {
             break;
         }
@@ -396,6 +431,7 @@ async fn by_cursor(
             ..position
         };
     }
+    db.release();
     body.insert("schemas".to_owned(), json!([LIST_URN]));
     body.insert("itemsPerPage".to_owned(), json!(shown.len()));
     body.insert("Resources".to_owned(), json!(shown));

@@ -10,14 +10,22 @@ use super::Context;
 use super::project::Projection;
 use super::schema::{ENTERPRISE_USER_URN, ResourceType};
 use crate::error::Error;
-use crate::store::Connection;
-use crate::store::scim_resources::{self, Stored, Table};
+use crate::store::scim_resources::{self, DirectGroup, Source, Stored, Table};
+use crate::store::{Connection, Later};
 
 /// Where resources of a type are stored.
 pub const fn table(resource_type: ResourceType) -> Table {
     match resource_type {
         ResourceType::User => Table::Users,
         ResourceType::Group => Table::Groups,
+    }
+}
+
+/// What to read of resources of a type for a projection.
+pub fn source(resource_type: ResourceType, projection: &Projection) -> Source {
+    Source {
+        table: table(resource_type),
+        with_groups: resource_type == ResourceType::User && projection.wants("groups"),
     }
 }
 
@@ -31,8 +39,16 @@ pub fn location(base: &str, resource_type: ResourceType, id: Uuid) -> String {
     format!("{base}{}/{id}", resource_type.endpoint())
 }
 
-/// Completes resources of one type with what the server knows, as far as the projection shows it,
-/// in two queries at most.
+/// Whether resources of one type, read from their [`source`], have all that the projection shows.
+fn is_complete(resource_type: ResourceType, stored: &[Stored], projection: &Projection) -> bool {
+    match resource_type {
+        ResourceType::User => !stored.iter().any(|s| is_nested(s) || manager(s).is_some()),
+        ResourceType::Group => stored.is_empty() || !projection.wants("members"),
+    }
+}
+
+/// Completes resources of one type, read from their [`source`], with what the server knows, as far
+/// as the projection shows it, in two queries at most.
 ///
 /// # Errors
 ///
@@ -45,7 +61,7 @@ pub async fn render(
     projection: &Projection,
 ) -> Result<Vec<Map<String, Value>>, Error> {
     let additions = match resource_type {
-        ResourceType::User => user_additions(db, context, &stored, projection).await?,
+        ResourceType::User => user_additions(db, context, &stored).await?,
         ResourceType::Group => group_additions(db, context, &stored, projection).await?,
     };
     Ok(complete(
@@ -55,6 +71,31 @@ pub async fn render(
         projection,
         &additions,
     ))
+}
+
+/// Like [`render`], with a connection only if it is needed: most resources are complete.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn show(
+    db: &mut Later<'_>,
+    context: &Context,
+    resource_type: ResourceType,
+    stored: Vec<Stored>,
+    projection: &Projection,
+) -> Result<Vec<Map<String, Value>>, Error> {
+    if is_complete(resource_type, &stored, projection) {
+        let nothing = Additions::default();
+        return Ok(complete(
+            context,
+            resource_type,
+            stored,
+            projection,
+            &nothing,
+        ));
+    }
+    render(db.get().await?, context, resource_type, stored, projection).await
 }
 
 fn complete(
@@ -78,26 +119,14 @@ fn complete(
                 "version": etag(stored.version),
             }),
         );
+        if let Some(groups) = stored.groups {
+            let groups = groups.iter().map(|group| direct_group(base, group));
+            resource.insert("groups".to_owned(), groups.collect());
+        }
         additions.complete(&mut resource, id, base);
         projection.apply(resource)
     });
     shown.collect()
-}
-
-/// Completes a resource that has nothing of what only the database knows.
-pub fn render_alone(
-    context: &Context,
-    resource_type: ResourceType,
-    stored: Stored,
-    projection: &Projection,
-) -> Vec<Map<String, Value>> {
-    complete(
-        context,
-        resource_type,
-        vec![stored],
-        projection,
-        &Additions::default(),
-    )
 }
 
 fn moment(time: DateTime<Utc>) -> String {
@@ -146,15 +175,42 @@ fn id_of(value: &Value) -> Option<Uuid> {
     Uuid::try_parse(value.as_str()?).ok()
 }
 
+/// Whether a user is in groups by way of others.
+fn is_nested(stored: &Stored) -> bool {
+    stored
+        .groups
+        .as_ref()
+        .is_some_and(|groups| groups.iter().any(|group| group.is_nested))
+}
+
+fn manager(stored: &Stored) -> Option<Uuid> {
+    id_of(
+        stored
+            .resource
+            .get(ENTERPRISE_USER_URN)?
+            .get("manager")?
+            .get("value")?,
+    )
+}
+
+fn direct_group(base: &str, group: &DirectGroup) -> Value {
+    json!({
+        "value": group.id,
+        "$ref": location(base, ResourceType::Group, group.id),
+        "display": group.display,
+        "type": "direct",
+    })
+}
+
 async fn user_additions(
     db: &mut Connection,
     context: &Context,
     stored: &[Stored],
-    projection: &Projection,
 ) -> Result<Additions, Error> {
     let mut additions = Additions::default();
-    if projection.wants("groups") && !stored.is_empty() {
-        let ids: Vec<String> = stored.iter().map(|stored| stored.id.to_string()).collect();
+    let nested = stored.iter().filter(|stored| is_nested(stored));
+    let ids: Vec<String> = nested.map(|stored| stored.id.to_string()).collect();
+    if !ids.is_empty() {
         for group in scim_resources::groups_of(db, context.tenant, &ids).await? {
             let Ok(user) = Uuid::try_parse(&group.member) else {
                 continue;
@@ -173,15 +229,6 @@ async fn user_additions(
                 .push(value);
         }
     }
-    let manager = |stored: &Stored| {
-        id_of(
-            stored
-                .resource
-                .get(ENTERPRISE_USER_URN)?
-                .get("manager")?
-                .get("value")?,
-        )
-    };
     let managers: Vec<Uuid> = stored.iter().filter_map(manager).collect();
     if !managers.is_empty() {
         additions.names = scim_resources::names_of(db, context.tenant, &managers)

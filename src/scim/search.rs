@@ -79,6 +79,31 @@ pub fn condition(
     .resource(filter)
 }
 
+/// The condition on a row `t`, for a filter that asks for the one resource with an identifier, name
+/// or address, as identity providers do before every change. It is the same for every tenant.
+pub fn lookup_condition(filter: &Resolved) -> Option<Fragment> {
+    let Resolved::Compare(path, Operator::Eq, comparand) = filter else {
+        return None;
+    };
+    match (core_name(path)?, comparand) {
+        ("emails", Comparand::Text { comparable, .. }) if path.leaf().name == "value" => {
+            Some(has_address(comparable))
+        }
+        _ => Some(key_column(path)?.compare(Operator::Eq, comparand)),
+    }
+}
+
+/// The column of what identifies a resource.
+fn key_column(path: &AttributePath) -> Option<Column> {
+    Some(match core_name(path)? {
+        "id" => Column::Id,
+        "userName" => Column::Text("t.user_name_key"),
+        "externalId" => Column::Text("t.external_id"),
+        "displayName" => Column::Text("t.display_name_key"),
+        _ => return None,
+    })
+}
+
 /// The condition on a row `m` of a group's members.
 pub fn member_condition(tenant: Tenant, filter: &Resolved) -> Fragment {
     Translator {
@@ -399,12 +424,11 @@ enum Column {
 impl Translator<'_> {
     fn column(&self, path: &AttributePath) -> Option<Column> {
         let kind = self.resource_type;
+        if let Some(column) = key_column(path) {
+            return Some(column);
+        }
         Some(
             match (core_name(path)?, path.sub_attribute.map(|sub| sub.name)) {
-                ("id", _) => Column::Id,
-                ("userName", _) => Column::Text("t.user_name_key"),
-                ("externalId", _) => Column::Text("t.external_id"),
-                ("displayName", _) => Column::Text("t.display_name_key"),
                 ("active", _) => Column::Active,
                 ("meta", Some("created")) => Column::Moment("t.created_at"),
                 ("meta", Some("lastModified")) => Column::Moment("t.last_modified"),

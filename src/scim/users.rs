@@ -10,13 +10,13 @@ use uuid::Uuid;
 use super::error::{ScimError, ScimType};
 use super::http::{Failure, no_such};
 use super::normalize::{Normalized, normalize};
-use super::schema::{ENTERPRISE_USER_URN, ResourceType, comparable_user_name};
+use super::schema::{ResourceType, comparable_user_name};
 use super::{Context, Precondition, Reply, Wishes, patch, resource, search};
 use crate::provisioning::users::link;
-use crate::store::Json;
-use crate::store::scim_events::Outcome;
-use crate::store::scim_resources::{self, Stored, Table};
+use crate::store::scim_events::{Event, Outcome};
+use crate::store::scim_resources::{self, Source, Stored, Table};
 use crate::store::scim_users::{self, UserRow};
+use crate::store::{Json, Later};
 
 const USER: ResourceType = ResourceType::User;
 
@@ -51,8 +51,9 @@ pub async fn create(context: &Context, body: Value, wishes: &Wishes) -> Result<R
         created_at: context.now,
         last_modified: context.now,
         sort_key: None,
+        groups: None,
     };
-    show(context, 201, stored, wishes, false).await
+    show(context, 201, stored, wishes).await
 }
 
 /// Checks a body and makes the row of it.
@@ -70,35 +71,30 @@ pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimErro
     Ok(New { row, traits })
 }
 
-/// Adds prepared users, all or none, in two queries.
+/// Adds prepared users, all or none: in one query, or three if somebody is known already.
 ///
 /// # Errors
 ///
 /// 409 when one is not unique or may not be linked.
 pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Failure> {
+    let (tenant, now) = (context.tenant, context.now);
     let mut db = context.app.store.acquire().await?;
-    let mut rows: Vec<&mut UserRow> = new.iter_mut().map(|new| &mut new.row).collect();
-    link(
-        &mut db,
-        context.tenant,
-        context.allow_unverified_linking,
-        &mut rows,
-    )
-    .await?;
+    if !scim_users::insert(&mut db, tenant, now, &told(context, new), true).await? {
+        let mut rows: Vec<&mut UserRow> = new.iter_mut().map(|new| &mut new.row).collect();
+        link(&mut db, tenant, context.allow_unverified_linking, &mut rows).await?;
+        scim_users::insert(&mut db, tenant, now, &told(context, new), false).await?;
+    }
+    db.release();
+    Ok(())
+}
+
+fn told<'a>(context: &Context, new: &'a [New]) -> Vec<(&'a UserRow, Event)> {
     let event = |new: &New| {
         let changes = resource::changes(&Map::new(), &new.row.resource);
-        context.event(
-            Outcome::Created,
-            201,
-            (USER, new.row.id),
-            changes,
-            new.traits.clone(),
-        )
+        let resource = (USER, new.row.id);
+        context.event(Outcome::Created, 201, resource, changes, new.traits.clone())
     };
-    let events: Vec<_> = new.iter().map(event).collect();
-    let rows: Vec<&UserRow> = new.iter().map(|new| &new.row).collect();
-    scim_users::insert(&mut db, context.tenant, context.now, &rows, &events).await?;
-    Ok(())
+    new.iter().map(|new| (&new.row, event(new))).collect()
 }
 
 /// Replaces a user.
@@ -109,6 +105,7 @@ pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Failure> {
 pub async fn replace(
     context: &Context,
     id: Uuid,
+    found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -121,7 +118,7 @@ pub async fn replace(
         }
         Ok(new)
     };
-    update(context, id, wishes, traits, change).await
+    update(context, id, found, wishes, traits, change).await
 }
 
 /// Modifies a user.
@@ -132,6 +129,7 @@ pub async fn replace(
 pub async fn modify(
     context: &Context,
     id: Uuid,
+    found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -144,48 +142,49 @@ pub async fn modify(
         resource.remove("id");
         Ok(resource)
     };
-    update(context, id, wishes, traits, change).await
+    update(context, id, found, wishes, traits, change).await
 }
 
+/// Changes the version that was found, or that there is now if somebody wrote since.
 async fn update(
     context: &Context,
     id: Uuid,
+    mut found: Option<Stored>,
     wishes: &Wishes,
     traits: Vec<&'static str>,
     change: impl Fn(&Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
 ) -> Result<Reply, Failure> {
+    let source = resource::source(USER, &wishes.projection);
     for _ in 0..ATTEMPTS {
-        let mut db = context.app.store.acquire().await?;
-        let stored = scim_resources::get(&mut db, context.tenant, Table::Users, id).await?;
+        let mut db = Later::new(&context.app.store);
+        let stored = match found.take() {
+            Some(stored) => Some(stored),
+            None => scim_resources::get(db.get().await?, context.tenant, source, id).await?,
+        };
         let stored = stored.ok_or_else(|| no_such(USER, &id.to_string()))?;
         check(&wishes.if_match, stored.version)?;
         let old = &stored.resource.0;
         let new = change(old)?;
         if new == *old {
-            drop(db);
-            return show(context, 200, stored, wishes, true).await;
+            db.release();
+            return show(context, 200, stored, wishes).await;
         }
         let changes = resource::changes(old, &new);
         let row = row(id, id, new, None)?;
         let event = context.event(Outcome::Updated, 200, (USER, id), changes, traits.clone());
-        if scim_users::update(
-            &mut db,
-            context.tenant,
-            context.now,
-            &row,
-            stored.version,
-            &event,
-        )
-        .await?
-        {
-            drop(db);
+        let version = stored.version;
+        let db_now = db.get().await?;
+        let is_done =
+            scim_users::update(db_now, context.tenant, context.now, &row, version, &event).await?;
+        db.release();
+        if is_done {
             let stored = Stored {
                 resource: Json(row.resource),
                 version: stored.version + 1,
                 last_modified: context.now,
                 ..stored
             };
-            return show(context, 200, stored, wishes, true).await;
+            return show(context, 200, stored, wishes).await;
         }
     }
     Err(ScimError::new(503, "others change this user all the time: try again").into())
@@ -204,7 +203,11 @@ pub async fn delete(
     let mut db = context.app.store.acquire().await?;
     let mut version = None;
     if if_match.0.is_some() {
-        let stored = scim_resources::get(&mut db, context.tenant, Table::Users, id).await?;
+        let source = Source {
+            table: Table::Users,
+            with_groups: false,
+        };
+        let stored = scim_resources::get(&mut db, context.tenant, source, id).await?;
         let stored = stored.ok_or_else(|| no_such(USER, &id.to_string()))?;
         check(if_match, stored.version)?;
         version = Some(stored.version);
@@ -245,19 +248,11 @@ async fn show(
     status: u16,
     stored: Stored,
     wishes: &Wishes,
-    may_have_groups: bool,
 ) -> Result<Reply, Failure> {
     let (id, version) = (stored.id, stored.version);
-    let has_manager = stored
-        .resource
-        .get(ENTERPRISE_USER_URN)
-        .is_some_and(|e| e.get("manager").is_some());
-    let shown = if may_have_groups || has_manager {
-        let mut db = context.app.store.acquire().await?;
-        resource::render(&mut db, context, USER, vec![stored], &wishes.projection).await?
-    } else {
-        resource::render_alone(context, USER, stored, &wishes.projection)
-    };
+    let mut db = Later::new(&context.app.store);
+    let shown = resource::show(&mut db, context, USER, vec![stored], &wishes.projection).await?;
+    db.release();
     let location = resource::location(&context.base, USER, id);
     Ok(Reply::resource(
         status,

@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod members;
 pub mod organizations;
 pub mod policies;
+mod pool;
 pub mod scim;
 pub mod scim_events;
 pub mod scim_groups;
@@ -22,12 +23,13 @@ pub mod tokens;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, Executor as _, PgPool, Postgres, Transaction};
+use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
+use self::pool::Pool;
+pub use self::pool::{Later, Lease, Transaction};
 use crate::error::{Error, Violation};
 
 /// A value as JSON, on its way to or from the database.
@@ -44,9 +46,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where all requests take turns on one connection.
 const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
 
-/// A connection that was idle for longer is asked whether it still lives before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(15);
-
 /// The schema's versions. Embedded in the binary; a version that landed is never edited.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -59,7 +58,7 @@ pub fn is_url(url: &str) -> bool {
 /// The pool of connections to PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     patience: Duration,
 }
 
@@ -82,28 +81,8 @@ impl Store {
         } else {
             PATIENCE_IN_TURNS
         };
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .min_connections(1)
-            .acquire_timeout(patience)
-            .max_lifetime(None)
-            .idle_timeout((max_connections > 1).then_some(Duration::from_secs(600)))
-            // A round trip before each use would double the cost of small requests.
-            .test_before_acquire(false)
-            // Compiling a query takes a hundred times as long as running any of ours.
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute("set jit = off").await.map(|_| ()) })
-            })
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > TRUSTED_IDLE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_with(options.application_name("rollcall"))
-            .await?;
+        let options = options.application_name("rollcall");
+        let pool = Pool::open(options, max_connections, patience).await?;
         Ok(Self { pool, patience })
     }
 
@@ -114,7 +93,8 @@ impl Store {
     ///
     /// [`Error::Internal`] when a version fails, was changed, or is newer than this binary.
     pub async fn migrate(&self) -> Result<(), Error> {
-        MIGRATIONS.run(&self.pool).await.map_err(Error::internal)
+        let mut db = self.acquire().await?;
+        MIGRATIONS.run(&mut *db).await.map_err(Error::internal)
     }
 
     /// A connection outside of a transaction.
@@ -122,8 +102,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Unavailable`] when none is free in time.
-    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
-        Ok(self.pool.acquire().await?)
+    pub async fn acquire(&self) -> Result<Lease, Error> {
+        self.pool.acquire().await
     }
 
     /// Runs a read that every request begins with. A connection that died while it was idle is not
@@ -143,7 +123,11 @@ impl Store {
                     Err(Error::Unavailable(cause)) => {
                         tracing::debug!(%cause, "a connection was dead")
                     }
-                    result => return result,
+                    Err(error) => return Err(error),
+                    Ok(found) => {
+                        db.release();
+                        return Ok(found);
+                    }
                 }
             }
         };
@@ -157,8 +141,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Unavailable`] when no connection is free in time.
-    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
-        Ok(self.pool.begin().await?)
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        Transaction::begin(self.acquire().await?).await
     }
 
     /// Asks the database for a sign of life.

@@ -1,10 +1,10 @@
 //! SCIM configurations.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{query, query_as};
+use sqlx::{FromRow as _, QueryBuilder, Row as _, query, query_as};
 use uuid::Uuid;
 
-use super::scim_resources::Tenant;
+use super::scim_resources::{Lookup, Stored, Tenant};
 use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
 use crate::domain::scim::ScimConfiguration;
@@ -224,6 +224,7 @@ pub async fn delete(
 ) -> Result<(), Error> {
     query!(
         "with users as (delete from scim_users where organization_id = $1 and scim_configuration_id = $2),
+             counts as (delete from scim_user_counts where organization_id = $1 and scim_configuration_id = $2),
              emails as (delete from scim_user_emails where organization_id = $1 and scim_configuration_id = $2),
              former as (delete from scim_former_users where organization_id = $1 and scim_configuration_id = $2),
              groups as (delete from scim_groups where organization_id = $1 and scim_configuration_id = $2),
@@ -254,7 +255,7 @@ pub struct Candidate {
 }
 
 /// Finds the configuration that a presented token names: the query that tells the tenant of a
-/// request.
+/// request. With a lookup, it reads some of the tenant's resources in the same round trip.
 ///
 /// # Errors
 ///
@@ -262,22 +263,42 @@ pub struct Candidate {
 pub async fn find_candidate(
     db: &mut Connection,
     id: ScimConfigurationId,
-) -> Result<Option<Candidate>, Error> {
-    let row = query!(
-        "select organization_id, token_hash, token_expires_at, enabled, allow_unverified_email_account_linking
-         from scim_configurations where id = $1",
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row.map(|row| Candidate {
+    lookup: Option<&Lookup>,
+) -> Result<Option<(Candidate, Vec<Stored>)>, Error> {
+    let mut query = QueryBuilder::new(
+        "select c.organization_id, c.token_hash, c.token_expires_at, c.enabled, c.allow_unverified_email_account_linking",
+    );
+    if lookup.is_some() {
+        query.push(", t.*");
+    }
+    query.push(" from scim_configurations c");
+    if let Some(lookup) = lookup {
+        query.push(" left join lateral ");
+        lookup.push_to(&mut query);
+        query.push(" t on true");
+    }
+    query.push(" where c.id = ").push_bind(id.as_uuid());
+    let rows = query.build().fetch_all(db).await?;
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let candidate = Candidate {
         tenant: Tenant {
-            organization_id: row.organization_id.into(),
+            organization_id: first.try_get::<Uuid, _>("organization_id")?.into(),
             scim_configuration_id: id,
         },
-        token_hash: row.token_hash,
-        token_expires_at: row.token_expires_at,
-        enabled: row.enabled,
-        allow_unverified_email_account_linking: row.allow_unverified_email_account_linking,
-    }))
+        token_hash: first.try_get("token_hash")?,
+        token_expires_at: first.try_get("token_expires_at")?,
+        enabled: first.try_get("enabled")?,
+        allow_unverified_email_account_linking: first
+            .try_get("allow_unverified_email_account_linking")?,
+    };
+    let mut found = vec![];
+    for row in rows.iter().filter(|_| lookup.is_some()) {
+        // Without any, there is one row that has none.
+        if row.try_get::<Option<Uuid>, _>("id")?.is_some() {
+            found.push(Stored::from_row(row)?);
+        }
+    }
+    Ok(Some((candidate, found)))
 }

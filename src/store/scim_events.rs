@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::query;
 use uuid::Uuid;
 
-use super::Connection;
 use super::scim_resources::Tenant;
+use super::{Connection, Json};
 use crate::domain::ids::ScimConfigurationId;
 use crate::error::Error;
 
@@ -65,7 +65,7 @@ pub async fn insert(db: &mut Connection, tenant: Tenant, events: &[Event]) -> Re
              outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        json!(events),
+        Json(events) as _,
     )
     .execute(db)
     .await?;

@@ -265,6 +265,8 @@ pub async fn push_members(
     event: &Event,
 ) -> Result<Option<Stored>, Error> {
     let stored = sqlx::query_as::<_, Stored>(
+        // What is removed is looked up one value at a time by index, whatever the planner expects of the group's size:
+        // members are never updated, so that their place says which they are.
         "with known as (
              select id, resource, version, created_at, last_modified from scim_groups
              where organization_id = $1 and scim_configuration_id = $2 and id = $3
@@ -276,7 +278,10 @@ pub async fn push_members(
              returning member_value
          ), removed as (
              delete from scim_group_members
-             where organization_id = $1 and scim_configuration_id = $2 and group_id = $3 and member_value = any($5)
+             where organization_id = $1 and scim_configuration_id = $2 and ctid = any(array(
+                 select m.ctid from unnest($5::text[]) r(value), lateral (
+                     select m.ctid from scim_group_members m where m.organization_id = $1 and m.scim_configuration_id = $2
+                         and m.group_id = $3 and m.member_value = r.value offset 0) m))
              returning member_value
          ), touched as (
              update scim_groups set version = version + 1, last_modified = $6

@@ -1,6 +1,7 @@
 //! Reading SCIM users and groups: by id, and as lists with a filter and an order.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
 use sqlx::{FromRow, Postgres, QueryBuilder, query};
@@ -38,6 +39,26 @@ impl Table {
     }
 }
 
+/// Which resources to read, and how much of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// Where they are.
+    pub table: Table,
+    /// Whether to read the groups of users too.
+    pub with_groups: bool,
+}
+
+/// A group that a user is itself a member of.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DirectGroup {
+    /// The group.
+    pub id: Uuid,
+    /// The group's name.
+    pub display: String,
+    /// Whether the group is a member of another, so that the user is in more groups than these.
+    pub is_nested: bool,
+}
+
 /// A user or a group as it is stored: without what is computed when it is read.
 #[derive(Clone, Debug, FromRow)]
 pub struct Stored {
@@ -54,6 +75,9 @@ pub struct Stored {
     /// What the list was sorted by; only in lists.
     #[sqlx(default)]
     pub sort_key: Option<String>,
+    /// The groups that a user is itself a member of, when they were asked for and there are any.
+    #[sqlx(default)]
+    pub groups: Option<Json<Vec<DirectGroup>>>,
 }
 
 /// The order of a list.
@@ -82,10 +106,10 @@ pub enum Window {
 pub async fn get(
     db: &mut Connection,
     tenant: Tenant,
-    table: Table,
+    source: Source,
     id: Uuid,
 ) -> Result<Option<Stored>, Error> {
-    let mut query = select(table, None, tenant);
+    let mut query = select(source, None, tenant);
     query.push(" and t.id = ").push_bind(id);
     Ok(query.build_query_as().fetch_optional(db).await?)
 }
@@ -98,13 +122,13 @@ pub async fn get(
 pub async fn list(
     db: &mut Connection,
     tenant: Tenant,
-    table: Table,
+    source: Source,
     filter: Option<&Fragment>,
     order: Option<&Order>,
     window: &Window,
     limit: i64,
 ) -> Result<Vec<Stored>, Error> {
-    let mut query = select(table, order, tenant);
+    let mut query = select(source, order, tenant);
     push_filter(&mut query, filter);
     if let Window::After(Some((key, id))) = window {
         query.push(" and ");
@@ -149,7 +173,7 @@ pub async fn analyze(db: &mut Connection) -> Result<usize, Error> {
     Ok(stale.len())
 }
 
-/// Counts what a list has in all.
+/// Counts what a list has in all. All users of a tenant are counted already.
 ///
 /// # Errors
 ///
@@ -160,22 +184,92 @@ pub async fn count(
     table: Table,
     filter: Option<&Fragment>,
 ) -> Result<i64, Error> {
+    if let (Table::Users, None) = (table, filter) {
+        return count_users(db, tenant).await;
+    }
     let mut query = QueryBuilder::new("select count(*) from ");
     push_tenant(&mut query, table, tenant);
     push_filter(&mut query, filter);
     Ok(query.build_query_scalar().fetch_one(db).await?)
 }
 
-fn select(table: Table, order: Option<&Order>, tenant: Tenant) -> QueryBuilder<Postgres> {
-    let mut query =
-        QueryBuilder::new("select t.id, t.resource, t.version, t.created_at, t.last_modified");
+async fn count_users(db: &mut Connection, tenant: Tenant) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"select coalesce(sum(count), 0)::bigint as "count!" from scim_user_counts
+           where organization_id = $1 and scim_configuration_id = $2"#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(count)
+}
+
+/// Resources that are found by the statement that finds out whose they are.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Which.
+    pub source: Source,
+    /// The condition on a row `t`.
+    pub condition: Fragment,
+    /// The most resources.
+    pub limit: i64,
+}
+
+impl Lookup {
+    /// The resource with this id.
+    pub fn by_id(source: Source, id: Uuid) -> Self {
+        Self {
+            source,
+            condition: Fragment::new("t.id = ").bind(Bound::Id(id)),
+            limit: 1,
+        }
+    }
+
+    /// Reads them from the tenant of the row `c`.
+    pub(super) fn push_to(&self, query: &mut QueryBuilder<Postgres>) {
+        query
+            .push("(select ")
+            .push(columns(self.source))
+            .push(" from ")
+            .push(self.source.table.name())
+            .push(" t where t.organization_id = c.organization_id and t.scim_configuration_id = c.id and ");
+        self.condition.push_to(query);
+        query
+            .push(" order by t.id limit ")
+            .push_bind(self.limit)
+            .push(")");
+    }
+}
+
+/// The columns of [`Stored`] from a row `t`.
+fn columns(source: Source) -> &'static str {
+    if source.with_groups && source.table == Table::Users {
+        // The subqueries look up one member or group at a time by index, whatever the planner expects.
+        "t.id, t.resource, t.version, t.created_at, t.last_modified, (
+             select jsonb_agg(jsonb_build_object('id', m.group_id, 'display', g.display_name, 'is_nested', exists (
+                 select 1 from scim_group_members p where p.organization_id = t.organization_id
+                     and p.scim_configuration_id = t.scim_configuration_id and p.member_value = m.group_id::text)) order by m.group_id)
+             from scim_group_members m, lateral (
+                 select g.display_name from scim_groups g where g.organization_id = t.organization_id
+                     and g.scim_configuration_id = t.scim_configuration_id and g.id = m.group_id offset 0) g
+             where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id
+                 and m.member_value = t.id::text) as groups"
+    } else {
+        "t.id, t.resource, t.version, t.created_at, t.last_modified"
+    }
+}
+
+fn select(source: Source, order: Option<&Order>, tenant: Tenant) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new("select ");
+    query.push(columns(source));
     if let Some(order) = order {
         query.push(", ");
         order.key.push_to(&mut query);
         query.push(" as sort_key");
     }
     query.push(" from ");
-    push_tenant(&mut query, table, tenant);
+    push_tenant(&mut query, source.table, tenant);
     query
 }
 

@@ -2,21 +2,20 @@
 //! change, so that all of it happens or none.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sqlx::query;
 use uuid::Uuid;
 
-use super::Connection;
 use super::scim_events::Event;
 use super::scim_resources::Tenant;
+use super::{Connection, Json};
 use crate::error::Error;
 
 /// What to say of a user name that is not unique.
 pub const USER_NAME_IN_USE: &str = "another user of this configuration has this userName: update that user, or give another userName";
 
 /// A user to write.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct UserRow {
     /// The resource's identifier.
     pub id: Uuid,
@@ -115,7 +114,8 @@ pub async fn find_matches(
     Ok(matches.collect())
 }
 
-/// Adds users, all or none.
+/// Adds users with the events that tell of it, all or none. With `only_strangers`, `false` when one of
+/// them [could be](find_matches) somebody who is known.
 ///
 /// # Errors
 ///
@@ -124,22 +124,43 @@ pub async fn insert(
     db: &mut Connection,
     tenant: Tenant,
     now: DateTime<Utc>,
-    rows: &[&UserRow],
-    events: &[Event],
-) -> Result<(), Error> {
-    query!(
-        "with rows as (
-             select * from jsonb_to_recordset($3) as r(
-                 id uuid, user_id uuid, is_new_member boolean, user_name text, user_name_key text, external_id text,
-                 display_name_key text, active boolean, resource jsonb, search jsonb, emails jsonb,
-                 email text, email_key text, name text, avatar_url text)
+    new: &[(&UserRow, Event)],
+    only_strangers: bool,
+) -> Result<bool, Error> {
+    let rows = || new.iter().map(|(row, _)| *row);
+    let events = || new.iter().map(|(_, event)| event);
+    let emails = || rows().flat_map(|row| row.emails.iter().map(|email| (row.id, &**email)));
+    let inserted = query!(
+        // The length of an array in a subquery is no reason to plan the statement anew each time; and the
+        // lateral subqueries look up one row at a time by index, whatever the planner expects.
+        r#"with given as (
+             select * from unnest((select $3::uuid[]), (select $4::uuid[]), (select $5::boolean[]), (select $6::text[]),
+                 (select $7::text[]), (select $8::text[]), (select $9::text[]), (select $10::boolean[]), (select $11::jsonb[]),
+                 (select $12::jsonb[]), (select $13::text[]), (select $14::text[]), (select $15::text[]), (select $16::text[]),
+                 (select $17::uuid[]), (select $18::text[]), (select $19::text[]), (select $20::text[]), (select $21::jsonb[]))
+             as r(id, user_id, is_new_member, user_name, user_name_key, external_id, display_name_key, active, resource, search,
+                 email, email_key, name, avatar_url, event_id, method, path, traits, changes)
+         ), known as (
+             select 1 from given r, lateral (
+                 select 1 from users u where u.organization_id = $1 and u.email_key = r.email_key and u.email_key <> ''
+                     and u.status <> 'left' offset 0) u
+             union all
+             select 1 from given r, lateral (
+                 select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
+                     and f.user_name_key = r.user_name_key offset 0) f
+             union all
+             select 1 from given r, lateral (
+                 select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
+                     and f.external_id = r.external_id offset 0) f
+         ), rows as (
+             select * from given where not $25 or not exists (select 1 from known)
          ), new_members as (
              insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
              select $1, user_id, email, email_key, false, name, avatar_url, 'member',
-                    case when active then 'active' else 'suspended' end, $5, $5
+                    case when active then 'active' else 'suspended' end, $22, $22
              from rows where is_new_member
          ), old_members as (
-             update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $5,
+             update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $22,
                     email_verified = u.email_verified and u.email_key = r.email_key,
                     status = case when r.active and not exists (
                                  select 1 from scim_users o where o.organization_id = $1 and o.user_id = r.user_id and not o.active)
@@ -151,26 +172,51 @@ pub async fn insert(
          ), new_users as (
              insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
                  display_name_key, active, resource, search, version, created_at, last_modified)
-             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, $5, $5
+             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, $22, $22
              from rows
          ), new_emails as (
-             insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
-             select $1, $2, e, r.id from rows r, jsonb_array_elements_text(r.emails) e
+             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key)
+             select $1, $2, e.* from unnest((select $23::uuid[]), (select $24::text[])) e where exists (select 1 from rows)
+         ), counted as (
+             insert into scim_user_counts as c (organization_id, scim_configuration_id, part, count)
+             select $1, $2, floor(random() * 64), count(*) from rows having count(*) > 0
+             on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
+         ), told as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes)
+             select $1, $2, event_id, $22, method, path, string_to_array(traits, ','), 'created', 201, 'User', id, changes from rows
          )
-         insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-             resource_type, resource_id, changes, reason)
-         select $1, $2, e.* from jsonb_to_recordset($4) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
-             outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)",
+         select exists (select 1 from rows) as "done!""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        json!(rows),
-        json!(events),
+        rows().map(|row| row.id).collect::<Vec<_>>() as _,
+        rows().map(|row| row.user_id).collect::<Vec<_>>() as _,
+        rows().map(|row| row.is_new_member).collect::<Vec<_>>() as _,
+        rows().map(|row| &*row.user_name).collect::<Vec<_>>() as _,
+        rows().map(|row| &*row.user_name_key).collect::<Vec<_>>() as _,
+        rows().map(|row| row.external_id.as_deref()).collect::<Vec<_>>() as _,
+        rows().map(|row| row.display_name_key.as_deref()).collect::<Vec<_>>() as _,
+        rows().map(|row| row.active).collect::<Vec<_>>() as _,
+        rows().map(|row| Json(&row.resource)).collect::<Vec<_>>() as _,
+        rows().map(|row| Json(&row.search)).collect::<Vec<_>>() as _,
+        rows().map(|row| &*row.email).collect::<Vec<_>>() as _,
+        rows().map(|row| &*row.email_key).collect::<Vec<_>>() as _,
+        rows().map(|row| &*row.name).collect::<Vec<_>>() as _,
+        rows().map(|row| &*row.avatar_url).collect::<Vec<_>>() as _,
+        events().map(|event| event.id).collect::<Vec<_>>() as _,
+        events().map(|event| &*event.method).collect::<Vec<_>>() as _,
+        events().map(|event| &*event.path).collect::<Vec<_>>() as _,
+        events().map(|event| event.traits.join(",")).collect::<Vec<_>>() as _,
+        events().map(|event| Json(&event.changes)).collect::<Vec<_>>() as _,
         now,
+        emails().map(|(user, _)| user).collect::<Vec<_>>() as _,
+        emails().map(|(_, email)| email).collect::<Vec<_>>() as _,
+        only_strangers,
     )
-    .execute(db)
+    .fetch_one(db)
     .await
     .map_err(explain)?;
-    Ok(())
+    Ok(inserted.done)
 }
 
 /// Writes a changed user, if its version is still `version`; otherwise `false`.
@@ -187,51 +233,60 @@ pub async fn update(
     event: &Event,
 ) -> Result<bool, Error> {
     let updated = query!(
-        r#"with row as (
-             select * from jsonb_to_record($3) as r(
-                 user_name text, user_name_key text, external_id text, display_name_key text, active boolean,
-                 resource jsonb, search jsonb, emails jsonb, email text, email_key text, name text, avatar_url text)
-         ), changed as (
-             update scim_users s set user_name = r.user_name, user_name_key = r.user_name_key, external_id = r.external_id,
-                 display_name_key = r.display_name_key, active = coalesce(r.active, s.active), resource = r.resource, search = r.search,
-                 version = s.version + 1, last_modified = $5
-             from row r
-             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $7 and s.version = $6
+        r#"with changed as (
+             update scim_users s set user_name = $7, user_name_key = $8, external_id = $9, display_name_key = $10,
+                 active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = $3
+             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $5 and s.version = $6
              returning s.id, s.user_id, s.active
          ), member as (
-             update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $5,
-                    email_verified = u.email_verified and u.email_key = r.email_key,
-                    status = case when c.active and not exists (
+             update users u set email = $15, email_key = $16, name = $17, avatar_url = $18, updated_at = $3,
+                    email_verified = u.email_verified and u.email_key = $16, status = n.status
+             from changed c, lateral (
+                 select case when c.active and not exists (
                                  select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
-                             then 'active' else 'suspended' end
-             from row r, changed c where u.organization_id = $1 and u.id = c.user_id
+                             then 'active' else 'suspended' end as status) n
+             where u.organization_id = $1 and u.id = c.user_id
+                 and (u.email, u.name, u.avatar_url, u.status) is distinct from ($15, $17, $18, n.status)
          ), old_emails as (
-             delete from scim_user_emails e using row r, changed c
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $7
-                 and not (r.emails ? e.value_key)
+             delete from scim_user_emails e using changed c
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $5 and e.value_key <> all($14)
          ), new_emails as (
              insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
-             select $1, $2, e, c.id from changed c, row r, jsonb_array_elements_text(r.emails) e
+             select $1, $2, e, c.id from changed c, unnest($14::text[]) e
              on conflict do nothing
-         ), event as (
+         ), told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, e.* from changed, jsonb_to_recordset($4) as e(id uuid, created_at timestamptz, method text, path text,
-                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
+                 resource_type, resource_id, changes)
+             select $1, $2, $4, $3, $19, $20, $21, 'updated', 200, 'User', id, $22 from changed
          )
-         select count(*) as "count!" from changed"#,
+         select exists (select 1 from changed) as "done!""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        json!(row),
-        json!([event]),
         now,
-        version,
+        event.id,
         row.id,
+        version,
+        row.user_name,
+        row.user_name_key,
+        row.external_id,
+        row.display_name_key,
+        row.active,
+        Json(&row.resource) as _,
+        Json(&row.search) as _,
+        &row.emails,
+        row.email,
+        row.email_key,
+        row.name,
+        row.avatar_url,
+        event.method,
+        event.path,
+        &event.traits as _,
+        Json(&event.changes) as _,
     )
     .fetch_one(db)
     .await
     .map_err(explain)?;
-    Ok(updated.count > 0)
+    Ok(updated.done)
 }
 
 /// Deletes a user, takes it out of its groups, and lets its member leave, unless another
@@ -259,6 +314,10 @@ pub async fn delete(
              select $1, $2, user_id, user_name_key, external_id, $5 from gone
              on conflict (organization_id, scim_configuration_id, user_id) do update
              set user_name_key = excluded.user_name_key, external_id = excluded.external_id, deleted_at = excluded.deleted_at
+         ), counted as (
+             insert into scim_user_counts as c (organization_id, scim_configuration_id, part, count)
+             select $1, $2, floor(random() * 64), -1 from gone
+             on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
          ), emails as (
              delete from scim_user_emails e using gone g
              where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3
@@ -288,7 +347,7 @@ pub async fn delete(
         id,
         version,
         now,
-        json!([event]),
+        Json([event]) as _,
     )
     .fetch_one(db)
     .await?;

@@ -1,6 +1,7 @@
 //! Sessions of people who signed in.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
@@ -45,7 +46,7 @@ pub struct Candidate {
 }
 
 /// A session as its owner sees it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Listed {
     /// Its identifier.
     pub id: Uuid,

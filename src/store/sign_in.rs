@@ -194,7 +194,8 @@ pub async fn remember(
     query!(
         "insert into sso_identities (organization_id, sso_configuration_id, digest, issuer, subject, user_id, created_at, last_used_at)
          values ($1, $2, $3, $4, $5, $6, $7, $7)
-         on conflict (organization_id, sso_configuration_id, digest) do update set last_used_at = excluded.last_used_at",
+         on conflict (organization_id, sso_configuration_id, digest)
+             do update set user_id = excluded.user_id, last_used_at = excluded.last_used_at",
         organization_id.as_uuid(),
         sso_configuration_id.as_uuid(),
         &person.digest(),

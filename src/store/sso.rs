@@ -170,7 +170,7 @@ pub struct Choice {
 }
 
 /// Reads a page of the active configurations of all organizations that sign in addresses of a domain
-/// (in lower case): what a person chooses from before anybody knows whose she is.
+/// (in lower case), if need be only of the organization that verified it: what a person chooses from before anybody knows whose she is.
 ///
 /// # Errors
 ///
@@ -178,6 +178,7 @@ pub struct Choice {
 pub async fn list_for_domain(
     db: &mut Connection,
     domain: &str,
+    must_be_verified: bool,
     page: Page,
 ) -> Result<Items<Choice>, Error> {
     let rows = query!(
@@ -185,9 +186,12 @@ pub async fn list_for_domain(
                c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
            from sso_configurations c join organizations o on o.id = c.organization_id
            where c.email_domain_keys @> array[$1::text] and c.is_active and c.id > $2
-           order by c.id limit $3"#,
+               and (not $3 or exists (select 1 from domain_verifications v
+                   where v.organization_id = c.organization_id and v.domain = $1 and v.verified_at is not null))
+           order by c.id limit $4"#,
         domain,
         page.after,
+        must_be_verified,
         page.limit(),
     )
     .fetch_all(db)

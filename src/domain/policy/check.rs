@@ -254,6 +254,13 @@ mod tests {
                 "line 2, column 6",
                 "the only variable is claims",
             ),
+            (
+                "'é' == claims.a && user",
+                "line 1, column 20",
+                "the only variable is claims",
+            ),
+            ("_f(claims.a)", "line 1, column 3", "no function \"_f\""),
+            (".size(claims)", "line 1", "no function \".size\""),
             ("1 + 2", "line 1", "a number"),
             (r#""yes""#, "line 1, column 1", "a string"),
             ("claims", "line 1, column 1", "the map of all claims"),

@@ -1,12 +1,10 @@
 //! Evaluates an expression over claims, and says what decided.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
-use cel::common::types::{
-    CelBool, CelBytes, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
-};
+use cel::common::types::CelBool;
 use cel::common::value::Val;
 use cel::{Context, Env, ExecutionError, Program, Value, functions};
 use serde_json::{Map, Value as Json};
@@ -14,10 +12,11 @@ use serde_json::{Map, Value as Json};
 use super::limits::{self, Limit};
 use super::named::children;
 use super::source::{Source, words};
+use super::values::{map, shown, type_in_words};
 use super::{Part, Verdict};
 
-/// The longest value that an explanation shows, in characters.
-const SHOWN: usize = 200;
+const LONG: &str = "takes too many steps";
+const LARGE: &str = "takes too much memory";
 
 static ENVIRONMENT: LazyLock<Option<Arc<Env>>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
@@ -45,7 +44,7 @@ enum Outcome {
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(program: &'a Program, claims: &'a Map<String, Json>) -> Self {
-        // Without the functions that count, what is guarded cannot be evaluated, which keeps out.
+        // Without the functions that count there are no others either.
         let mut context = match &*ENVIRONMENT {
             Some(env) => Context::with_env(Arc::clone(env)),
             None => Context::empty(),
@@ -80,8 +79,8 @@ impl<'a> Evaluator<'a> {
             Outcome::Boolean(value) => format!("is {value}"),
             Outcome::Other(what) => format!("is {what}, not true or false"),
             Outcome::Error(reason) => format!("cannot be evaluated: {reason}"),
-            Outcome::Stopped(Limit::Steps) => "takes too many steps".to_owned(),
-            Outcome::Stopped(Limit::Memory) => "takes too much memory".to_owned(),
+            Outcome::Stopped(Limit::Steps) => LONG.to_owned(),
+            Outcome::Stopped(Limit::Memory) => LARGE.to_owned(),
         };
         Verdict::KeepsOut {
             part: self.source.text(part),
@@ -97,23 +96,30 @@ impl<'a> Evaluator<'a> {
     }
 
     fn add_parts(&self, expr: &IdedExpr, depth: usize, parts: &mut Vec<Part>) {
-        limits::start();
+        let long = Err(format!("it {LONG}"));
+        let value = if parts.iter().any(|part| part.value == long) {
+            // Parts of it would take as long, one after the other.
+            Err("it was not tried, after a part that takes too many steps".to_owned())
+        } else {
+            limits::start();
+            self.run(expr, |value| match (value, limits::passed()) {
+                (_, Some(Limit::Steps)) => long,
+                (_, Some(Limit::Memory)) => Err(format!("it {LARGE}")),
+                (Ok(value), None) => Ok(shown(value)),
+                (Err(error), None) => Err(self.reason(&error)),
+            })
+        };
         parts.push(Part {
             depth,
             source: self.source.text(expr),
-            value: self.run(expr, |value| match (value, limits::passed()) {
-                (_, Some(Limit::Steps)) => Err("takes too many steps".to_owned()),
-                (_, Some(Limit::Memory)) => Err("takes too much memory".to_owned()),
-                (Ok(value), None) => Ok(shown(value)),
-                (Err(error), None) => Err(self.reason(&error)),
-            }),
+            value,
         });
-        let shown = |operand: &&IdedExpr| match &operand.expr {
+        let is_shown = |operand: &&IdedExpr| match &operand.expr {
             Expr::Literal(_) => false,
             Expr::Ident(name) => name != "claims",
             _ => true,
         };
-        for operand in operands(expr).into_iter().filter(shown) {
+        for operand in operands(expr).into_iter().filter(is_shown) {
             self.add_parts(operand, depth + 1, parts);
         }
     }
@@ -243,18 +249,6 @@ fn unfit<'t>(function: &str, types: impl Iterator<Item = &'t str>) -> String {
     }
 }
 
-fn type_in_words(name: &str) -> String {
-    match name {
-        "null_type" => "null".to_owned(),
-        "int" => "an int".to_owned(),
-        "optional_type" => "an optional value".to_owned(),
-        name => format!(
-            "a {}",
-            name.rsplit('.').next().unwrap_or(name).to_lowercase()
-        ),
-    }
-}
-
 fn operator(expr: &IdedExpr) -> Option<&str> {
     match &expr.expr {
         Expr::Call(CallExpr { func_name, .. }) => Some(func_name),
@@ -278,95 +272,290 @@ fn operands(expr: &IdedExpr) -> Vec<&IdedExpr> {
     links.flatten().collect()
 }
 
-fn value(json: &Json) -> Box<dyn Val + '_> {
-    match json {
-        Json::Null => Box::new(CelNull),
-        Json::Bool(boolean) => Box::new(CelBool::from(*boolean)),
-        Json::Number(number) => {
-            if let Some(int) = number.as_i64() {
-                Box::new(CelInt::from(int))
-            } else if let Some(uint) = number.as_u64() {
-                Box::new(CelUInt::from(uint))
-            } else {
-                Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN)))
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::super::{Explanation, Verdict, evaluate, explain};
+
+    fn claims() -> Map<String, Value> {
+        let claims = json!({
+            "email": "ada@example.com",
+            "email_verified": true,
+            "verified_text": "true",
+            "groups": ["staff", "admins"],
+            "address": {"country": "NL"},
+            "level": 4,
+            "large": u64::MAX,
+            "negative": -3,
+            "score": 1.5,
+            "nothing": null,
+            "updated_at": "2026-01-02T03:04:05Z",
+        });
+        serde_json::from_value(claims).unwrap()
+    }
+
+    #[track_caller]
+    fn kept_out(expression: &str) -> (String, String) {
+        match evaluate(expression, &claims()) {
+            Verdict::KeepsOut { part, reason } => (part, reason),
+            Verdict::LetsIn => panic!("{expression} lets in"),
+        }
+    }
+
+    #[test]
+    fn what_is_true_lets_in() {
+        for expression in [
+            "",
+            "true",
+            "claims.email_verified",
+            "claims.level > 3 && claims.level == 4 && claims.level < 4.5",
+            "claims.negative == -3 && claims.negative + claims.level == 1",
+            "claims.large == 18446744073709551615u",
+            "claims.score == 1.5 && claims.score < 2.0",
+            "claims.nothing == null && has(claims.nothing)",
+            "!has(claims.missing) && !('missing' in claims) && 'email' in claims",
+            "has(claims.address.country) && !has(claims.address.city)",
+            "claims.address == {'country': 'NL'} && claims['address']['country'] == 'NL'",
+            "claims.groups == ['staff', 'admins'] && claims.groups[1] == 'admins'",
+            "claims.groups.exists_one(g, g.startsWith('a')) && !claims.groups.all(g, g == 'staff')",
+            "claims.groups.map(g, size(g)) == [5, 6] && claims.groups.filter(g, g != 'staff').size() == 1",
+            "claims.email.matches('^[a-z]+@example[.]com$') && matches(claims.email, 'ada')",
+            "max(claims.level, 7) == 7 && min([3, claims.level]) == 3",
+            "timestamp(claims.updated_at).getFullYear() == 2026",
+            "timestamp(claims.updated_at) + duration('1h') > timestamp('2026-01-02T04:00:00Z')",
+            "claims.missing == 1 || true",
+            "claims.level > 3 ? claims.email_verified : claims.missing",
+            "string(claims.level) + 'x' == '4x' && int('4') == claims.level",
+            "type(claims.level) == type(1)",
+        ] {
+            assert_eq!(
+                evaluate(expression, &claims()),
+                Verdict::LetsIn,
+                "{expression}"
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_keeps_out_and_the_smallest_part_is_told() {
+        for (expression, part, reason) in [
+            ("false", "false", "is false"),
+            (
+                "claims.email_verified && claims.email.endsWith('@x.com') && false",
+                "claims.email.endsWith('@x.com')",
+                "is false",
+            ),
+            (
+                "true && (claims.email_verified && (claims.level > 9)) && true",
+                "claims.level > 9",
+                "is false",
+            ),
+            (
+                "true && (claims.level > 9 || claims.level < 2)",
+                "claims.level > 9 || claims.level < 2",
+                "is false",
+            ),
+            ("!(claims.level > 3)", "!(claims.level > 3)", "is false"),
+            (
+                "claims.level > 3 ? claims.email == 'x' : true",
+                "claims.email == 'x'",
+                "is false",
+            ),
+            (
+                "claims.level > 5 ? true : size( claims.groups ) > 7",
+                "size( claims.groups ) > 7",
+                "is false",
+            ),
+            (
+                "'root' in claims.groups",
+                "'root' in claims.groups",
+                "is false",
+            ),
+            (
+                "claims.verified_text",
+                "claims.verified_text",
+                "is a string, not true or false",
+            ),
+            (
+                "claims.email_verified && claims.verified_text",
+                "claims.verified_text",
+                "is a string, not true or false",
+            ),
+            (
+                "!claims.level",
+                "claims.level",
+                "is an int, not true or false",
+            ),
+            (
+                "false || claims.nothing",
+                "claims.nothing",
+                "is null, not true or false",
+            ),
+            (
+                "claims.score ? true : true",
+                "claims.score",
+                "is a double, not true or false",
+            ),
+            (
+                "claims.address",
+                "claims.address",
+                "is a map, not true or false",
+            ),
+            (
+                "claims.groups",
+                "claims.groups",
+                "is a list, not true or false",
+            ),
+            (
+                "claims.email_verified && 'x' in claims.roles",
+                "claims.roles",
+                "cannot be evaluated: no such key: roles",
+            ),
+            (
+                "claims.roles.exists(r, r == 'x')",
+                "claims.roles",
+                "cannot be evaluated: no such key: roles",
+            ),
+            (
+                "claims.groups.all(g, g.name == 'x')",
+                "claims.groups.all(g, g.name == 'x')",
+                "cannot be evaluated: a string has no fields",
+            ),
+            (
+                "claims.level > '3'",
+                "claims.level > '3'",
+                "cannot be evaluated: > does not take an int and a string",
+            ),
+            (
+                "claims.level + '3' == '43'",
+                "claims.level + '3'",
+                "cannot be evaluated: + does not take an int and a string",
+            ),
+            (
+                "claims.groups[7] == 'x'",
+                "claims.groups[7]",
+                "cannot be evaluated: a list has fewer elements",
+            ),
+            (
+                "claims.groups['x'] == 'x'",
+                "claims.groups['x']",
+                "cannot be evaluated: a list has no such index",
+            ),
+            (
+                "claims.groups[0.5] == 'x'",
+                "claims.groups[0.5]",
+                "cannot be evaluated: a list has no such index",
+            ),
+            (
+                "1 / (claims.level - 4) == 1",
+                "1 / (claims.level - 4)",
+                "cannot be evaluated: it divides by zero",
+            ),
+            (
+                "claims.level.exists(x, true)",
+                "claims.level.exists(x, true)",
+                "cannot be evaluated: an int has no elements",
+            ),
+            (
+                "int(claims.email) == 1",
+                "int(claims.email)",
+                "cannot be evaluated: int() makes nothing of what it is given",
+            ),
+            (
+                "user.admin",
+                "user.admin",
+                "cannot be evaluated: it must be a CEL expression",
+            ),
+            (
+                "claims.",
+                "claims.",
+                "cannot be evaluated: it must be a CEL expression",
+            ),
+        ] {
+            let (said_part, said) = kept_out(expression);
+            assert_eq!(said_part, part, "{expression}: {said}");
+            assert!(said.starts_with(reason), "{expression}: {said}");
+        }
+    }
+
+    #[test]
+    fn reasons_have_no_values() {
+        for expression in [
+            "claims.email",
+            "claims[claims.email] == 1",
+            "{'a': 1}[claims.email] == 1",
+            "claims.groups.exists(g, claims[g])",
+            "int(claims.email) == 1",
+            "timestamp(claims.email) == timestamp(claims.groups[0])",
+            "duration(claims.email) < duration('1h')",
+            "claims.email * claims.level == 1",
+            "claims.email < claims.level",
+            "claims.groups + claims.email == []",
+            "-claims.email == 1",
+            "{claims.address: 1} == {}",
+            "{claims.email: 1, 'ada@' + 'example.com': 2} == {}",
+            "claims.groups[claims.email] == 1",
+            "'x'.matches(claims.email + '(')",
+            "timestamp(claims.updated_at).getHours(claims.email) == 1",
+            "max(claims.email, claims.level) == 1",
+            "bool(claims.email)",
+            "claims.address.all(k, claims.address[k])",
+        ] {
+            let (_, reason) = kept_out(expression);
+            for value in ["ada", "example", "staff", "admins", "NL", "2026", "country"] {
+                assert!(!reason.contains(value), "{expression}: {reason}");
             }
         }
-        Json::String(text) => Box::new(CelString::from(&**text)),
-        Json::Array(elements) => Box::new(CelList::from(
-            elements.iter().map(value).collect::<Vec<_>>(),
-        )),
-        Json::Object(members) => map(members),
     }
-}
 
-fn map(members: &Map<String, Json>) -> Box<dyn Val + '_> {
-    let entries: HashMap<CelMapKey<'_>, Box<dyn Val + '_>> = members
-        .iter()
-        .map(|(name, json)| (CelMapKey::String(CelString::from(&**name)), value(json)))
-        .collect();
-    Box::new(CelMap::from(entries))
-}
-
-/// A value, much like JSON, cut when it is long.
-fn shown(value: &dyn Val) -> String {
-    let mut text = String::new();
-    show(value, &mut text);
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => {
-            text.truncate(end);
-            text + " …"
-        }
-        None => text,
+    #[test]
+    fn an_explanation_shows_each_part_with_its_value() {
+        let expression = "claims.email_verified &&\n  (claims.level>9 || 'root' in claims.groups) // those\n && claims.x.exists(x, true)";
+        let Explanation { verdict, parts } = explain(expression, &claims()).unwrap();
+        assert_eq!(
+            verdict,
+            Verdict::KeepsOut {
+                part: "claims.level>9 || 'root' in claims.groups".to_owned(),
+                reason: "is false".to_owned(),
+            }
+        );
+        let lines: Vec<String> = parts
+            .into_iter()
+            .map(|part| match part.value {
+                Ok(value) => format!("{} {} = {value}", part.depth, part.source),
+                Err(reason) => format!("{} {}: {reason}", part.depth, part.source),
+            })
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "0 claims.email_verified && (claims.level>9 || 'root' in claims.groups) && claims.x.exists(x, true) = false",
+                "1 claims.email_verified = true",
+                "1 claims.level>9 || 'root' in claims.groups = false",
+                "2 claims.level>9 = false",
+                "3 claims.level = 4",
+                "2 'root' in claims.groups = false",
+                r#"3 claims.groups = ["staff", "admins"]"#,
+                "1 claims.x.exists(x, true): no such key: x",
+                "2 claims.x: no such key: x",
+            ]
+        );
+        assert_eq!(explain("", &claims()).unwrap().parts, []);
+        assert!(
+            explain("claims.", &claims())
+                .unwrap_err()
+                .contains("line 1")
+        );
     }
-}
 
-fn show(value: &dyn Val, text: &mut String) {
-    // A character has up to four bytes: enough is there, and the rest is cut.
-    if text.len() > SHOWN * 4 {
-        return;
-    }
-    if let Some(string) = value.downcast_ref::<CelString>() {
-        let start: String = string.inner().chars().take(SHOWN + 1).collect();
-        text.push_str(&Json::from(start).to_string());
-    } else if let Some(bytes) = value.downcast_ref::<CelBytes>() {
-        let start = &bytes.inner()[..bytes.inner().len().min(SHOWN + 1)];
-        text.push_str(&format!("b\"{}\"", start.escape_ascii()));
-    } else if let Some(list) = value.downcast_ref::<CelList>() {
-        text.push('[');
-        for (index, element) in list.inner().iter().enumerate().take(SHOWN + 1) {
-            text.push_str(if index > 0 { ", " } else { "" });
-            show(element.as_ref(), text);
-        }
-        text.push(']');
-    } else if let Some(map) = value.downcast_ref::<CelMap>() {
-        let mut entries: Vec<_> = map.inner().iter().collect();
-        entries.sort_by_key(|(key, _)| *key);
-        text.push('{');
-        for (index, (key, value)) in entries.into_iter().enumerate().take(SHOWN + 1) {
-            text.push_str(if index > 0 { ", " } else { "" });
-            show(key.inner(), text);
-            text.push_str(": ");
-            show(value.as_ref(), text);
-        }
-        text.push('}');
-    } else {
-        text.push_str(&scalar(value));
-    }
-}
-
-fn scalar(value: &dyn Val) -> String {
-    match Value::try_from(value) {
-        Ok(Value::Bool(boolean)) => boolean.to_string(),
-        Ok(Value::Int(int)) => int.to_string(),
-        Ok(Value::UInt(uint)) => format!("{uint}u"),
-        Ok(Value::Float(float)) => format!("{float:?}"),
-        Ok(Value::Null) => "null".to_owned(),
-        // A type is a text here.
-        Ok(Value::String(name)) => (*name).clone(),
-        Ok(Value::Timestamp(time)) => format!("timestamp(\"{}\")", time.to_rfc3339()),
-        Ok(Value::Duration(duration)) => {
-            format!("duration(\"{}s\")", duration.as_seconds_f64())
-        }
-        _ => type_in_words(value.get_type().name()),
+    #[test]
+    fn long_values_are_cut() {
+        let mut claims = claims();
+        claims.insert("long".to_owned(), json!(vec!["é\"".repeat(50); 1_000]));
+        let explanation = explain("claims.long == []", &claims).unwrap();
+        let value = explanation.parts[1].value.clone().unwrap();
+        assert_eq!(value.chars().count(), super::super::values::SHOWN + 2);
+        assert!(value.ends_with(" …"), "{value}");
     }
 }

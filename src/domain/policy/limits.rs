@@ -5,28 +5,32 @@
 //! loops, copies or compares. Once a limit is passed they all fail, so that every loop ends; whether
 //! it was is asked afterwards, because `||` and `exists` forgive errors.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, operators,
 };
-use cel::common::types::{CelBytes, CelDouble, CelList, CelMap, CelString, DYN_TYPE, STRING_TYPE};
+use cel::common::types::{
+    CelBool, CelBytes, CelDouble, CelList, CelMap, CelString, DYN_TYPE, STRING_TYPE,
+};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError};
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 
 /// Rounds of all loops together.
 const MAX_STEPS: u32 = 100_000;
 const MAX_TIME: Duration = Duration::from_secs(1);
 /// Memory of all copies together, those that are gone too. Claims take some kilobytes.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_MEMORY: usize = 64 * 1024 * 1024;
 
 /// A regular expression's text, its compiled size, and what it may be matched against: their
 /// product bounds the time of one match, in which nothing looks at the clock.
 const MAX_PATTERN: usize = 4096;
-const MAX_COMPILED: usize = 256 * 1024;
-const MAX_MATCHED: usize = 16 * 1024;
+const MAX_COMPILED: usize = 1024 * 1024;
+const MAX_MATCHED: usize = 4096;
+/// How many are remembered.
+const MAX_REGEXES: usize = 16;
 
 /// Functions whose names nobody can write: `@` starts no name in CEL.
 const STEP: &str = "@step";
@@ -54,22 +58,26 @@ pub(super) enum Limit {
     Memory,
 }
 
-/// What the evaluation on this thread has used. Functions of the interpreter are plain `fn`s, which
-/// can be handed nothing else.
+/// What the evaluation on this thread has used, and may use. Functions of the interpreter are plain
+/// `fn`s, which can be handed nothing else.
 struct Meter {
     steps: Cell<u32>,
-    bytes: Cell<usize>,
+    /// Bytes that are left.
+    memory: Cell<usize>,
     end: Cell<Option<Instant>>,
     passed: Cell<Option<Limit>>,
+    /// Compiled regular expressions: a loop uses the same one for each element.
+    regexes: RefCell<Vec<Regex>>,
 }
 
 thread_local! {
     static METER: Meter = const {
         Meter {
             steps: Cell::new(0),
-            bytes: Cell::new(0),
+            memory: Cell::new(0),
             end: Cell::new(None),
             passed: Cell::new(None),
+            regexes: RefCell::new(Vec::new()),
         }
     };
 }
@@ -85,13 +93,9 @@ impl Meter {
 
     fn copy(&self, value: &dyn Val) -> Result<(), ExecutionError> {
         self.look()?;
-        match weigh(value, MAX_BYTES - self.bytes.get()) {
-            Some(bytes) => {
-                self.bytes.set(self.bytes.get() + bytes);
-                Ok(())
-            }
-            None => Err(self.pass(Limit::Memory)),
-        }
+        let left = weigh(value, self.memory.get()).ok_or_else(|| self.pass(Limit::Memory))?;
+        self.memory.set(left);
+        Ok(())
     }
 
     fn look(&self) -> Result<(), ExecutionError> {
@@ -100,6 +104,22 @@ impl Meter {
             (None, Some(end)) if Instant::now() > end => Err(self.pass(Limit::Steps)),
             _ => Ok(()),
         }
+    }
+
+    fn regex(&self, pattern: &str) -> Result<Regex, regex::Error> {
+        let mut regexes = self.regexes.borrow_mut();
+        if let Some(regex) = regexes.iter().find(|regex| regex.as_str() == pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = RegexBuilder::new(pattern)
+            .size_limit(MAX_COMPILED)
+            .dfa_size_limit(MAX_COMPILED)
+            .build()?;
+        if regexes.len() >= MAX_REGEXES {
+            regexes.clear();
+        }
+        regexes.push(regex.clone());
+        Ok(regex)
     }
 
     fn pass(&self, limit: Limit) -> ExecutionError {
@@ -112,7 +132,7 @@ impl Meter {
 pub(super) fn start() {
     METER.with(|meter| {
         meter.steps.set(0);
-        meter.bytes.set(0);
+        meter.memory.set(MAX_MEMORY);
         meter.end.set(Some(Instant::now() + MAX_TIME));
         meter.passed.set(None);
     });
@@ -173,44 +193,32 @@ fn matches<'b, 'v>(args: &[CowVal<'_, '_>]) -> Result<CowVal<'b, 'v>, ExecutionE
     if pattern.inner().len() > MAX_PATTERN {
         return fault("the regular expression is too long");
     }
-    let regex = RegexBuilder::new(pattern.inner())
-        .size_limit(MAX_COMPILED)
-        .dfa_size_limit(MAX_COMPILED)
-        .build();
-    match regex {
-        Ok(regex) => Ok(CowVal::owned(cel::common::types::CelBool::from(
-            regex.is_match(text.inner()),
-        ))),
+    match METER.with(|meter| meter.regex(pattern.inner())) {
+        Ok(regex) => Ok(CowVal::owned(CelBool::from(regex.is_match(text.inner())))),
         Err(regex::Error::CompiledTooBig(_)) => fault("the regular expression is too large"),
         Err(_) => fault("the regular expression is not one"),
     }
 }
 
-/// The memory that a value takes, about. `None` if it is more than `most`.
-fn weigh(value: &dyn Val, most: usize) -> Option<usize> {
+/// What is left of a budget after a value's memory, about. `None` if it is not enough.
+fn weigh(value: &dyn Val, budget: usize) -> Option<usize> {
     const ANY: usize = 64;
-    let mut bytes = ANY;
-    let mut add = |more: Option<usize>| {
-        bytes += more?;
-        (bytes <= most).then_some(most - bytes)
-    };
+    let left = budget.checked_sub(ANY)?;
     if let Some(text) = value.downcast_ref::<CelString>() {
-        add(Some(text.inner().len()))?;
-    } else if let Some(data) = value.downcast_ref::<CelBytes>() {
-        add(Some(data.inner().len()))?;
+        left.checked_sub(text.inner().len())
+    } else if let Some(bytes) = value.downcast_ref::<CelBytes>() {
+        left.checked_sub(bytes.inner().len())
     } else if let Some(list) = value.downcast_ref::<CelList>() {
-        let mut left = add(Some(0))?;
-        for element in list.inner() {
-            left = add(weigh(element.as_ref(), left))?;
-        }
+        let mut elements = list.inner().iter();
+        elements.try_fold(left, |left, element| weigh(element.as_ref(), left))
     } else if let Some(map) = value.downcast_ref::<CelMap>() {
-        let mut left = add(Some(0))?;
-        for (key, value) in map.inner() {
-            left = add(weigh(key.inner(), left))?;
-            left = add(weigh(value.as_ref(), left))?;
-        }
+        let mut entries = map.inner().iter();
+        entries.try_fold(left, |left, (key, value)| {
+            weigh(value.as_ref(), weigh(key.inner(), left)?)
+        })
+    } else {
+        Some(left)
     }
-    (bytes <= most).then_some(bytes)
 }
 
 /// Puts the counting calls into a tree.
@@ -343,5 +351,133 @@ fn within(function: &str, argument: IdedExpr) -> IdedExpr {
             target: None,
             args: vec![argument],
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::{Map, Value, json};
+
+    use super::super::{Verdict, evaluate};
+
+    fn claims(json: Value) -> Map<String, Value> {
+        match json {
+            Value::Object(claims) => claims,
+            other => panic!("{other}"),
+        }
+    }
+
+    /// The reason for which it is kept out, soon.
+    #[track_caller]
+    fn stopped(expression: &str, claims: &Map<String, Value>) -> String {
+        assert!(expression.len() <= super::super::MAX_LENGTH, "{expression}");
+        let start = Instant::now();
+        let verdict = evaluate(expression, claims);
+        let taken = start.elapsed();
+        assert!(taken < Duration::from_secs(20), "{expression}: {taken:?}");
+        match verdict {
+            Verdict::KeepsOut { reason, .. } => reason,
+            Verdict::LetsIn => panic!("{expression}"),
+        }
+    }
+
+    fn groups(count: usize) -> Vec<String> {
+        (0..count).map(|i| format!("group-{i}")).collect()
+    }
+
+    #[test]
+    fn loops_end() {
+        let claims = claims(json!({"groups": groups(2_000)}));
+        for expression in [
+            "claims.groups.all(a, claims.groups.all(b, claims.groups.all(c, c != 'x')))",
+            "claims.groups.exists(a, claims.groups.exists(b, claims.groups.exists(c, c == 'x')))",
+            "claims.groups.map(a, claims.groups.map(b, claims.groups.map(c, 1))).size() > 0",
+            "claims.groups.filter(a, claims.groups.exists_one(b, claims.groups.map(c, c == b, c) != [])) != []",
+            // Errors that are forgiven.
+            "claims.groups.all(a, claims.groups.all(b, claims.groups.all(c, true)) || true) || true",
+        ] {
+            assert_eq!(stopped(expression, &claims), "takes too many steps");
+        }
+    }
+
+    #[test]
+    fn what_organizations_do_is_far_from_the_limits() {
+        let claims = claims(json!({"groups": groups(2_000), "roles": groups(20)}));
+        for expression in [
+            "claims.groups.exists(g, g == 'group-1999')",
+            "claims.groups.map(g, g + '@example.com').filter(g, g.startsWith('group')).size() == 2000",
+            "claims.roles.all(r, r in claims.groups)",
+            "claims.roles.all(r, claims.groups.exists(g, g == r))",
+            "claims.groups.all(g, claims.groups.size() == 2000 && claims.groups[0] != g || true)",
+            "claims.groups.filter(g, g.matches('^group-[0-9]$')).size() == 10",
+        ] {
+            assert_eq!(evaluate(expression, &claims), Verdict::LetsIn);
+        }
+    }
+
+    #[test]
+    fn values_do_not_grow_without_end() {
+        let doubled = format!("['abc']{} == []", ".map(x, x + x)".repeat(50));
+        assert_eq!(stopped(&doubled, &Map::new()), "takes too much memory");
+        let claims = claims(json!({
+            "text": "a".repeat(500_000),
+            "list": vec![0; 200_000],
+            "two": [1, 2],
+        }));
+        let chain = |step: &str| format!("[claims.text]{}.size() == 1", step.repeat(50));
+        for expression in [
+            chain(".map(x, x + x)"),
+            chain(".map(x, [x, x])"),
+            chain(".map(x, {1: x, 2: x})"),
+            "claims.list.map(x, claims) != []".to_owned(),
+            format!("[{}claims] == []", "claims,".repeat(400)),
+            format!("{}'' == ''", "claims.text + ".repeat(100)),
+            format!(
+                "claims.two.map(x, [{}1]) == [] || claims.list.map(x, [{}1]) == []",
+                "1,".repeat(900),
+                "1,".repeat(900)
+            ),
+            format!(
+                "{}true{}",
+                "claims.list.exists(x, ".repeat(50),
+                ")".repeat(50)
+            ),
+            format!(
+                "{}true{}",
+                "claims.two.all(x, claims.list * 2 == 2 || ".repeat(30),
+                ")".repeat(30)
+            ),
+            format!("{}false", "max(claims.list) == 1 || ".repeat(50)),
+        ] {
+            // A slow machine may run out of time first.
+            let reason = stopped(&expression, &claims);
+            assert!(reason.starts_with("takes too m"), "{expression}: {reason}");
+        }
+    }
+
+    #[test]
+    fn matching_is_bounded() {
+        let claims = claims(json!({"long": "a".repeat(100_000), "text": "ab".repeat(2_000)}));
+        for (expression, reason) in [
+            ("claims.long.matches('b')", "the text is too long"),
+            (
+                "'a'.matches(claims.long)",
+                "the regular expression is too long",
+            ),
+            (
+                "'a'.matches('((a{100}){100}){100}')",
+                "the regular expression is too large",
+            ),
+            ("'a'.matches('(')", "the regular expression is not one"),
+        ] {
+            let said = stopped(expression, &claims);
+            assert!(said.contains(reason), "{expression}: {said}");
+        }
+        let slow: Vec<String> = (400..480)
+            .map(|i| format!("claims.text.matches('(a|b)*a(a|b){{{i}}}c')"))
+            .collect();
+        stopped(&slow.join(" || "), &claims);
     }
 }

@@ -4,3 +4,4 @@
 mod embedded;
 mod operators;
 mod settings;
+mod sso;

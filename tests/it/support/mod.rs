@@ -163,6 +163,7 @@ impl Server {
             clock: Clock::Manual(clock.clone()),
             random,
             keys: keys.parse().unwrap(),
+            group_turns: Default::default(),
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![name_server.address]),
             public_url: "https://rollcall.test".to_owned(),

@@ -6,6 +6,7 @@ import pytest
 from buf.validate import validate_pb2
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
+from gitpod.v1 import account_pb2 as account_api
 from gitpod.v1 import organization_pb2 as api
 from gitpod.v1.identity_pb2 import GetAuthenticatedIdentityRequest
 from gitpod.v1.organization_pb2 import SSOConfiguration
@@ -323,3 +324,78 @@ def test_all_pages_are_walked(organization, use_get):
     ):
         found = everything(list_page, items, page_size=1)
         assert sorted(found, key=lambda c: c.id) == sorted(expected, key=lambda c: c.id)
+
+
+def test_policies_are_kept(organization):
+    def read():
+        request = api.GetOrganizationPoliciesRequest(organization_id=ORGANIZATION_ID)
+        return organization.get_organization_policies(request, use_get=True).policies
+
+    def update(**changes):
+        request = api.UpdateOrganizationPoliciesRequest(organization_id=ORGANIZATION_ID, **changes)
+        assert organization.update_organization_policies(request) == api.UpdateOrganizationPoliciesResponse()
+
+    agents = api.UpdateOrganizationPoliciesRequest.UpdateAgentPolicy(max_subagents_per_environment=3)
+    update(restrict_account_creation_to_scim=True, allowed_editor_ids=["a", "b"], agent_policy=agents)
+    assert read() == api.OrganizationPolicies(
+        organization_id=ORGANIZATION_ID,
+        restrict_account_creation_to_scim=True,
+        allowed_editor_ids=["a", "b"],
+        agent_policy=api.AgentPolicy(max_subagents_per_environment=3),
+    )
+    update(restrict_account_creation_to_scim=False)
+    assert not read().restrict_account_creation_to_scim
+    assert read().allowed_editor_ids == ["a", "b"]
+
+    day_and_a_second = Duration(seconds=DAY + 1)
+    error = refused(Code.INVALID_ARGUMENT, update, archive_environments_after=day_and_a_second)
+    assert fields_at_fault(error) == ["archive_environments_after"]
+
+
+def test_a_domain_verification_is_made_read_and_deleted(organization):
+    # The top-level domain is reserved (RFC 2606): nobody can set its records.
+    create = api.CreateDomainVerificationRequest(organization_id=ORGANIZATION_ID, domain="Acme.invalid")
+    made = organization.create_domain_verification(create).domain_verification
+    assert made.domain == "acme.invalid"
+    assert made.state == api.DOMAIN_VERIFICATION_STATE_PENDING
+    assert made.verification_token
+    assert not made.HasField("verified_at")
+    refused(Code.ALREADY_EXISTS, organization.create_domain_verification, create)
+
+    get = api.GetDomainVerificationRequest(domain_verification_id=made.id)
+    assert organization.get_domain_verification(get, use_get=True).domain_verification == made
+
+    def list_page(pagination):
+        request = api.ListDomainVerificationsRequest(organization_id=ORGANIZATION_ID, pagination=pagination)
+        return organization.list_domain_verifications(request)
+
+    assert everything(list_page, "domain_verifications") == [made]
+
+    verify = api.VerifyDomainRequest(domain_verification_id=made.id)
+    error = refused(Code.FAILED_PRECONDITION, organization.verify_domain, verify)
+    assert "_rollcall-challenge.acme.invalid" in error.message
+
+    delete = api.DeleteDomainVerificationRequest(domain_verification_id=made.id)
+    organization.delete_domain_verification(delete)
+    refused(Code.NOT_FOUND, organization.get_domain_verification, get)
+
+
+def test_the_way_to_sign_in_is_found_by_the_address(organization, connect):
+    sso = create_sso(organization, email_domains=["login.example"], display_name="Acme staff")
+    account = connect().account
+    ask = account_api.GetSSOLoginURLRequest(email="ada@Login.example", return_to=f"{API.removesuffix('/api')}/account")
+    url = account.get_sso_login_url(ask, use_get=True).login_url
+    assert f"/auth/oidc/start?configuration={sso.id}&login_hint=ada%40Login.example&return_to=" in url
+
+    listed = account.list_sso_logins(account_api.ListSSOLoginsRequest(email="grace@login.example"))
+    assert [login.display_name for login in listed.logins] == ["Acme staff"]
+    assert listed.logins[0].login_url.endswith("login_hint=grace%40login.example")
+
+    elsewhere = account_api.GetSSOLoginURLRequest(email="ada@login.example", return_to="https://evil.example/")
+    error = refused(Code.INVALID_ARGUMENT, account.get_sso_login_url, elsewhere)
+    assert fields_at_fault(error) == ["return_to"]
+    stranger = account_api.GetSSOLoginURLRequest(email="ada@elsewhere.example")
+    refused(Code.NOT_FOUND, account.get_sso_login_url, stranger)
+
+    providers = account.list_login_providers(account_api.ListLoginProvidersRequest()).login_providers
+    assert [provider.provider for provider in providers] == ["sso"]

@@ -1,9 +1,12 @@
 //! Reading, filters, sorting, pages, cursors and searches (RFC 7644, section 3.4; RFC 9865).
 
+use std::collections::HashSet;
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::scim::client::{Client, E, LIST, SEARCH, U, encode, path, text, user};
+use crate::scim::client::{BULK, Client, E, LIST, SEARCH, U, encode, path, text, user};
 use crate::support::run;
 
 fn names(list: &Value) -> Vec<String> {
@@ -417,6 +420,128 @@ fn a_walk_with_a_cursor_meets_everybody_who_was_there_throughout() {
                 );
             }
         }
+    });
+}
+
+/// Adds so many users to a configuration that has none.
+async fn fill(c: &Client) -> Vec<String> {
+    c.execute(
+        "with n as (select gen_random_uuid() as id, gen_random_uuid() as user_id, 'n' || n as name from generate_series(1, 20000) n),
+             resources as (
+                 select id, user_id, name, jsonb_build_object('schemas', jsonb_build_array('urn:ietf:params:scim:schemas:core:2.0:User'),
+                     'userName', name, 'active', true) as resource from n),
+             members as (
+                 insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
+                 select $1, user_id, '', '', false, name, '', 'member', 'active', now(), now() from n),
+             counts as (insert into scim_user_counts select $1, $2, 0, count(*) from n)
+         insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
+             display_name_key, active, resource, search, version, created_at, last_modified)
+         select $1, $2, id, user_id, name, name, null, null, true, resource, resource, 1, now(), now() from resources",
+    )
+    .await;
+    let ids: Vec<(Uuid,)> = c
+        .rows("select id from scim_users where organization_id = $1 and scim_configuration_id = $2 order by id")
+        .await;
+    ids.into_iter().map(|(id,)| id.to_string()).collect()
+}
+
+#[test]
+fn a_walk_through_20_000_users_meets_everybody_who_was_there_throughout() {
+    run(async {
+        let c = Client::start().await;
+        let ids = fill(&c).await;
+        for (turn, sort) in [None, Some("userName")].into_iter().enumerate() {
+            // Some of those that are left, from all over the list, go while it is walked.
+            let goes = |n: usize| n % 200 <= turn;
+            let mut go = (0..ids.len()).filter(|n| n % 200 == turn);
+            let (mut seen, mut cursor, mut made, mut page) =
+                (HashSet::new(), String::new(), vec![], 0);
+            loop {
+                page += 1;
+                let mut query = vec![
+                    ("cursor", &*cursor),
+                    ("count", "1000"),
+                    ("attributes", "id"),
+                ];
+                query.extend(sort.map(|by| ("sortBy", by)));
+                let others = async {
+                    for _ in 0..4 {
+                        if let Some(gone) = go.next() {
+                            c.delete(&format!("/Users/{}", ids[gone])).await.is(204);
+                        }
+                    }
+                    for name in ["a", "n1500", "z"] {
+                        let name = format!("{name}-{turn}-{page}");
+                        made.push(c.user(&name, json!({})).await);
+                    }
+                    let gone = made.remove(made.len() / 2);
+                    c.delete(&path(&gone)).await.is(204);
+                };
+                let (list, ()) =
+                    futures_util::future::join(c.query("/Users", &query), others).await;
+                let list = list.is(200);
+                for user in list["Resources"].as_array().unwrap() {
+                    let id = text(&user["id"]);
+                    assert!(
+                        seen.insert(id.clone()),
+                        "{id} came twice, sorted by {sort:?}"
+                    );
+                }
+                match list.get("nextCursor") {
+                    Some(next) => cursor = text(next),
+                    None => break,
+                }
+            }
+            let stay = ids.iter().enumerate().filter(|(n, _)| !goes(*n));
+            for (_, id) in stay {
+                assert!(seen.contains(id), "{id} was skipped, sorted by {sort:?}");
+            }
+            let left = c.get("/Users?count=0").await.is(200)["totalResults"].clone();
+            let rows: Vec<(i64,)> = c
+                .rows("select count(*) from scim_users where organization_id = $1 and scim_configuration_id = $2")
+                .await;
+            assert_eq!(left, rows[0].0, "the total is exact");
+        }
+    });
+}
+
+#[test]
+fn totals_are_exact_whatever_came_and_went() {
+    run(async {
+        let c = Client::start().await;
+        let total = async || c.get("/Users?count=0").await.is(200)["totalResults"].clone();
+        assert_eq!(total().await, 0);
+        let bob = c.user("bob", json!({})).await;
+        c.user("ann", json!({})).await;
+        assert_eq!(total().await, 2);
+        c.post("/Users", user("Ann", json!({})))
+            .await
+            .refused(409, "uniqueness");
+        assert_eq!(total().await, 2, "a refusal does not count");
+        c.delete(&path(&bob)).await.is(204);
+        c.delete(&path(&bob)).await.refused(404, "");
+        assert_eq!(total().await, 1, "somebody goes once");
+        c.user("bob", json!({})).await;
+        assert_eq!(total().await, 2, "and comes back");
+        let operation = |n: usize| json!({ "method": "POST", "path": "/Users", "bulkId": format!("b{n}"), "data": user(&format!("u{n}"), json!({})) });
+        let operations: Vec<Value> = (0..5).map(operation).collect();
+        c.post(
+            "/Bulk",
+            json!({ "schemas": [BULK], "Operations": operations }),
+        )
+        .await
+        .is(200);
+        assert_eq!(total().await, 7);
+        let beside = c.beside(json!({})).await;
+        assert_eq!(beside.get("/Users").await.is(200)["totalResults"], 0);
+        assert_eq!(
+            c.get("/Users?cursor&count=1").await.is(200)["totalResults"],
+            7
+        );
+        assert_eq!(
+            c.get("/Users?startIndex=3&count=2").await.is(200)["totalResults"],
+            7
+        );
     });
 }
 
