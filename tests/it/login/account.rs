@@ -5,7 +5,7 @@ use http::{Request, header};
 use serde_json::{Value, json};
 
 use super::requests::{EVIL, FINE};
-use super::{ORIGIN, Place};
+use super::{ORIGIN, Place, query};
 use crate::support::{Reply, Server, run};
 
 async fn ask(server: &Server, method: &str, body: Value) -> Reply {
@@ -155,7 +155,13 @@ fn several_organizations_may_share_a_domain() {
         let url = url.as_str().unwrap();
         assert!(url.starts_with(&format!("{ORIGIN}/login?")), "{url}");
         let page = place.browser().get(url).await;
-        assert!(page.status == 200 && page.text().contains("https://app.test/x"));
+        assert_eq!(page.status, 200);
+        let return_to = query(&[("return_to", "https://app.test/x")]);
+        assert_eq!(
+            page.text().matches(&return_to).count(),
+            5 + 1,
+            "one for another address"
+        );
 
         // In pages, each once, in one order.
         let (mut found, mut token) = (vec![], String::new());
@@ -195,6 +201,7 @@ fn there_is_one_kind_of_provider() {
         let providers = list["loginProviders"].as_array().unwrap();
         assert_eq!(providers.len(), 1);
         let url = providers[0]["loginUrl"].as_str().unwrap();
-        assert_eq!(place.browser().get(url).await.status, 200);
+        let location = place.browser().get(url).await.location();
+        assert!(location.contains(&place.sso), "{location}");
     });
 }
