@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use http::header;
 use rollcall::domain::sign_in::Check;
-use rollcall::domain::token::TokenKind;
+use rollcall::domain::token::{Token, TokenKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -370,6 +370,9 @@ fn attack_answers_that_were_made_up() {
         let mut browser = place.browser();
         let answer = place.begin(&mut browser).await;
         let state = &answer["state"];
+        // What names the login, and is well formed.
+        let id = Token::parse(TokenKind::Login, state).unwrap().id();
+        let guessed = place.server.app.random.token(TokenKind::Login, id);
         let twice = format!("state={state}&state={state}&code=x");
         let random = &place.server.app.random;
         let made_up = |kind| {
@@ -386,6 +389,7 @@ fn attack_answers_that_were_made_up() {
             format!("state={state}x&code=x"),
             made_up(TokenKind::Login),
             made_up(TokenKind::Session),
+            format!("state={}&code=x", guessed.expose()),
             twice,
         ] {
             let reply = browser.get(&format!("/auth/oidc/callback?{query}")).await;
