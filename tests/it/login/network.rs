@@ -91,6 +91,20 @@ fn attack_answer_without_end() {
 }
 
 #[test]
+fn attack_answer_that_is_a_byte_too_large() {
+    let most = rollcall::outgoing::MAX_RESPONSE;
+    each_endpoint_keeps_out(|_| Answer::Padded(most + 1), "larger than 1 MiB");
+    run(async {
+        let place = Place::start().await;
+        place.provider.bend().claims = json!({ "name": null });
+        for endpoint in ENDPOINTS {
+            place.provider.answers(endpoint, Answer::Padded(most));
+        }
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
 fn attack_answer_that_says_how_huge_it_is() {
     let huge = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
     let kind = || ("content-type", "application/json".to_owned());
@@ -431,6 +445,22 @@ fn what_a_provider_publishes_is_kept_as_long_as_it_says() {
         place.pass(TimeDelta::seconds(1));
         place.sign_in(&mut place.browser()).await;
         assert_eq!(counts(), (2, 5));
+    });
+}
+
+#[test]
+fn keys_are_kept_no_longer_than_the_metadata_that_named_their_place() {
+    run(async {
+        let place = Place::start().await;
+        let lifetimes = [
+            (Endpoint::Metadata, "max-age=60"),
+            (Endpoint::Keys, "max-age=86400"),
+        ];
+        place.provider.bend().cache_control.extend(lifetimes);
+        place.sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::seconds(60));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 2);
     });
 }
 

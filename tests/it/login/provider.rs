@@ -60,8 +60,10 @@ pub enum Answer {
     Stalled,
     /// Half of what it should, and then the connection breaks.
     Broken,
-    /// More than a MiB, which no header announces.
+    /// Without end, which no header announces.
     Endless,
+    /// What it should, with spaces up to this many bytes, which no header announces.
+    Padded(usize),
 }
 
 impl Answer {
@@ -524,6 +526,11 @@ async fn answer(Shared(provider): Shared<Provider>, request: Request) -> Respons
         }
         Some(Answer::Broken) => {
             let parts = [Ok(half), Err(std::io::Error::other("broken"))];
+            response.body(Body::from_stream(stream::iter(parts)))
+        }
+        Some(Answer::Padded(length)) => {
+            let spaces = vec![b' '; length - text.len()];
+            let parts = [Ok::<_, Infallible>(Bytes::from(text)), Ok(spaces.into())];
             response.body(Body::from_stream(stream::iter(parts)))
         }
         Some(Answer::Endless) => {
