@@ -343,16 +343,18 @@ async fn verify(
         .and_then(|secret| String::from_utf8(secret.to_vec()).ok());
     let secret = secret.ok_or_else(|| Error::internal("no key opens the client secret"))?;
     let checked = async {
-        let refuse = |text: &str| Err(Refusal::new(Check::Login, text));
-        if !is_first {
-            // The first has the row of this reference.
+        let is_late = app.clock.now() >= begun.ends_at;
+        if !is_first || is_late {
+            // What came before may have the row of this reference.
             let first = std::mem::replace(&mut attempt.id, app.new_id());
-            return refuse(&format!(
-                "the provider's answer came a second time: the first came with the reference {first}"
-            ));
-        }
-        if app.clock.now() >= begun.ends_at {
-            return refuse("the person took longer than 10 minutes at the provider");
+            let text = if is_first {
+                "the person took longer than 10 minutes at the provider".to_owned()
+            } else {
+                format!(
+                    "the provider's answer came a second time: the first has the reference {first}"
+                )
+            };
+            return Err(Refusal::new(Check::Login, text));
         }
         let provider = app
             .providers

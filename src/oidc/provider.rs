@@ -260,6 +260,12 @@ async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDe
             printable(named)
         )));
     }
+    check_endpoints(outgoing, &metadata)?;
+    Ok((metadata, lifetime(answer.headers())))
+}
+
+/// Makes sure that everything that people and this server are sent to may be asked.
+fn check_endpoints(outgoing: &Outgoing, metadata: &Metadata) -> Result<(), Refusal> {
     let endpoints = [
         Some(metadata.authorization_endpoint().url()),
         metadata.token_endpoint().map(|e| e.url()),
@@ -267,11 +273,12 @@ async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDe
         Some(metadata.jwks_uri().url()),
     ];
     for endpoint in endpoints.into_iter().flatten() {
-        outgoing
-            .check(endpoint)
-            .map_err(|e| refuse(format!("an endpoint of the provider cannot be used: {e}")))?;
+        outgoing.check(endpoint).map_err(|e| {
+            let text = format!("an endpoint of the provider cannot be used: {e}");
+            Refusal::new(Check::Provider, text)
+        })?;
     }
-    Ok((metadata, lifetime(answer.headers())))
+    Ok(())
 }
 
 async fn read_keys(
@@ -321,6 +328,46 @@ fn lifetime(headers: &HeaderMap) -> TimeDelta {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outgoing::Reach;
+
+    #[test]
+    fn endpoints_at_private_addresses_are_refused() {
+        let metadata = |name: &str, value: &str| {
+            let mut metadata = serde_json::json!({
+                "issuer": "https://accounts.example.com",
+                "authorization_endpoint": "https://accounts.example.com/authorize",
+                "token_endpoint": "https://accounts.example.com/token",
+                "userinfo_endpoint": "https://accounts.example.com/userinfo",
+                "jwks_uri": "https://keys.example.com/",
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+            });
+            metadata[name] = value.into();
+            serde_json::from_value::<Metadata>(metadata).unwrap()
+        };
+        let public = Outgoing::new(Reach::Public).unwrap();
+        let fine = metadata("token_endpoint", "https://elsewhere.example.com/token");
+        check_endpoints(&public, &fine).unwrap();
+        for name in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "userinfo_endpoint",
+            "jwks_uri",
+        ] {
+            for evil in [
+                "http://accounts.example.com/",
+                "https://127.0.0.1/",
+                "https://169.254.169.254/latest/meta-data/",
+                "https://[::1]:5432/",
+                "https://0x7f000001/",
+                "javascript:alert(1)",
+            ] {
+                let refused = check_endpoints(&public, &metadata(name, evil)).unwrap_err();
+                assert_eq!(refused.check, Check::Provider, "{name} {evil}");
+            }
+        }
+    }
 
     #[test]
     fn answers_are_kept_as_long_as_they_say_within_limits() {

@@ -1,1 +1,200 @@
-//! To come.
+//! What programs ask before anybody is signed in: ways to sign in with an address.
+
+use axum::body::Body;
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use super::requests::{EVIL, FINE};
+use super::{ORIGIN, Place};
+use crate::support::{Reply, Server, run};
+
+async fn ask(server: &Server, method: &str, body: Value) -> Reply {
+    let request = Request::post(format!("/api/gitpod.v1.AccountService/{method}"))
+        .header(header::CONTENT_TYPE, "application/json");
+    server
+        .send(request.body(Body::from(body.to_string())).unwrap())
+        .await
+}
+
+async fn logins(server: &Server, email: &str) -> Vec<String> {
+    let list = ask(server, "ListSSOLogins", json!({ "email": email }))
+        .await
+        .ok();
+    let logins = list["logins"].as_array().cloned().unwrap_or_default();
+    let names = logins
+        .iter()
+        .map(|l| l["displayName"].as_str().unwrap().to_owned());
+    names.collect()
+}
+
+#[test]
+fn a_program_is_told_where_to_sign_in() {
+    run(async {
+        let place = Place::start().await;
+        let asked = json!({ "email": place.email("ada"), "returnTo": "https://app.test/after" });
+        let url = ask(&place.server, "GetSSOLoginURL", asked).await.ok()["loginUrl"].clone();
+        let url = url.as_str().unwrap();
+        assert!(
+            url.starts_with(&format!("{ORIGIN}/auth/oidc/start?")),
+            "{url}"
+        );
+        let mut browser = place.browser();
+        let location = browser.get(url).await.location();
+        let answer = place.provider.authorize(&location);
+        let reply = place.come_back(&mut browser, &answer).await;
+        assert_eq!(reply.location(), "https://app.test/after");
+    });
+}
+
+#[test]
+fn a_domain_of_nobody_is_not_found() {
+    run(async {
+        let place = Place::start().await;
+        let asked = json!({ "email": "ada@nowhere.example" });
+        ask(&place.server, "GetSSOLoginURL", asked.clone())
+            .await
+            .error("not_found");
+        assert_eq!(
+            ask(&place.server, "ListSSOLogins", asked).await.ok()["logins"],
+            Value::Null
+        );
+        // Neither do parents and children of a domain count.
+        for domain in [format!("sub.{}", place.domain), "example".to_owned()] {
+            let asked = json!({ "email": format!("ada@{domain}.example") });
+            ask(&place.server, "GetSSOLoginURL", asked)
+                .await
+                .error("not_found");
+        }
+        // Whatever the case.
+        let asked = json!({ "email": place.email("ada").to_uppercase() });
+        ask(&place.server, "GetSSOLoginURL", asked).await.ok();
+    });
+}
+
+#[test]
+fn no_method_tells_whether_a_person_exists() {
+    run(async {
+        let place = Place::start().await;
+        place.signed_in("ada").await;
+        for method in ["GetSSOLoginURL", "ListSSOLogins"] {
+            let ada = ask(
+                &place.server,
+                method,
+                json!({ "email": place.email("ada") }),
+            )
+            .await;
+            let bob = ask(
+                &place.server,
+                method,
+                json!({ "email": place.email("bob") }),
+            )
+            .await;
+            let text = |reply: &Reply| reply.text().replace("ada", "bob");
+            assert_eq!((ada.status, text(&ada)), (bob.status, text(&bob)));
+        }
+    });
+}
+
+#[test]
+fn attack_open_redirects() {
+    run(async {
+        let place = Place::start().await;
+        for method in ["GetSSOLoginURL", "ListSSOLogins"] {
+            for evil in EVIL {
+                let asked = json!({ "email": place.email("ada"), "returnTo": evil });
+                let refused = ask(&place.server, method, asked).await.violations();
+                assert_eq!(refused, ["return_to"], "{method} {evil:?}");
+            }
+            for fine in FINE.iter().filter(|url| url.starts_with("https://")) {
+                let asked = json!({ "email": place.email("ada"), "returnTo": fine });
+                ask(&place.server, method, asked).await.ok();
+            }
+        }
+    });
+}
+
+#[test]
+fn configurations_that_are_off_are_not_offered() {
+    run(async {
+        let place = Place::start().await;
+        place
+            .update(json!({ "displayName": "A", "state": "SSO_CONFIGURATION_STATE_INACTIVE" }))
+            .await;
+        let asked = json!({ "email": place.email("ada") });
+        ask(&place.server, "GetSSOLoginURL", asked)
+            .await
+            .error("not_found");
+        assert!(logins(&place.server, &place.email("ada")).await.is_empty());
+        place
+            .update(json!({ "state": "SSO_CONFIGURATION_STATE_ACTIVE" }))
+            .await;
+        assert_eq!(logins(&place.server, &place.email("ada")).await, ["A"]);
+    });
+}
+
+#[test]
+fn several_organizations_may_share_a_domain() {
+    run(async {
+        let place = Place::start().await;
+        place.update(json!({ "displayName": "A" })).await;
+        for name in ["B", "C", "D", "E"] {
+            place
+                .neighbour()
+                .await
+                .update(json!({ "displayName": name }))
+                .await;
+        }
+        let email = place.email("ada");
+        assert_eq!(
+            logins(&place.server, &email).await,
+            ["A", "B", "C", "D", "E"]
+        );
+        // The one URL then leads to the page that lists them.
+        let asked = json!({ "email": email, "returnTo": "https://app.test/x" });
+        let url = ask(&place.server, "GetSSOLoginURL", asked).await.ok()["loginUrl"].clone();
+        let url = url.as_str().unwrap();
+        assert!(url.starts_with(&format!("{ORIGIN}/login?")), "{url}");
+        let page = place.browser().get(url).await;
+        assert!(page.status == 200 && page.text().contains("https://app.test/x"));
+
+        // In pages, each once, in one order.
+        let (mut found, mut token) = (vec![], String::new());
+        loop {
+            let asked = json!({ "email": email, "pagination": { "pageSize": 2, "token": token } });
+            let list = ask(&place.server, "ListSSOLogins", asked).await.ok();
+            let logins = list["logins"].as_array().unwrap();
+            assert!(logins.len() <= 2);
+            found.extend(
+                logins
+                    .iter()
+                    .map(|l| l["displayName"].as_str().unwrap().to_owned()),
+            );
+            token = list["pagination"]["nextToken"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            if token.is_empty() {
+                break;
+            }
+            // Of this list alone.
+            let other = json!({ "email": "ada@nowhere.example", "pagination": { "token": token } });
+            ask(&place.server, "ListSSOLogins", other)
+                .await
+                .error("invalid_argument");
+        }
+        assert_eq!(found, ["A", "B", "C", "D", "E"]);
+    });
+}
+
+#[test]
+fn there_is_one_kind_of_provider() {
+    run(async {
+        let place = Place::start().await;
+        let asked = json!({ "filter": { "email": place.email("ada") } });
+        let list = ask(&place.server, "ListLoginProviders", asked).await.ok();
+        let providers = list["loginProviders"].as_array().unwrap();
+        assert_eq!(providers.len(), 1);
+        let url = providers[0]["loginUrl"].as_str().unwrap();
+        assert_eq!(place.browser().get(url).await.status, 200);
+    });
+}

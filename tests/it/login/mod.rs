@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::body::Body;
 use chrono::TimeDelta;
-use http::{Method, Request, header};
+use http::{Request, header};
 use rollcall::app::App;
 use rollcall::store::sign_in::{AttemptFilter, ListedAttempt, list_attempts};
 use serde_json::{Value, json};
@@ -388,17 +388,4 @@ pub async fn is_kept_out(place: &Place, check: &str, words: &str) -> ListedAttem
     assert_eq!(browser.get("/account").await.location(), "/login");
     assert_eq!(browser.member().await, None);
     attempt
-}
-
-/// A request of another site's page, with the cookies that a browser of today would not even send.
-pub fn from_elsewhere(
-    method: Method,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> http::request::Builder {
-    let mut request = Request::builder().method(method).uri(path);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    request
 }

@@ -3,7 +3,7 @@
 use rollcall::domain::sign_in::Check;
 use serde_json::{Value, json};
 
-use super::provider::{Answer, CLIENT, Endpoint};
+use super::provider::{Answer, CLIENT, Endpoint, Key, SECRET, Sign};
 use super::{Place, is_kept_out, keeps_out};
 use crate::support::{Reply, Server, run};
 
@@ -16,8 +16,8 @@ const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The provisioning of the place's identity provider.
 pub struct Provisioning<'a> {
-    server: &'a Server,
-    token: String,
+    pub server: &'a Server,
+    pub token: String,
 }
 
 impl<'a> Provisioning<'a> {
@@ -574,6 +574,44 @@ fn attack_userinfo_of_another_person() {
         Check::Userinfo.as_str(),
         "about another person than the ID token",
     );
+}
+
+#[test]
+fn attack_signed_userinfo_that_was_not_signed_by_the_provider() {
+    run(async {
+        let place = Place::start().await;
+        place.provider.rotate(Key::new("RS256"));
+        place.provider.bend().claims = json!({ "name": null });
+        let claims = json!({ "sub": "sub-ada", "name": "Signed" });
+        let answers = |sign: Option<Sign>, claims: Value| {
+            place.provider.bend().sign = sign;
+            let answer = place.provider.signed_userinfo(claims);
+            place.provider.bend().sign = None;
+            place.provider.answers(Endpoint::Userinfo, answer);
+        };
+        answers(None, claims.clone());
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(
+            member(&place, &place.email("ada")).await.unwrap()["fullName"],
+            "Signed"
+        );
+        let foreign = |name: &str, value: &str| {
+            let mut claims = claims.clone();
+            claims[name] = value.into();
+            claims
+        };
+        for (sign, claims) in [
+            (Some(Sign::Nothing), claims.clone()),
+            (Some(Sign::Forged), claims.clone()),
+            (Some(Sign::Hmac(SECRET.as_bytes().to_vec())), claims.clone()),
+            (None, foreign("sub", "sub-root")),
+            (None, foreign("aud", "another")),
+            (None, foreign("iss", "https://evil.example")),
+        ] {
+            answers(sign, claims);
+            is_kept_out(&place, Check::Userinfo.as_str(), "").await;
+        }
+    });
 }
 
 #[test]

@@ -342,6 +342,17 @@ impl Provider {
             .into()
     }
 
+    /// A userinfo answer that is signed like an ID token.
+    pub fn signed_userinfo(&self, claims: Value) -> Answer {
+        let base = json!({ "iss": self.issuer, "aud": CLIENT });
+        let token = jwt(&self.bend(), &bent(base, &claims));
+        Answer::This(
+            200,
+            ("content-type", "application/jwt".to_owned()),
+            token.into(),
+        )
+    }
+
     fn metadata(&self) -> Value {
         let issuer = &self.issuer;
         let metadata = json!({
