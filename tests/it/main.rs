@@ -14,4 +14,5 @@ mod api;
 mod architecture;
 mod cli;
 mod scim;
+mod store;
 mod support;
