@@ -199,7 +199,7 @@ pub struct ServeSettings {
     session_lifetime: String,
 
     /// Lets an address sign in only where its domain is verified for the organization.
-    #[arg(long, env = "ROLLCALL_REQUIRE_VERIFIED_DOMAINS")]
+    #[arg(long, env = "ROLLCALL_REQUIRE_VERIFIED_DOMAINS", value_parser = boolean)]
     require_verified_domains: bool,
 
     #[command(flatten)]
@@ -224,7 +224,7 @@ pub struct ServeSettings {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct IssuerSettings {
     /// Allows issuers over http and at private addresses: for development and tests.
-    #[arg(long, env = "ROLLCALL_ALLOW_INSECURE_ISSUERS")]
+    #[arg(long, env = "ROLLCALL_ALLOW_INSECURE_ISSUERS", value_parser = boolean)]
     allow_insecure_issuers: bool,
 }
 
@@ -373,6 +373,15 @@ pub fn public_url(url: &str) -> Result<String, BadSetting> {
     Err(BadSetting(format!(
         "ROLLCALL_PUBLIC_URL: {url:?} must be http:// or https:// and a host, without a path, such as https://rollcall.example.com"
     )))
+}
+
+/// A setting that is on or off; what is set to nothing is off.
+fn boolean(text: &str) -> Result<bool, String> {
+    match &*text.to_ascii_lowercase() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "" | "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    }
 }
 
 /// A duration of a minute or more.

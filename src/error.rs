@@ -18,7 +18,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum Error {
     /// No valid bearer token. One message for every reason, so that nothing can be learnt from it.
     #[error(
-        "a valid bearer token is required: send the header \"Authorization: Bearer <token>\" with a token that is complete, not expired and not revoked"
+        "a valid bearer token is required: send the header \"Authorization: Bearer <token>\" with a token that is complete, not expired and not revoked; in a browser, sign in again"
     )]
     Unauthenticated,
 

@@ -171,7 +171,9 @@ impl Outgoing {
         while let Some(inner) = cause.and_then(std::error::Error::source) {
             cause = Some(inner);
         }
-        cause.map_or_else(|| "the request failed".to_owned(), ToString::to_string)
+        let text = cause.map_or_else(|| "the request failed".to_owned(), ToString::to_string);
+        // Some of the libraries' errors end in where to read more.
+        text.split(": http").next().unwrap_or_default().to_owned()
     }
 }
 

@@ -130,7 +130,8 @@ async fn begin(
         Ok(provider) => provider,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let url = registration.authorization_url(&provider, state.expose().to_owned(), &secrets, hint);
+    let named = state_parameter(state, configuration.id);
+    let url = registration.authorization_url(&provider, named, &secrets, hint);
     let url = match url {
         Ok(url) => url,
         Err(refusal) => return Ok(Err(refusal)),
@@ -147,6 +148,18 @@ async fn begin(
         .keys
         .seal(&plain, &seal_context(state.id().into()), &app.random)?;
     Ok(Ok((url, URL_SAFE_NO_PAD.encode(sealed))))
+}
+
+/// The state parameter: a token, and the configuration, so that its administrators learn of answers
+/// that come to another browser, too.
+fn state_parameter(token: &Token, configuration: SsoConfigurationId) -> String {
+    format!("{}.{}", token.expose(), configuration.as_uuid().simple())
+}
+
+fn read_state(state: &str) -> Option<(Token, SsoConfigurationId)> {
+    let (token, configuration) = state.split_once('.')?;
+    let token = Token::parse(TokenKind::Login, token)?;
+    Some((token, Uuid::try_parse(configuration).ok()?.into()))
 }
 
 /// 256 random bits, as nonce or as PKCE verifier (RFC 7636, section 4.1).
@@ -172,20 +185,37 @@ pub async fn callback(
     answer: Result<Query<Answer>, QueryRejection>,
 ) -> Response {
     let answer = answer.ok().map(|Query(answer)| answer);
-    let found =
-        answer.and_then(|answer| Some((Token::parse(TokenKind::Login, &answer.state)?, answer)));
-    let Some((state, answer)) = found else {
+    let found = answer.and_then(|answer| Some((read_state(&answer.state)?, answer)));
+    let Some(((state, configuration), answer)) = found else {
         return Page::bad_link().into_response();
     };
     let id = LoginId::from(state.id());
     let Some(begun) = begun(&app, &headers, &state) else {
-        // Somebody else's answer, or a browser that keeps no cookies: whose login it was is not known.
-        tracing::warn!(reference = %id, "the answer to a login came to a browser that did not begin it");
-        return Page::refused(Why::Again, Some(id), "").into_response();
+        return not_begun_here(&app, configuration).await;
     };
     let mut response = finish(&app, &headers, id, &begun, answer).await;
     session::set_cookie(&app, response.headers_mut(), &cookie_name(id), "", 0);
     response
+}
+
+/// The answer to somebody else's login, or one that comes late, or to a browser that keeps no cookies.
+/// What the state says of the configuration is believed for the row alone.
+async fn not_begun_here(app: &App, id: SsoConfigurationId) -> Response {
+    let found = app
+        .store
+        .read(move |db| Box::pin(store::sso::find(db, id)))
+        .await;
+    let configuration = match found {
+        Ok(configuration) => configuration,
+        Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
+        Err(error) => return failed(&error),
+    };
+    let refusal = Refusal::new(
+        Check::Login,
+        "the answer came to a browser that did not begin the login, or not within 10 minutes: the person used another browser or device, keeps no cookies, or took too long",
+    );
+    let attempt = attempt(app, &configuration, app.new_id());
+    refuse(app, attempt, refusal, "").await
 }
 
 /// The login that this browser began with this state.
@@ -409,8 +439,8 @@ fn attempt(app: &App, configuration: &SsoConfiguration, id: LoginId) -> Attempt 
 async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) -> Response {
     tracing::info!(reference = %attempt.id, check = refusal.check.as_str(), "a login was refused");
     let why = match refusal.check {
-        Check::Login | Check::Code | Check::Configuration => Why::Again,
-        Check::Provider => Why::Provider,
+        Check::Login => Why::Again,
+        Check::Provider | Check::Code => Why::Provider,
         Check::Authorization => Why::Denied,
         _ => Why::Administrator,
     };

@@ -222,7 +222,7 @@ impl Page {
         let (status, text) = match why {
             Why::Again => (
                 StatusCode::BAD_REQUEST,
-                "This sign-in took too long, was used already, was begun in another browser, or was changed by your administrator meanwhile. Please begin again.",
+                "This sign-in took too long, was used already, or was begun in another browser. Please begin again.",
             ),
             Why::Provider => (
                 StatusCode::BAD_GATEWAY,

@@ -257,11 +257,18 @@ async fn client(
         .await;
     match answer {
         Err(RequestTokenError::ServerResponse(answer)) => match &*answer.error().to_string() {
+            "invalid_grant" => good(SUBJECT, "the provider accepts client_id and client_secret"),
             "invalid_client" | "unauthorized_client" => bad(
                 SUBJECT,
                 "the provider does not accept client_id and client_secret: copy both again",
             ),
-            _ => good(SUBJECT, "the provider accepts client_id and client_secret"),
+            code => doubtful(
+                SUBJECT,
+                format!(
+                    "the provider answers a code that is none with {}, not with invalid_grant: it may demand what Rollcall does not send",
+                    printable(code)
+                ),
+            ),
         },
         Err(RequestTokenError::Request(error)) => bad(
             SUBJECT,

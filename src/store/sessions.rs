@@ -47,6 +47,7 @@ pub struct Candidate {
 
 /// A session as its owner sees it.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Listed {
     /// Its identifier.
     pub id: Uuid,

@@ -241,6 +241,7 @@ pub async fn record(db: &mut Connection, attempt: &Attempt) -> Result<(), Error>
 
 /// A try as administrators see it.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ListedAttempt {
     /// The reference that the person was shown.
     pub id: Uuid,
@@ -269,6 +270,8 @@ pub struct ListedAttempt {
 /// Which tries a list has.
 #[derive(Debug, Default)]
 pub struct AttemptFilter {
+    /// The organization.
+    pub organization_id: Option<Uuid>,
     /// The configuration.
     pub sso_configuration_id: Option<Uuid>,
     /// The reference.
@@ -277,8 +280,8 @@ pub struct AttemptFilter {
     pub refused: bool,
 }
 
-/// Reads the tries of a configuration, or the one of a reference, the newest first: for the
-/// operator, who sees all organizations.
+/// Reads the tries that a filter lets through, the newest first: for the operator, who sees all
+/// organizations.
 ///
 /// # Errors
 ///
@@ -294,11 +297,12 @@ pub async fn list_attempts(
              failed_expression, user_id
          from sso_attempts
          where ($1::uuid is null or sso_configuration_id = $1) and ($2::uuid is null or id = $2)
-             and (not $3 or outcome = 'refused')
-         order by id desc limit $4",
+             and (not $3 or outcome = 'refused') and ($4::uuid is null or organization_id = $4)
+         order by created_at desc, id desc limit $5",
         filter.sso_configuration_id,
         filter.id,
         filter.refused,
+        filter.organization_id,
         limit,
     )
     .fetch_all(db)

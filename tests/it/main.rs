@@ -15,4 +15,5 @@ mod architecture;
 mod cli;
 mod login;
 mod scim;
+mod store;
 mod support;

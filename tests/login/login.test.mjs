@@ -600,10 +600,10 @@ describe('two servers behind a proxy that ends TLS', () => {
     const reference = await page.locator('code').innerText();
     const [attempt] = JSON.parse(rollcall(['sso', 'attempts', '--reference', reference, '--json'], settings));
     assert.equal(attempt.outcome, 'refused');
-    assert.equal(attempt.failed_check, 'claims_expression');
-    assert.equal(attempt.failed_expression, '"flight" in claims.groups');
+    assert.equal(attempt.failedCheck, 'claims_expression');
+    assert.equal(attempt.failedExpression, '"flight" in claims.groups');
     assert.equal(attempt.email, 'evelyn@strict.example');
-    assert.ok(attempt.claim_names.includes('groups'), attempt.claim_names);
+    assert.ok(attempt.claimNames.includes('groups'), attempt.claimNames);
     assert.match(rollcall(['sso', 'attempts', '--refused', '--limit', '1'], settings), /evelyn@strict\.example/);
 
     const check = await rollcallAsking(['sso', 'check', sso], settings);
@@ -623,7 +623,7 @@ describe('two servers behind a proxy that ends TLS', () => {
     const { userId } = await acme.member(GRACE);
     const hers = ['--organization', organizationId, '--user', userId];
     const sessions = JSON.parse(rollcall(['session', 'list', ...hers, '--json'], settings));
-    assert.ok(sessions.some(({ user_agent }) => /Chrome/.test(user_agent)), 'her browser is listed');
+    assert.ok(sessions.some(({ userAgent }) => /Chrome/.test(userAgent)), 'her browser is listed');
     assert.equal(rollcall(['session', 'end', ...hers], settings), `${sessions.length} ended`);
     assert.deepEqual(await recognised(await cookieOf(grace)), [401, 401]);
   });

@@ -1,6 +1,6 @@
 //! `rollcall sso attempts`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
@@ -11,6 +11,9 @@ use crate::store::sign_in::{AttemptFilter, ListedAttempt, list_attempts};
 
 #[derive(Args, Debug)]
 pub struct Attempts {
+    /// Only those of this organization.
+    #[arg(long, value_name = "ID")]
+    organization: Option<Uuid>,
     /// Only those through this SSO configuration.
     #[arg(long, value_name = "ID")]
     configuration: Option<Uuid>,
@@ -35,11 +38,17 @@ impl Attempts {
         let app = operator(&self.database).await?;
         let mut db = app.store.acquire().await?;
         let filter = AttemptFilter {
+            organization_id: self.organization,
             sso_configuration_id: self.configuration,
             id: self.reference,
             refused: self.refused,
         };
         let attempts = list_attempts(&mut db, &filter, i64::from(self.limit)).await?;
+        if let (Some(reference), true) = (self.reference, attempts.is_empty()) {
+            bail!(
+                "no try to sign in has the reference {reference}: it is mistyped, or older than tries are kept"
+            );
+        }
         if self.json {
             println!("{}", json!(attempts));
         } else {

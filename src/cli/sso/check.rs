@@ -22,12 +22,7 @@ pub struct Check {
     /// The SSO configuration's id.
     configuration: Uuid,
     /// Where browsers reach the server, as serve has it.
-    #[arg(
-        long,
-        env = "ROLLCALL_PUBLIC_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
+    #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_name = "URL")]
     public_url: String,
     #[command(flatten)]
     issuers: IssuerSettings,

@@ -113,6 +113,7 @@ impl Server {
             clock: self.app.clock.clone(),
             random: Random::system().unwrap(),
             keys: self.keys.parse().unwrap(),
+            group_turns: Default::default(),
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![self.name_server.address]),
             public_url: self.app.public_url.clone(),
