@@ -367,13 +367,14 @@ fn attack_answers_that_were_made_up() {
         let answer = place.begin(&mut browser).await;
         let state = &answer["state"];
         // What names the login, and is well formed.
-        let id = Token::parse(TokenKind::Login, state).unwrap().id();
+        let (token, configuration) = state.split_once('.').unwrap();
+        let id = Token::parse(TokenKind::Login, token).unwrap().id();
         let guessed = place.server.app.random.token(TokenKind::Login, id);
         let twice = format!("state={state}&state={state}&code=x");
         let random = &place.server.app.random;
         let made_up = |kind| {
             let token = random.token(kind, Uuid::from_bytes(random.bytes()));
-            format!("state={}&code=x", token.expose())
+            format!("state={}.{configuration}&code=x", token.expose())
         };
         for query in [
             String::new(),
@@ -385,7 +386,7 @@ fn attack_answers_that_were_made_up() {
             format!("state={state}x&code=x"),
             made_up(TokenKind::Login),
             made_up(TokenKind::Session),
-            format!("state={}&code=x", guessed.expose()),
+            format!("state={}.{configuration}&code=x", guessed.expose()),
             twice,
         ] {
             let reply = browser.get(&format!("/auth/oidc/callback?{query}")).await;

@@ -117,7 +117,6 @@ impl Server {
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![self.name_server.address]),
             public_url: self.app.public_url.clone(),
-            group_turns: Default::default(),
         });
         Self {
             router: rollcall::server::router(&app).unwrap(),
