@@ -109,7 +109,6 @@ impl Server {
             clock: Clock::Manual(clock.clone()),
             random,
             keys,
-            group_turns: Default::default(),
             tokens: TokenHasher::default(),
             public_url: "https://rollcall.test".to_owned(),
         });
