@@ -32,8 +32,6 @@ pub struct App {
     pub tokens: TokenHasher,
     /// The domain name system.
     pub dns: Dns,
-    /// Who changes which group.
-    pub group_turns: Turns,
     /// Where clients reach the server, without a slash at the end.
     pub public_url: String,
     /// Requests to addresses that users chose.
@@ -62,7 +60,6 @@ impl App {
             keys,
             tokens: TokenHasher::default(),
             dns: Dns::default(),
-            group_turns: Turns::default(),
             public_url,
         })
     }
@@ -70,25 +67,6 @@ impl App {
     /// A new identifier: UUIDv7 (RFC 9562, section 5.7), so that rows made together lie together.
     pub fn new_id<Id: From<Uuid>>(&self) -> Id {
         self.random.uuid_v7(self.clock.now()).into()
-    }
-}
-
-/// Lets requests of this process that change the same row take turns. The database would do that too,
-/// but there each that waits holds a connection, and costs a multiple.
-pub struct Turns(Vec<tokio::sync::Mutex<()>>);
-
-impl Turns {
-    /// Waits for a turn with `row`; few others share it.
-    pub async fn take(&self, row: Uuid) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        let place = row.as_u128() % 251;
-        let turn = self.0.get(usize::try_from(place).ok()?)?;
-        Some(turn.lock().await)
-    }
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self((0..251).map(|_| tokio::sync::Mutex::default()).collect())
     }
 }
 

@@ -148,7 +148,6 @@ async fn push(
         _ => (vec![], vec![]),
     };
     let event = context.event(Outcome::Updated, 200, (GROUP, id), Value::Null, traits);
-    let turn = context.app.group_turns.take(id).await;
     let mut db = context.app.store.acquire().await?;
     let stored = scim_groups::push_members(
         &mut db,
@@ -160,7 +159,6 @@ async fn push(
         &event,
     )
     .await?;
-    drop(turn);
     let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
     let reply = show_briefly(&mut db, context, stored, wishes).await?;
     db.release();
@@ -176,7 +174,6 @@ async fn update(
     members: Vec<MemberChange>,
     may_be_brief: bool,
 ) -> Result<Reply, Failure> {
-    let _turn = context.app.group_turns.take(id).await;
     let mut tx = context.app.store.begin().await?;
     let stored = scim_groups::lock(&mut tx, context.tenant, id).await?;
     let mut stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
