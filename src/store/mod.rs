@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::Connection as _;
+use sqlx::Executor as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
@@ -93,8 +94,12 @@ impl Store {
     ///
     /// [`Error::Internal`] when a version fails, was changed, or is newer than this binary.
     pub async fn migrate(&self) -> Result<(), Error> {
-        let mut db = self.acquire().await?;
-        MIGRATIONS.run(&mut *db).await.map_err(Error::internal)
+        let mut lease = self.acquire().await?;
+        let db: &mut Connection = &mut lease;
+        db.execute("set statement_timeout = 0").await?;
+        MIGRATIONS.run(&mut *db).await.map_err(Error::internal)?;
+        db.execute(pool::SETTINGS).await?;
+        Ok(())
     }
 
     /// A connection outside of a transaction.

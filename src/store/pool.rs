@@ -21,7 +21,10 @@ use crate::error::Error;
 /// Compiling a query takes a hundred times as long as running any of ours. And each of ours has an index
 /// to go by: a plan to read a whole table comes of statistics from when the table was small, and stays
 /// as long as they do.
-const SETTINGS: &str = "set jit = off; set enable_seqscan = off";
+///
+/// A client that went away does not stop its query, nor end its transaction: these limits do.
+pub(super) const SETTINGS: &str = "set jit = off; set enable_seqscan = off; set statement_timeout = '60s'; \
+                        set idle_in_transaction_session_timeout = '60s'";
 
 /// A connection that was idle for longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(15);
@@ -214,11 +217,16 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// Begins one where nobody can stop waiting: the driver notes only after the answer that it has
+    /// begun, and would hand on a connection on which nothing is ever committed.
     pub(super) async fn begin(lease: Lease) -> Result<Self, Error> {
-        Ok(Self {
-            inner: sqlx::Transaction::begin(lease.connection, None).await?,
-            _turn: lease.turn,
-        })
+        let begun = tokio::spawn(async move {
+            Ok::<_, sqlx::Error>(Self {
+                inner: sqlx::Transaction::begin(lease.connection, None).await?,
+                _turn: lease.turn,
+            })
+        });
+        Ok(begun.await.map_err(Error::internal)??)
     }
 
     /// Makes what was written stay.

@@ -1,5 +1,7 @@
 //! The connections of a process.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use rollcall::store::Store;
@@ -38,6 +40,27 @@ fn one_connection_serves_all_whatever_became_of_the_one_before() {
             .await
             .unwrap();
         drop(tx);
+        for _ in 0..50 {
+            // A client that goes away just when the transaction begins.
+            let mut begin = Box::pin(store.begin());
+            let _ = poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx))).await;
+            tokio::task::yield_now().await;
+            drop(begin);
+            let mut db = store.acquire().await.unwrap();
+            let refused = query("savepoint only_within_a_transaction")
+                .execute(&mut *db)
+                .await;
+            let code = refused
+                .unwrap_err()
+                .into_database_error()
+                .unwrap()
+                .code()
+                .unwrap()
+                .into_owned();
+            assert_eq!(code, "25P01", "no transaction is under way");
+            drop(db);
+        }
+
         let mut db = store.acquire().await.unwrap();
         let table: Option<String> = query_scalar("select to_regclass('is_rolled_back')::text")
             .fetch_one(&mut *db)
