@@ -8,6 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
+use bytes::Bytes;
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -34,6 +36,8 @@ use crate::store::scim_resources::{Lookup, Stored};
 
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a verified token is trusted while its request's body arrives.
+const TRUSTED: TimeDelta = TimeDelta::seconds(1);
 
 /// All routes of this door.
 pub fn router(app: &Arc<App>) -> Router {
@@ -95,11 +99,8 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
             Ok(Err(error.into()))
         }
         None => {
-            timeout(
-                DEADLINE,
-                dispatch(&context, &path, &head, &query, found, body),
-            )
-            .await
+            let answer = answer(&context, &path, &head, &query, found, body);
+            timeout(DEADLINE, answer).await
         }
     };
     let result = result
@@ -108,6 +109,29 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
         record(&context, failure).await;
     }
     respond(result)
+}
+
+/// Reads the body and does what is asked. While a client sends slowly, its token may be replaced, or
+/// its configuration switched off or deleted.
+async fn answer(
+    context: &Context,
+    path: &str,
+    head: &Parts,
+    query: &Query,
+    found: Option<Vec<Stored>>,
+    body: Body,
+) -> Result<Reply, Failure> {
+    let body = match head.method {
+        Method::POST | Method::PUT | Method::PATCH => to_bytes(body, MAX_BODY).await,
+        _ => Ok(Bytes::new()),
+    };
+    if context.app.clock.now() - context.now > TRUSTED {
+        let (_, closed, _) = authenticate(&context.app, head, path, None).await?;
+        if let Some(error) = closed {
+            return Err(error.into());
+        }
+    }
+    dispatch(context, path, head, query, found, body.ok()).await
 }
 
 /// Tells the log of the configuration of a refusal.
@@ -210,7 +234,7 @@ async fn dispatch(
     head: &Parts,
     query: &Query,
     found: Option<Vec<Stored>>,
-    body: Body,
+    body: Option<Bytes>,
 ) -> Result<Reply, Failure> {
     let segments: Vec<&str> = path
         .split('/')
@@ -222,7 +246,7 @@ async fn dispatch(
         if_match: precondition(headers, header::IF_MATCH),
         if_none_match: precondition(headers, header::IF_NONE_MATCH),
     };
-    let body = read_json(headers, body);
+    let body = || read_json(headers, body);
 
     match (method, &*segments) {
         (_, ["ServiceProviderConfig" | "ResourceTypes" | "Schemas", ..]) => {
@@ -240,10 +264,10 @@ async fn dispatch(
             "a SCIM token is a configuration's, not a person's: there is no /Me",
         )
         .into()),
-        (&Method::POST, ["Bulk"]) => bulk::run(context, body.await?).await,
+        (&Method::POST, ["Bulk"]) => bulk::run(context, body()?).await,
         (_, ["Bulk"]) => Err(not_allowed("POST")),
         (&Method::POST, [".search"]) => {
-            Ok(list::search(context, &ResourceType::ALL, &body.await?).await?)
+            Ok(list::search(context, &ResourceType::ALL, &body()?).await?)
         }
         (&Method::GET, []) => Ok(list::get(context, &ResourceType::ALL, query, None).await?),
         (_, [".search"]) => Err(not_allowed("POST")),
@@ -253,11 +277,11 @@ async fn dispatch(
             match (method, rest) {
                 (&Method::GET, []) => Ok(list::get(context, &[resource_type], query, found).await?),
                 (&Method::POST, []) => {
-                    create(context, resource_type, body.await?, &wishes(resource_type)).await
+                    create(context, resource_type, body()?, &wishes(resource_type)).await
                 }
                 (_, []) => Err(not_allowed("GET, POST")),
                 (&Method::POST, [".search"]) => {
-                    Ok(list::search(context, &[resource_type], &body.await?).await?)
+                    Ok(list::search(context, &[resource_type], &body()?).await?)
                 }
                 (_, [".search"]) => Err(not_allowed("POST")),
                 (_, [id]) => {
@@ -275,9 +299,9 @@ async fn dispatch(
                             delete(context, resource_type, id, &wishes.if_match).await
                         }
                         Method::PUT => {
-                            replace(context, resource_type, id, found, body.await?, &wishes).await
+                            replace(context, resource_type, id, found, body()?, &wishes).await
                         }
-                        _ => modify(context, resource_type, id, found, body.await?, &wishes).await,
+                        _ => modify(context, resource_type, id, found, body()?, &wishes).await,
                     }
                 }
                 _ => Err(nothing_here(path).into()),
@@ -374,7 +398,8 @@ fn precondition(headers: &HeaderMap, name: header::HeaderName) -> Precondition {
     )
 }
 
-async fn read_json(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
+/// The body as JSON; `None` is one that is too large, or was not sent to the end.
+fn read_json(headers: &HeaderMap, body: Option<Bytes>) -> Result<Value, Failure> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .map(|value| value.to_str().unwrap_or_default());
@@ -393,7 +418,7 @@ async fn read_json(headers: &HeaderMap, body: Body) -> Result<Value, Failure> {
             ScimError::new(415, "send the body as Content-Type: application/scim+json").into(),
         );
     }
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
+    let bytes = body.ok_or_else(|| {
         ScimError::new(
             413,
             format!("the body must have at most {MAX_BODY} bytes: send less at a time"),

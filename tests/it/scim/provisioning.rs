@@ -1,10 +1,13 @@
 //! What provisioning does to the organization: its members, and who may touch whose.
 
+use axum::body::Body;
 use chrono::TimeDelta;
+use futures_util::{FutureExt, StreamExt, stream};
+use http::{Request, header};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::client::{BULK, Client, E, G, SEARCH, encode, group, ids, path, text, user};
+use super::client::{BULK, Client, E, G, SEARCH, U, encode, group, ids, path, text, user};
 use crate::support::run;
 
 /// Address, name, role, status and whether the address is verified, of every member.
@@ -304,6 +307,53 @@ fn two_configurations_share_a_member_and_nothing_else() {
         );
         b.delete(&path(&ub)).await.is(204);
         assert_eq!(status(&a).await, "left");
+    });
+}
+
+#[test]
+fn who_is_suspended_by_one_configuration_is_not_restored_by_a_change_of_another() {
+    run(async {
+        let a = Client::start().await;
+        someone(&a, true).await;
+        let b = a.beside(json!({})).await;
+        let user = a.user("known", mail("known@b.com")).await;
+        b.user("known", mail("known@b.com")).await;
+        let set = json!([{ "op": "replace", "path": "active", "value": false }]);
+        a.patch(&path(&user), set).await.is(200);
+        // What a change through the other writes that waited for this one, and saw what was before.
+        let mut db = a.server.app.store.acquire().await.unwrap();
+        sqlx::query("update users set status = 'active' where organization_id = $1")
+            .bind(a.server.organization_id().as_uuid())
+            .execute(&mut *db)
+            .await
+            .unwrap();
+        drop(db);
+        assert_eq!(status(&a).await, "suspended");
+    });
+}
+
+#[test]
+fn attack_body_that_goes_on_after_its_token_was_replaced() {
+    run(async {
+        let client = Client::start().await;
+        let (server, configuration) = (client.server.clone(), client.configuration.clone());
+        let body = json!({ "schemas": [U], "userName": "late" }).to_string();
+        let (first, second) = body.split_at(10);
+        let (first, second) = (first.to_owned(), second.to_owned());
+        let begin = async move { Ok::<_, std::io::Error>(first) };
+        let go_on = async move {
+            let by_id = json!({ "scimConfigurationId": configuration });
+            server.call("RegenerateSCIMToken", by_id).await.ok();
+            server.pass(TimeDelta::seconds(2));
+            Ok(second)
+        };
+        let body = stream::once(begin.boxed()).chain(stream::once(go_on.boxed()));
+        let request = Request::post("/scim/v2/Users")
+            .header(header::AUTHORIZATION, format!("Bearer {}", client.token))
+            .body(Body::from_stream(body));
+        let reply = client.server.send(request.unwrap()).await;
+        assert_eq!(reply.status, 401, "{:?}", reply.bytes);
+        assert!(members(&client).await.is_empty());
     });
 }
 
