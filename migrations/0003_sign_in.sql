@@ -70,6 +70,23 @@ $$;
 create trigger users_end_sessions after update of status on users
 for each row when (old.status = 'active' and new.status <> 'active') execute function end_sessions();
 
+-- Two configurations may have the same member. Each computes the status from what it sees; while one waits for the other,
+-- that is old. Who is suspended by one stays suspended.
+create function stay_suspended() returns trigger language plpgsql as $$
+begin
+    if exists (
+        select 1 from scim_users s
+        where s.organization_id = new.organization_id and s.user_id = new.id and not s.active
+    ) then
+        new.status := 'suspended';
+    end if;
+    return new;
+end
+$$;
+
+create trigger users_stay_suspended before update of status on users
+for each row when (new.status = 'active' and old.status <> 'active') execute function stay_suspended();
+
 -- A member who left does not come back by signing in.
 create index users_left_email on users (organization_id, email_key) where status = 'left';
 

@@ -80,10 +80,21 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
         issuer: configuration.issuer_url.clone(),
         subject: subject.to_owned(),
         email: email.to_owned(),
-        email_verified: claim(configuration, claims, "email_verified").and_then(boolean),
+        email_verified: email_verified(configuration, claims, email),
         name: name(configuration, claims),
         picture: picture(configuration, claims),
     })
+}
+
+/// Whether the address is verified. The claim `email_verified` speaks of the claim `email` (OpenID
+/// Connect Core, section 5.1): of an address that is taken from another claim it says nothing, unless
+/// it is the same, or the configuration says which claim does.
+fn email_verified(configuration: &SsoConfiguration, claims: &Claims, email: &str) -> Option<bool> {
+    let standard = claims.get("email").and_then(Value::as_str).map(str::trim);
+    let is_standard = standard.is_some_and(|standard| standard.eq_ignore_ascii_case(email));
+    let is_mapped = configuration.claims.contains_key("email_verified");
+    let verified = claim(configuration, claims, "email_verified").and_then(boolean);
+    verified.filter(|verified| is_standard || is_mapped || !verified)
 }
 
 /// Some providers write booleans as strings.

@@ -14,9 +14,10 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::pages::{Page, Why};
 use super::{claims, failed, redirect};
@@ -98,7 +99,8 @@ pub async fn start(
             response
         }
         Ok(Err(refusal)) => {
-            let attempt = attempt(&app, &configuration, state.id().into());
+            let id = shared_reference(&app, configuration.id, refusal.check);
+            let attempt = attempt(&app, &configuration, id);
             refuse(&app, attempt, refusal, &start.return_to).await
         }
         Err(error) => failed(&error),
@@ -214,8 +216,23 @@ async fn not_begun_here(app: &App, id: SsoConfigurationId) -> Response {
         Check::Login,
         "the answer came to a browser that did not begin the login, or not within 10 minutes: the person used another browser or device, keeps no cookies, or took too long",
     );
-    let attempt = attempt(app, &configuration, app.new_id());
-    refuse(app, attempt, refusal, "").await
+    let id = shared_reference(app, configuration.id, refusal.check);
+    refuse(app, attempt(app, &configuration, id), refusal, "").await
+}
+
+/// The reference of all tries of a minute that fail in the same way before it is known whose they
+/// are: they leave one row, or strangers could fill the log.
+fn shared_reference(app: &App, configuration: SsoConfigurationId, check: Check) -> LoginId {
+    let digest = Sha256::new()
+        .chain_update(configuration.as_uuid())
+        .chain_update(check.as_str())
+        .finalize();
+    let minute = u64::try_from(app.clock.now().timestamp() / 60).unwrap_or_default();
+    let mut rest = [0; 10];
+    rest.copy_from_slice(&digest[..10]);
+    Builder::from_unix_timestamp_millis(minute * 60_000, &rest)
+        .into_uuid()
+        .into()
 }
 
 /// The login that this browser began with this state.

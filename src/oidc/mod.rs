@@ -216,12 +216,23 @@ impl Registration<'_> {
             .map_err(explain_userinfo)?;
         let more = serde_json::to_value(userinfo).unwrap_or_default();
         if let Value::Object(more) = more {
-            for (name, value) in more {
-                // What is signed wins.
-                claims.entry(name).or_insert(value);
-            }
+            fill_in(&mut claims, more);
         }
         Ok(claims)
+    }
+}
+
+/// Adds the claims of the userinfo to those of the ID token. What is signed wins, and what is said of
+/// another address than that one is left out.
+fn fill_in(claims: &mut Claims, mut userinfo: Claims) {
+    let is_other = claims
+        .get("email")
+        .is_some_and(|email| userinfo.get("email").is_some_and(|other| other != email));
+    if is_other {
+        userinfo.remove("email_verified");
+    }
+    for (name, value) in userinfo {
+        claims.entry(name).or_insert(value);
     }
 }
 

@@ -22,6 +22,8 @@ use crate::outgoing::Outgoing;
 
 /// How many providers are remembered.
 const MAX_PROVIDERS: usize = 1_000;
+/// How many keys a provider may publish: they are tried and copied at each login.
+const MAX_KEYS: usize = 100;
 /// How long what a provider publishes is kept when it does not say, at least, and at most.
 const LIFETIME: TimeDelta = TimeDelta::hours(1);
 const MIN_LIFETIME: TimeDelta = TimeDelta::minutes(1);
@@ -297,6 +299,11 @@ async fn read_keys(
             printable(&e.to_string())
         ))
     })?;
+    if keys.keys().len() > MAX_KEYS {
+        return Err(refuse(format!(
+            "the provider publishes more than {MAX_KEYS} keys at {url}"
+        )));
+    }
     if keys.keys().is_empty() {
         return Err(refuse(format!("the provider publishes no keys at {url}")));
     }

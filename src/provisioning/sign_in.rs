@@ -191,30 +191,12 @@ async fn admit(
     }
     let now = app.clock.now();
     let is_email_verified = person.email_verified.unwrap_or(is_domain_verified);
-    let member = match choose(&candidates, person, is_email_verified, is_domain_verified) {
+    let member = match choose(&candidates, person, is_email_verified) {
         Choose::Member(member) => member,
         Choose::Nobody(refusal) => return Ok(Err(refusal)),
-        Choose::New => {
-            if store::policies::restricts_account_creation_to_scim(db, organization_id).await? {
-                return Ok(Err(Refusal::new(
-                    Check::Member,
-                    "nobody with this address is a member, and the organization's policy restrict_account_creation_to_scim says that only provisioning makes members: assign the person to the provisioning of the identity provider",
-                )));
-            }
-            let id: Uuid = app.new_id();
-            let profile = profile(person, &person.email, is_email_verified);
-            let email_key = person.email_key();
-            let profile = Profile {
-                email_key: &email_key,
-                ..profile
-            };
-            store::sign_in::insert_member(db, organization_id, id, &profile, now).await?;
-            store::sign_in::remember(db, organization_id, configuration.id, person, id, now)
-                .await?;
-            return Ok(Ok(Admitted {
-                user_id: id,
-                note: None,
-            }));
+        Choose::New => return join(app, db, login, None, is_email_verified).await,
+        Choose::Instead(holder) => {
+            return join(app, db, login, Some(holder), is_email_verified).await;
         }
     };
     let note = follow(db, login, member, &candidates, is_email_verified, now).await?;
@@ -233,20 +215,52 @@ async fn admit(
     }))
 }
 
+/// Makes a new member of a person. Whoever holds her address without proof loses it.
+async fn join(
+    app: &App,
+    db: &mut Connection,
+    login: &SignIn<'_>,
+    holder: Option<&Candidate>,
+    is_email_verified: bool,
+) -> Result<Result<Admitted, Refusal>, Error> {
+    let (configuration, person) = (login.configuration, login.person);
+    let organization_id = configuration.organization_id;
+    if store::policies::restricts_account_creation_to_scim(db, organization_id).await? {
+        return Ok(Err(Refusal::new(
+            Check::Member,
+            "nobody with this address is a member, and the organization's policy restrict_account_creation_to_scim says that only provisioning makes members: assign the person to the provisioning of the identity provider",
+        )));
+    }
+    let now = app.clock.now();
+    let mut note = None;
+    if let Some(holder) = holder {
+        store::sign_in::take_address(db, organization_id, holder.id, now).await?;
+        note = Some(format!(
+            "the member {} had this address without proof, and has none any more",
+            holder.id
+        ));
+    }
+    let user_id: Uuid = app.new_id();
+    let profile = Profile {
+        email_key: &person.email_key(),
+        ..profile(person, &person.email, is_email_verified)
+    };
+    store::sign_in::insert_member(db, organization_id, user_id, &profile, now).await?;
+    store::sign_in::remember(db, organization_id, configuration.id, person, user_id, now).await?;
+    Ok(Ok(Admitted { user_id, note }))
+}
+
 enum Choose<'a> {
     Member(&'a Candidate),
     New,
+    /// A new one, who proved to own the address that this one only said to own.
+    Instead(&'a Candidate),
     Nobody(Refusal),
 }
 
 /// Which member a person is: the one that she was before; else the one who has her address, if it is
 /// certain that it is hers. Who was removed, and not made a member anew, or suspended is nobody.
-fn choose<'a>(
-    candidates: &'a [Candidate],
-    person: &Person,
-    is_email_verified: bool,
-    is_domain_verified: bool,
-) -> Choose<'a> {
+fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choose<'a> {
     let refuse = |text: &str| Choose::Nobody(Refusal::new(Check::Member, text));
     let is_here = |c: &&Candidate| c.status != "left";
     let known = || candidates.iter().filter(|c| c.is_known);
@@ -273,22 +287,25 @@ fn choose<'a>(
         _ => {}
     }
     // Provisioning and sign-in through the same provider are one authority, which may leave out what
-    // it knows; it may not deny it.
-    let is_vouched_for = member.is_provisioned && person.email_verified.is_none();
+    // it knows; it may not deny it. Whom it knows by another subject is another person.
+    let is_vouched_for =
+        member.is_provisioned && person.email_verified.is_none() && !member.has_signed_in_here;
     if member.is_known || is_vouched_for {
         return Choose::Member(member);
     }
     // Whoever signed in with somebody else's address, of which nobody asked a proof, would else wait
     // as this member for its owner, and be her.
-    let is_members_own = member.email_verified || is_domain_verified || !member.has_signed_in;
-    if is_email_verified && is_members_own {
-        return Choose::Member(member);
-    }
-    if is_email_verified {
-        return Choose::Nobody(Refusal::new(
-            Check::Email,
-            "a member has this address who signed in before without proof of owning it, so that it may be somebody else: verify the domain of the address for the organization, or have the member sign in again with email_verified",
-        ));
+    let is_members_own = member.email_verified || !member.has_signed_in;
+    match (is_email_verified, is_members_own) {
+        (true, true) => return Choose::Member(member),
+        (true, false) if person.email_verified == Some(true) => return Choose::Instead(member),
+        (true, false) => {
+            return Choose::Nobody(Refusal::new(
+                Check::Email,
+                "a member has this address who signed in before without proof of owning it, so that it may be somebody else: have the provider send email_verified, or have the member sign in again the way that she did before",
+            ));
+        }
+        (false, _) => {}
     }
     let reason = match person.email_verified {
         Some(false) => {
@@ -320,8 +337,8 @@ fn profile<'a>(person: &'a Person, email: &'a str, email_verified: bool) -> Prof
     }
 }
 
-/// Writes to a member what the provider says of her now. An address that another member has stays
-/// with that one; the note says so.
+/// Writes to a member what the provider says of her now, but for an address that another member has
+/// or that the provider denies; the note says so.
 async fn follow(
     db: &mut Connection,
     login: &SignIn<'_>,
@@ -336,7 +353,9 @@ async fn follow(
         .iter()
         .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);
     let is_same = member.email_key == key;
-    let (email, email_key, email_verified) = if is_taken {
+    // An address that the provider denies would wait for its owner.
+    let is_denied = person.email_verified == Some(false) && !is_same;
+    let (email, email_key, email_verified) = if is_taken || is_denied {
         (&member.email, &member.email_key, member.email_verified)
     } else {
         (
@@ -363,7 +382,16 @@ async fn follow(
         let organization_id = login.configuration.organization_id;
         store::sign_in::update_member(db, organization_id, member.id, &new, now).await?;
     }
-    Ok(is_taken.then(|| "the member keeps the former address: another member has the one that the provider sends".to_owned()))
+    let note = match (is_taken, is_denied) {
+        (true, _) => Some(
+            "the member keeps the former address: another member has the one that the provider sends",
+        ),
+        (false, true) => Some(
+            "the member keeps the former address: the provider says of the new one that it is not verified",
+        ),
+        (false, false) => None,
+    };
+    Ok(note.map(str::to_owned))
 }
 
 async fn begin_session(

@@ -195,28 +195,11 @@ pub async fn is_verified(
     organization_id: OrganizationId,
     domain: &str,
 ) -> Result<bool, Error> {
-    let verifier = find_verifier(db, &[organization_id], domain).await?;
-    Ok(verifier.is_some())
-}
-
-/// Which of these organizations has verified `domain`, which is in lower case: at most one.
-///
-/// # Errors
-///
-/// As the database has them.
-pub async fn find_verifier(
-    db: &mut Connection,
-    organizations: &[OrganizationId],
-    domain: &str,
-) -> Result<Option<OrganizationId>, Error> {
-    let organizations: Vec<Uuid> = organizations.iter().map(|id| id.as_uuid()).collect();
-    let verifier = query_scalar!(
-        "select organization_id from domain_verifications
-         where organization_id = any($1) and domain = $2 and verified_at is not null",
-        &organizations,
+    let verified = query_scalar!(
+        r#"select exists (select 1 from domain_verifications
+           where organization_id = $1 and domain = $2 and verified_at is not null) as "verified!""#,
+        organization_id.as_uuid(),
         domain,
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(verifier.map(Into::into))
+    );
+    Ok(verified.fetch_one(db).await?)
 }

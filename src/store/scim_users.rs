@@ -80,9 +80,11 @@ pub async fn find_matches(
     emails: &[String],
 ) -> Result<Vec<Match>, Error> {
     let rows = query!(
-        r#"select u.id as "user_id!", u.email_key as "email_key!", u.email_verified or exists (
+        r#"select u.id as "user_id!", u.email_key as "email_key!", u.email_verified or (exists (
                       select 1 from domain_verifications d where d.organization_id = $1 and d.verified_at is not null
-                          and d.domain = substring(u.email_key from '@([^@]+)$')) as "is_address_verified!",
+                          and d.domain = substring(u.email_key from '@([^@]+)$'))
+                      and not exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id)
+                  ) as "is_address_verified!",
                   null::text as former_user_name, null::text as former_external_id,
                   (select s.user_name_key from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
                    and s.user_id = u.id) as linked_user_name

@@ -55,6 +55,8 @@ pub struct Candidate {
     pub is_provisioned: bool,
     /// Whether anybody signed in as this member before.
     pub has_signed_in: bool,
+    /// Whether anybody did through this configuration.
+    pub has_signed_in_here: bool,
 }
 
 /// Finds and locks the members that a person may be: whom the provider's subject was before, and who
@@ -77,7 +79,9 @@ pub async fn lock_candidates(
                exists (select 1 from scim_users s join scim_configurations c
                        on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
                    where s.organization_id = $1 and s.user_id = u.id and c.sso_configuration_id = $2) as "is_provisioned!",
-               exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id) as "has_signed_in!"
+               exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id) as "has_signed_in!",
+               exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id
+                   and i.sso_configuration_id = $2) as "has_signed_in_here!"
            from users u
            where u.organization_id = $1 and u.id in (
                select i.user_id from sso_identities i
@@ -175,6 +179,29 @@ pub async fn update_member(
     .on_constraint("users_email_key", || {
         Error::AlreadyExists("another member of the organization has this e-mail address".into())
     })?;
+    Ok(())
+}
+
+/// Takes from a member the address that somebody else owns.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn take_address(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "update users set email = '', email_key = '', email_verified = false, updated_at = $3
+         where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id,
+        now,
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -205,3 +205,23 @@ fn there_is_one_kind_of_provider() {
         assert!(location.contains(&place.sso), "{location}");
     });
 }
+
+#[test]
+fn no_organization_crowds_out_the_others() {
+    run(async {
+        let place = Place::start().await;
+        place.update(json!({ "displayName": "Crowd" })).await;
+        for client in 0..11 {
+            let more = json!({ "displayName": "Crowd" });
+            place.configure(&format!("crowd-{client}"), more).await;
+        }
+        place
+            .neighbour()
+            .await
+            .update(json!({ "displayName": "Other" }))
+            .await;
+        let mut names = logins(&place.server, &place.email("ada")).await;
+        assert_eq!(names.pop().as_deref(), Some("Other"));
+        assert_eq!(names.len(), 10);
+    });
+}

@@ -270,24 +270,103 @@ fn attack_member_who_waits_under_somebody_elses_address() {
         // Comes first, with an address that is not his.
         place.comes("ada", json!({ "sub": "attacker", "email_verified": false }));
         let mut attacker = place.browser();
-        let taken = place.sign_in(&mut attacker).await;
-        // Or takes it on later.
-        place.comes("grace", json!({ "sub": "other-attacker", "email_verified": false, "email": place.email("mallory") }));
-        place.sign_in(&mut place.browser()).await;
-        place.comes(
-            "grace",
-            json!({ "sub": "other-attacker", "email_verified": false }),
+        let waiting = place.sign_in(&mut attacker).await;
+        // Its owner gets it, and is somebody else.
+        let (_, ada) = place.signed_in("ada").await;
+        assert_ne!(ada, waiting);
+        assert_eq!(
+            member(&place, &place.email("ada")).await.unwrap()["userId"],
+            *ada
         );
-        place.sign_in(&mut place.browser()).await;
+        let note = place.attempts().await.remove(0).reason.unwrap();
+        assert!(note.contains(&waiting), "{note}");
+        // The other does not get it back.
+        place.comes("ada", json!({ "sub": "attacker", "email_verified": false }));
+        assert_eq!(place.sign_in(&mut attacker).await, waiting);
+        assert_eq!(
+            member(&place, &place.email("ada")).await.unwrap()["userId"],
+            *ada
+        );
+    });
+}
 
-        for name in ["ada", "grace"] {
-            place.comes(name, json!({}));
-            is_kept_out(&place, EMAIL, "without proof of owning it").await;
-        }
-        // Once the domain is the organization's, so are its addresses.
+#[test]
+fn attack_address_that_the_provider_denies_is_not_taken_on() {
+    run(async {
+        let place = Place::start().await;
+        let (mut mallory, id) = place.signed_in("mallory").await;
+        place.comes(
+            "ada",
+            json!({ "sub": "sub-mallory", "email_verified": false }),
+        );
+        assert_eq!(place.sign_in(&mut mallory).await, id);
+        assert!(member(&place, &place.email("ada")).await.is_none());
+        let note = place.attempts().await.remove(0).reason.unwrap();
+        assert!(note.contains("keeps the former address"), "{note}");
+        let (_, ada) = place.signed_in("ada").await;
+        assert_ne!(ada, id);
+    });
+}
+
+#[test]
+fn attack_member_who_waits_until_the_domain_is_verified() {
+    run(async {
+        let place = Place::start().await;
+        place.comes("ada", json!({ "sub": "attacker", "email_verified": null }));
+        let waiting = place.sign_in(&mut place.browser()).await;
         place.server.verified_domain(&place.domain).await;
-        place.comes("ada", json!({}));
-        assert_eq!(place.sign_in(&mut place.browser()).await, taken);
+        // The domain proves that an address is the organization's, not whose of its people's.
+        place.comes("ada", json!({ "email_verified": null }));
+        is_kept_out(&place, EMAIL, "without proof of owning it").await;
+        let provisioning = Provisioning::of(&place).await;
+        let user = json!({ "schemas": [U], "userName": "ada", "emails": [{ "value": place.email("ada") }] });
+        let reply = provisioning.send("POST", "/Users", user).await;
+        assert_eq!(reply.status, 409, "{:?}", reply.bytes);
+        let (_, ada) = place.signed_in("ada").await;
+        assert_ne!(ada, waiting);
+    });
+}
+
+#[test]
+fn attack_verified_address_is_another_than_the_one_that_is_mapped() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        place
+            .update(json!({ "claims": { "email": "preferred_username" } }))
+            .await;
+        let mallory = json!({ "sub": "attacker", "preferred_username": place.email("ada") });
+        place.comes("mallory", mallory);
+        is_kept_out(&place, EMAIL, "no claim email_verified").await;
+        // Where both are the same, it speaks of both.
+        let same = json!({ "sub": "another", "preferred_username": place.email("ada") });
+        place.comes("ada", same);
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+    });
+}
+
+#[test]
+fn attack_userinfo_verifies_another_address() {
+    run(async {
+        let place = Place::start().await;
+        place.signed_in("ada").await;
+        place.comes("ada", json!({ "sub": "attacker" }));
+        place.provider.bend().claims = json!({ "email_verified": null });
+        place.provider.bend().userinfo = json!({ "email": "root@evil.example" });
+        is_kept_out(&place, EMAIL, "no claim email_verified").await;
+    });
+}
+
+#[test]
+fn attack_second_subject_of_a_provisioned_member() {
+    run(async {
+        let place = Place::start().await;
+        let provisioning = Provisioning::of(&place).await;
+        provisioning.push(&place.email("ada")).await;
+        place.comes("ada", json!({ "email_verified": null }));
+        place.sign_in(&mut place.browser()).await;
+        place.comes("ada", json!({ "email_verified": null, "sub": "attacker" }));
+        is_kept_out(&place, EMAIL, "no claim email_verified").await;
     });
 }
 
