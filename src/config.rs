@@ -175,8 +175,8 @@ pub struct ServeSettings {
     )]
     bootstrap_token: Option<SecretString>,
 
-    /// Origins of applications that a login may return to, beside this server's, such as https://app.example.com, separated
-    /// by commas.
+    /// Origins of applications that a login may return to, beside this server's, such as `https://app.example.com`,
+    /// separated by commas.
     #[arg(long, env = "ROLLCALL_RETURN_ORIGINS", value_name = "ORIGINS")]
     return_origins: Option<String>,
 
