@@ -266,7 +266,8 @@ pub async fn push_members(
 ) -> Result<Option<Stored>, Error> {
     let stored = sqlx::query_as::<_, Stored>(
         // What is removed is looked up one value at a time by index, whatever the planner expects of the group's size:
-        // members are never updated, so that their place says which they are.
+        // members are never updated, so that their place says which they are. The group's row, which others wait for,
+        // comes last. An array in a subquery is no reason to plan anew each time.
         "with known as (
              select id, resource, version, created_at, last_modified from scim_groups
              where organization_id = $1 and scim_configuration_id = $2 and id = $3
@@ -279,26 +280,29 @@ pub async fn push_members(
          ), removed as (
              delete from scim_group_members
              where organization_id = $1 and scim_configuration_id = $2 and ctid = any(array(
-                 select m.ctid from unnest($5::text[]) r(value), lateral (
+                 select m.ctid from unnest((select $5::text[])) r(value), lateral (
                      select m.ctid from scim_group_members m where m.organization_id = $1 and m.scim_configuration_id = $2
                          and m.group_id = $3 and m.member_value = r.value offset 0) m))
              returning member_value
-         ), touched as (
-             update scim_groups set version = version + 1, last_modified = $6
-             where organization_id = $1 and scim_configuration_id = $2 and id = $3
-                 and (exists (select 1 from added) or exists (select 1 from removed))
-             returning version, last_modified
+         ), changes as (
+             select jsonb_agg(jsonb_build_object('attribute', 'members', c.side, c.some, 'count', c.count)) as list from (
+                 select 'new' as side, to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from added
+                 union all
+                 select 'old', to_jsonb((array_agg(member_value))[1:100]), count(*) from removed) c
+             where c.count > 0
          ), told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
                  resource_type, resource_id, changes, reason)
              select $1, $2, e.id, e.created_at, e.method, e.path, e.traits, e.outcome, e.status, e.resource_type, e.resource_id,
-                 (select jsonb_agg(jsonb_build_object('attribute', 'members', c.side, c.some, 'count', c.count)) from (
-                     select 'new' as side, to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from added
-                     union all
-                     select 'old', to_jsonb((array_agg(member_value))[1:100]), count(*) from removed) c where c.count > 0),
-                 e.reason
-             from touched, jsonb_to_recordset($7) as e(id uuid, created_at timestamptz, method text, path text,
+                 c.list, e.reason
+             from changes c, jsonb_to_recordset($7) as e(id uuid, created_at timestamptz, method text, path text,
                  traits text[], outcome text, status smallint, resource_type text, resource_id uuid, reason text)
+             where c.list is not null
+             returning 1
+         ), touched as (
+             update scim_groups set version = version + 1, last_modified = $6
+             where organization_id = $1 and scim_configuration_id = $2 and id = $3 and exists (select 1 from told)
+             returning version, last_modified
          )
          select k.id, k.resource, coalesce(t.version, k.version) as version, k.created_at,
                 coalesce(t.last_modified, k.last_modified) as last_modified
