@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse, url};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
+use tokio::sync::Semaphore;
 
 /// The largest response, in bytes.
 pub const MAX_RESPONSE: usize = 1024 * 1024;
@@ -60,7 +61,10 @@ impl Outgoing {
     pub fn with_deadline(reach: Reach, deadline: Duration) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .redirect(Policy::none())
-            .dns_resolver(Arc::new(Guard(reach)))
+            .dns_resolver(Arc::new(Guard {
+                reach,
+                turns: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            }))
             // A proxy would resolve names itself, past the guard.
             .no_proxy()
             .timeout(deadline)
@@ -192,8 +196,15 @@ fn not_public(what: &str) -> OutgoingError {
     ))
 }
 
+/// How many names are resolved at a time. The system's resolver takes a thread for each, also for those
+/// that nobody waits for any more.
+const MAX_LOOKUPS: usize = 64;
+
 /// Resolves names to addresses that may be connected to.
-struct Guard(Reach);
+struct Guard {
+    reach: Reach,
+    turns: Arc<Semaphore>,
+}
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,10 +214,19 @@ impl fmt::Debug for Guard {
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
+        let (reach, turns) = (self.reach, self.turns.clone());
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found
+            let turn = turns.acquire_owned().await?;
+            let place = (name.as_str().to_owned(), 0);
+            // Goes on to the end, with its turn, though the request may not.
+            let lookup = tokio::spawn(async move {
+                let found = tokio::net::lookup_host(place).await.map(Vec::from_iter);
+                drop(turn);
+                found
+            });
+            let allowed: Vec<SocketAddr> = lookup
+                .await??
+                .into_iter()
                 .filter(|address| reach == Reach::Anywhere || is_public(address.ip()))
                 .collect();
             if allowed.is_empty() {

@@ -454,7 +454,8 @@ fn attempt(app: &App, configuration: &SsoConfiguration, id: LoginId) -> Attempt 
 
 /// Tells administrators why, and the person what to do.
 async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) -> Response {
-    tracing::info!(reference = %attempt.id, check = refusal.check.as_str(), "a login was refused");
+    let (check, reason) = (refusal.check.as_str(), &*refusal.reason);
+    tracing::info!(reference = %attempt.id, check, reason, "a login was refused");
     let why = match refusal.check {
         Check::Login => Why::Again,
         Check::Provider | Check::Code => Why::Provider,
