@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room and the words that its files must not have.
-const RULES: [(&str, &[&str]); 9] = [
+const RULES: [(&str, &[&str]); 12] = [
     (
         "domain",
         &[
@@ -54,13 +54,17 @@ const RULES: [(&str, &[&str]); 9] = [
             "crate::cli",
         ],
     ),
-    ("api", &["sqlx", "crate::cli", "crate::scim"]),
+    (
+        "api",
+        &["sqlx", "crate::cli", "crate::login", "crate::scim"],
+    ),
     (
         "scim",
         &[
             "sqlx",
             "connectrpc",
             "crate::api",
+            "crate::login",
             "crate::cli",
             "crate::jobs",
         ],
@@ -74,6 +78,43 @@ const RULES: [(&str, &[&str]); 9] = [
             "crate::cli",
             "crate::api",
             "crate::scim",
+        ],
+    ),
+    (
+        "login",
+        &[
+            "sqlx",
+            "connectrpc",
+            "crate::api",
+            "crate::scim",
+            "crate::cli",
+            "crate::jobs",
+        ],
+    ),
+    (
+        "oidc",
+        &[
+            "sqlx",
+            "axum",
+            "connectrpc",
+            "crate::store",
+            "crate::provisioning",
+            "crate::api",
+            "crate::login",
+            "crate::server",
+            "crate::cli",
+        ],
+    ),
+    (
+        "session.rs",
+        &[
+            "sqlx",
+            "axum",
+            "connectrpc",
+            "crate::api",
+            "crate::login",
+            "crate::server",
+            "crate::cli",
         ],
     ),
     ("cli", &["sqlx", "connectrpc", "axum"]),
