@@ -101,6 +101,8 @@ impl Violation {
     pub const SPECIFIED: &str = "rollcall.specified";
     /// A CEL expression that compiles, names only `claims` and yields a boolean.
     pub const CLAIMS_EXPRESSION: &str = "rollcall.claims_expression";
+    /// A URL that a login may return to.
+    pub const RETURN_TO: &str = "rollcall.return_to";
     /// A page token that this list issued.
     pub const PAGE_TOKEN: &str = "rollcall.page_token";
     /// A page size that is a number of 0 to 100.

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use super::{BATCH, in_batches};
 use crate::app::App;
 use crate::error::Error;
 use crate::store::scim_events;
 
 /// How often there is a look for old events.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// How many events one statement deletes, so that no lock is held for long.
-const BATCH: i64 = 5_000;
 
 /// Runs until it is dropped.
 pub async fn run(app: Arc<App>, kept: TimeDelta) {
@@ -36,14 +35,8 @@ pub async fn run(app: Arc<App>, kept: TimeDelta) {
 /// As the database has them.
 pub async fn delete_old(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let end = app.clock.now() - kept;
-    let mut total = 0;
-    loop {
-        let mut db = app.store.acquire().await?;
-        let deleted = scim_events::delete_before(&mut db, end, BATCH).await?;
-        drop(db);
-        total += deleted;
-        if deleted < BATCH.unsigned_abs() {
-            return Ok(total);
-        }
-    }
+    in_batches(app, |db| {
+        Box::pin(scim_events::delete_before(db, end, BATCH))
+    })
+    .await
 }

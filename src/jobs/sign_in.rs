@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures_util::future::BoxFuture;
 
+use super::{BATCH, in_batches};
 use crate::app::App;
 use crate::error::Error;
-use crate::store::{self, Connection};
+use crate::store;
 
 /// How often there is a look.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// How many rows one statement deletes, so that no lock is held for long.
-const BATCH: i64 = 5_000;
 
 /// Runs until it is dropped.
 pub async fn run(app: Arc<App>, kept: TimeDelta) {
@@ -49,20 +47,4 @@ pub async fn tidy_up(app: &App, kept: TimeDelta) -> Result<u64, Error> {
         Box::pin(store::sign_in::delete_attempts(db, now - kept, BATCH))
     });
     Ok(sessions.await? + logins.await? + attempts.await?)
-}
-
-async fn in_batches(
-    app: &App,
-    delete: impl for<'a> Fn(&'a mut Connection) -> BoxFuture<'a, Result<u64, Error>>,
-) -> Result<u64, Error> {
-    let mut total = 0;
-    loop {
-        let mut db = app.store.acquire().await?;
-        let deleted = delete(&mut db).await?;
-        drop(db);
-        total += deleted;
-        if deleted < BATCH.unsigned_abs() {
-            return Ok(total);
-        }
-    }
 }

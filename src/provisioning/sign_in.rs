@@ -7,7 +7,7 @@ use crate::domain::ids::{LoginId, SessionId};
 use crate::domain::sign_in::{Attempt, Check, Person, Refusal, email_domain, origin};
 use crate::domain::sso::SsoConfiguration;
 use crate::domain::token::{Token, TokenKind};
-use crate::error::Error;
+use crate::error::{Error, Violation};
 use crate::store::sessions::NewSession;
 use crate::store::sign_in::{Candidate, Profile};
 use crate::store::sso::Choice;
@@ -86,7 +86,7 @@ pub fn check_return_to(app: &App, return_to: &str) -> Result<(), Error> {
     }
     Err(Error::invalid(
         "return_to",
-        "rollcall.return_to",
+        Violation::RETURN_TO,
         "must be a URL of this server or of an origin that ROLLCALL_RETURN_ORIGINS lists",
     ))
 }
