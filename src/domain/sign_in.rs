@@ -34,9 +34,18 @@ pub struct Person {
     pub name: String,
     /// Where the picture is; may be empty.
     pub picture: String,
+    /// What Entra ID calls the person in every application (the claim `oid`): its `sub` differs from
+    /// one application to the next.
+    pub object_id: Option<String>,
 }
 
 impl Person {
+    /// What provisioning may call the person in `externalId`.
+    pub fn external_ids(&self) -> Vec<String> {
+        let subject = [self.subject.clone()];
+        subject.into_iter().chain(self.object_id.clone()).collect()
+    }
+
     /// The address in the form in which equal ones are equal.
     pub fn email_key(&self) -> String {
         self.email.chars().flat_map(char::to_lowercase).collect()
@@ -62,6 +71,23 @@ pub fn email_domain(email: &str) -> Option<String> {
         && email.chars().count() <= MAX_EMAIL_LENGTH
         && !email.chars().any(|c| c.is_whitespace() || c.is_control());
     is_address.then(|| domain.to_lowercase())
+}
+
+/// Whether an issuer is Entra ID, in one of its clouds.
+pub fn is_entra(issuer: &str) -> bool {
+    let host = origin(issuer);
+    let host = host
+        .as_deref()
+        .and_then(|origin| origin.strip_prefix("https://"));
+    host.is_some_and(|host| {
+        matches!(
+            host,
+            "login.microsoftonline.com"
+                | "login.microsoftonline.us"
+                | "login.partner.microsoftonline.cn"
+                | "sts.windows.net"
+        ) || host.ends_with(".ciamlogin.com")
+    })
 }
 
 /// Which check kept a person out.

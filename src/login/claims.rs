@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::domain::policy::Named;
 use crate::domain::sign_in::{
     Check, MAX_NAME_LENGTH, MAX_PICTURE_LENGTH, MAX_SUBJECT_LENGTH, Person, Refusal, email_domain,
-    origin,
+    is_entra, origin,
 };
 use crate::domain::sso::SsoConfiguration;
 use crate::oidc::Claims;
@@ -83,7 +83,15 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
         email_verified: email_verified(configuration, claims, email),
         name: name(configuration, claims),
         picture: picture(configuration, claims),
+        object_id: object_id(configuration, claims),
     })
+}
+
+/// Only Entra ID's claim `oid` is known to name a person for good; elsewhere it may be anything.
+fn object_id(configuration: &SsoConfiguration, claims: &Claims) -> Option<String> {
+    let id = claims.get("oid").and_then(Value::as_str)?;
+    let is_id = (1..=MAX_SUBJECT_LENGTH).contains(&id.chars().count()) && !id.contains('\0');
+    (is_id && is_entra(&configuration.issuer_url)).then(|| id.to_owned())
 }
 
 /// Whether the address is verified. The claim `email_verified` speaks of the claim `email` (OpenID
@@ -131,5 +139,75 @@ fn picture(configuration: &SsoConfiguration, claims: &Claims) -> String {
         url.to_owned()
     } else {
         String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn configuration(issuer: &str) -> SsoConfiguration {
+        let id = Uuid::from_u128(7);
+        let mut configuration = SsoConfiguration::new(id.into(), id.into(), DateTime::UNIX_EPOCH);
+        configuration.issuer_url = issuer.to_owned();
+        configuration
+    }
+
+    fn claims(more: Value) -> Claims {
+        let mut claims = json!({ "sub": "pairwise", "email": "ada@example.com" });
+        let more = more.as_object().cloned().unwrap_or_default();
+        claims.as_object_mut().unwrap().extend(more);
+        claims.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn entra_names_a_person_by_oid_and_nobody_else_does() {
+        let oid = json!({ "oid": "5f2c9f2e-7a4c-4f0e-9a52-7a8f2a6f3a11" });
+        for (issuer, is_entra) in [
+            (
+                "https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0",
+                true,
+            ),
+            (
+                "https://sts.windows.net/11111111-2222-3333-4444-555555555555/",
+                true,
+            ),
+            ("https://login.microsoftonline.us/x/v2.0", true),
+            ("https://login.partner.microsoftonline.cn/x/v2.0", true),
+            ("https://contoso.ciamlogin.com/x/v2.0", true),
+            ("https://accounts.example.com", false),
+            (
+                "https://login.microsoftonline.com.evil.example/x/v2.0",
+                false,
+            ),
+            ("https://evil.example/login.microsoftonline.com", false),
+            ("http://login.microsoftonline.com/x/v2.0", false),
+            ("https://login.microsoftonline.com:8443/x/v2.0", false),
+            ("https://evilciamlogin.com/x", false),
+        ] {
+            let person = person(&configuration(issuer), &claims(oid.clone())).unwrap();
+            assert_eq!(person.object_id.is_some(), is_entra, "{issuer}");
+            assert_eq!(person.external_ids().len(), if is_entra { 2 } else { 1 });
+        }
+    }
+
+    #[test]
+    fn an_oid_that_is_no_identifier_is_none() {
+        let entra = configuration("https://login.microsoftonline.com/x/v2.0");
+        for odd in [
+            json!(""),
+            json!(7),
+            json!(null),
+            json!(["x"]),
+            json!("a\0b"),
+            json!("x".repeat(256)),
+        ] {
+            let person = person(&entra, &claims(json!({ "oid": odd }))).unwrap();
+            assert_eq!(person.object_id, None, "{odd}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::token::{Token, TokenKind};
 use crate::error::{Error, Violation};
 use crate::store::sessions::NewSession;
 use crate::store::sign_in::{Candidate, Profile};
-use crate::store::sso::Choice;
+use crate::store::sso;
 use crate::store::{self, Connection, Items, Page};
 
 /// Where a login starts, below the public URL.
@@ -19,16 +19,13 @@ pub const START_PATH: &str = "/auth/oidc/start";
 /// The longest URL that a login returns to, in bytes: it travels in a cookie.
 const MAX_RETURN_TO: usize = 1_024;
 
-/// How often a login is tried again that another one got in the way of.
-const ATTEMPTS: usize = 3;
-
 /// The ways to sign in with an address. Which they are depends on its domain alone, so that nobody
 /// learns who has an account.
 ///
 /// # Errors
 ///
 /// As the database has them.
-pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<Choice>, Error> {
+pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<sso::Choice>, Error> {
     let Some(domain) = email_domain(email) else {
         return Ok(Items {
             items: vec![],
@@ -114,19 +111,6 @@ pub struct SignIn<'a> {
 ///
 /// As the database has them.
 pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refusal>, Error> {
-    for _ in 0..ATTEMPTS {
-        match try_sign_in(app, login).await {
-            // Another login made the same member or took the address a moment before.
-            Err(Error::AlreadyExists(_)) => {}
-            result => return result,
-        }
-    }
-    Err(Error::Unavailable(
-        "others sign in as this member all the time".into(),
-    ))
-}
-
-async fn try_sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refusal>, Error> {
     let organization_id = login.configuration.organization_id;
     let mut tx = app.store.begin().await?;
     let mut attempt = Attempt {
@@ -177,8 +161,6 @@ async fn admit(
             "the SSO configuration was changed while the person signed in: she can begin again",
         )));
     }
-    let candidates =
-        store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
     let is_domain_verified = match email_domain(&person.email) {
         Some(domain) => store::domains::is_verified(db, organization_id, &domain).await?,
         None => false,
@@ -191,11 +173,20 @@ async fn admit(
     }
     let now = app.clock.now();
     let is_email_verified = person.email_verified.unwrap_or(is_domain_verified);
-    let member = match choose(&candidates, person, is_email_verified) {
-        Choose::Member(member) => member,
-        Choose::Nobody(refusal) => return Ok(Err(refusal)),
-        Choose::New => return join(app, db, login, None, is_email_verified).await,
-        Choose::Instead(holder) => {
+    let mut candidates =
+        store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
+    let mut choice = choose(&candidates, person, is_email_verified);
+    if choice.makes_a_member() {
+        store::sign_in::lock_first_sign_in(db, organization_id, person).await?;
+        candidates =
+            store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
+        choice = choose(&candidates, person, is_email_verified);
+    }
+    let member = match choice {
+        Choice::Member(member) => member,
+        Choice::Nobody(refusal) => return Ok(Err(refusal)),
+        Choice::New => return join(app, db, login, None, is_email_verified).await,
+        Choice::Instead(holder) => {
             return join(app, db, login, Some(holder), is_email_verified).await;
         }
     };
@@ -250,7 +241,7 @@ async fn join(
     Ok(Ok(Admitted { user_id, note }))
 }
 
-enum Choose<'a> {
+enum Choice<'a> {
     Member(&'a Candidate),
     New,
     /// A new one, who proved to own the address that this one only said to own.
@@ -258,52 +249,86 @@ enum Choose<'a> {
     Nobody(Refusal),
 }
 
-/// Which member a person is: the one that she was before; else the one who has her address, if it is
-/// certain that it is hers. Who was removed, and not made a member anew, or suspended is nobody.
-fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choose<'a> {
-    let refuse = |text: &str| Choose::Nobody(Refusal::new(Check::Member, text));
+impl Choice<'_> {
+    const fn makes_a_member(&self) -> bool {
+        matches!(self, Self::New | Self::Instead(_))
+    }
+}
+
+/// Which member a person is. The first of these decides: who signed in as this person before; whom
+/// the provider's own provisioning calls by the person's identifier; who has the person's address,
+/// if it is certain that it is the person's. Members who are suspended, or who were removed and not
+/// provisioned again, are kept out.
+fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choice<'a> {
     let is_here = |c: &&Candidate| c.status != "left";
     let known = || candidates.iter().filter(|c| c.is_known);
-    let owner = || {
-        candidates
-            .iter()
-            .filter(|c| c.email_key == person.email_key())
-    };
-    let here = known().find(is_here).or_else(|| owner().find(is_here));
-    let Some(member) = here.or_else(|| known().next()).or_else(|| owner().next()) else {
-        return Choose::New;
-    };
-    match &*member.status {
-        "suspended" => {
-            return refuse(
-                "the member is suspended: activate the user in the identity provider's provisioning",
+    if let Some(member) = known().find(is_here) {
+        return unless_suspended(member);
+    }
+    // Somebody who signed in here before, under another identifier, is somebody else.
+    let is_tied = |c: &&Candidate| c.is_tied && !c.has_signed_in_here;
+    let tied: Vec<&Candidate> = candidates.iter().filter(is_tied).filter(is_here).collect();
+    match &*tied {
+        [] => {}
+        [only] => return unless_suspended(only),
+        _ => {
+            return nobody(
+                Check::Member,
+                "several SCIM configurations that link to this SSO configuration have a user with this person's identifier as externalId, and they are different members: delete the users that are too many",
             );
         }
-        "left" => {
-            return refuse(
-                "the member was removed from the organization: assign the person to the provisioning of the identity provider again",
-            );
-        }
-        _ => {}
+    }
+    let has_address = |c: &&Candidate| c.email_key == person.email_key();
+    let owners: Vec<&Candidate> = candidates.iter().filter(has_address).collect();
+    match &*owners.iter().copied().filter(is_here).collect::<Vec<_>>() {
+        [] if owners.is_empty() && known().next().is_none() => Choice::New,
+        [] => nobody(
+            Check::Member,
+            "the member was removed from the organization: assign the person to the provisioning of the identity provider again",
+        ),
+        [only] => by_address(only, person, is_email_verified),
+        _ => nobody(
+            Check::Email,
+            "several members have this address, so it does not tell who the person is: have the identity provider's provisioning send the person's sub (with Entra ID: the object id) as externalId to a SCIM configuration that links to this SSO configuration, or give each person an address of their own",
+        ),
+    }
+}
+
+fn nobody<'a>(check: Check, reason: &str) -> Choice<'a> {
+    Choice::Nobody(Refusal::new(check, reason))
+}
+
+fn unless_suspended(member: &Candidate) -> Choice<'_> {
+    if member.status == "suspended" {
+        return nobody(
+            Check::Member,
+            "the member is suspended: activate the user in the identity provider's provisioning",
+        );
+    }
+    Choice::Member(member)
+}
+
+/// Whether a person is the one member with the person's address.
+fn by_address<'a>(member: &'a Candidate, person: &Person, is_email_verified: bool) -> Choice<'a> {
+    if member.status == "suspended" {
+        return unless_suspended(member);
     }
     // Provisioning and sign-in through the same provider are one authority, which may leave out what
     // it knows; it may not deny it. Whom it knows by another subject is another person.
-    let is_vouched_for =
-        member.is_provisioned && person.email_verified.is_none() && !member.has_signed_in_here;
-    if member.is_known || is_vouched_for {
-        return Choose::Member(member);
+    if member.is_provisioned && person.email_verified.is_none() && !member.has_signed_in_here {
+        return Choice::Member(member);
     }
     // Whoever signed in with somebody else's address, of which nobody asked a proof, would else wait
     // as this member for its owner, and be her.
     let is_members_own = member.email_verified || !member.has_signed_in;
     match (is_email_verified, is_members_own) {
-        (true, true) => return Choose::Member(member),
-        (true, false) if person.email_verified == Some(true) => return Choose::Instead(member),
+        (true, true) => return Choice::Member(member),
+        (true, false) if person.email_verified == Some(true) => return Choice::Instead(member),
         (true, false) => {
-            return Choose::Nobody(Refusal::new(
+            return nobody(
                 Check::Email,
-                "a member has this address who signed in before without proof of owning it, so that it may be somebody else: have the provider send email_verified, or have the member sign in again the way that she did before",
-            ));
+                "a member has this address who signed in before without proof of owning it, so that it may be somebody else: have the provider send email_verified, or have the member sign in again the way that they did before",
+            );
         }
         (false, _) => {}
     }
@@ -315,7 +340,7 @@ fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: b
             "the provider does not say whether the address is verified (no claim email_verified), and its domain is not verified for the organization: map the claim email_verified, or verify the domain"
         }
     };
-    Choose::Nobody(Refusal::new(
+    Choice::Nobody(Refusal::new(
         Check::Email,
         format!(
             "a member has this address, and nothing proves that it is the same person: {reason}"
@@ -349,10 +374,11 @@ async fn follow(
 ) -> Result<Option<String>, Error> {
     let person = login.person;
     let key = person.email_key();
-    let is_taken = candidates
-        .iter()
-        .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);
     let is_same = member.email_key == key;
+    let is_taken = !is_same
+        && candidates
+            .iter()
+            .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);
     // An address that the provider denies would wait for its owner.
     let is_denied = person.email_verified == Some(false) && !is_same;
     let (email, email_key, email_verified) = if is_taken || is_denied {

@@ -192,7 +192,7 @@ async fn carry_out(
         {
             return operations
                 .into_iter()
-                .map(|o| (created(context, ResourceType::User, &o), o))
+                .map(|o| (created(context, o.new_id, 1), o))
                 .map(|(r, o)| (o, Ok(r)))
                 .collect();
         }
@@ -209,11 +209,11 @@ async fn carry_out(
     results
 }
 
-fn created(context: &Context, kind: ResourceType, operation: &Operation) -> Reply {
+fn created(context: &Context, user: Uuid, version: i64) -> Reply {
     Reply {
         status: 201,
-        location: Some(resource::location(&context.base, kind, operation.new_id)),
-        etag: Some(resource::etag(1)),
+        location: Some(resource::location(&context.base, ResourceType::User, user)),
+        etag: Some(resource::etag(version)),
         body: None,
     }
 }
@@ -240,9 +240,9 @@ async fn carry_out_one(
         ("POST", [_]) if operation.bulk_id.is_none() => Err(bad("a POST must have a bulkId").into()),
         ("POST", [_]) => match kind {
             ResourceType::User => {
-                let mut new = users::prepare(context, data()?, operation.new_id)?;
-                users::insert(context, std::slice::from_mut(&mut new)).await?;
-                Ok(created(context, kind, operation))
+                let new = users::prepare(context, data()?, operation.new_id)?;
+                let stored = users::create_one(context, new, resource::source(kind, &wishes.projection)).await?;
+                Ok(created(context, stored.id, stored.version))
             }
             ResourceType::Group => groups::create_as(context, data()?, &wishes, operation.new_id).await,
         },

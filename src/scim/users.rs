@@ -4,6 +4,9 @@
 //! somebody did, it is done again on the new version. So parallel changes of different attributes
 //! all survive, without a lock.
 
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -12,10 +15,11 @@ use super::http::{Failure, no_such};
 use super::normalize::{Normalized, normalize};
 use super::schema::{ResourceType, comparable_user_name};
 use super::{Context, Precondition, Reply, Wishes, patch, resource, search};
+use crate::error::Error;
 use crate::provisioning::users::link;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Source, Stored, Table};
-use crate::store::scim_users::{self, UserRow};
+use crate::store::scim_users::{self, Inserted, UserRow};
 use crate::store::{Json, Later};
 
 const USER: ResourceType = ResourceType::User;
@@ -33,27 +37,103 @@ pub struct New {
     pub row: UserRow,
     /// What was recognised of the dialect.
     pub traits: Vec<&'static str>,
+    /// What the log tells of it beside the attributes.
+    pub note: Option<String>,
 }
 
 /// Creates a user: it becomes a member of the organization.
 ///
 /// # Errors
 ///
-/// 400 for the body, 409 when it is not unique or may not be linked.
+/// 400 for the body, 409 when it is not unique.
 pub async fn create(context: &Context, body: Value, wishes: &Wishes) -> Result<Reply, Failure> {
-    let mut new = prepare(context, body, context.app.new_id())?;
-    insert(context, std::slice::from_mut(&mut new)).await?;
-    let id = new.row.id;
-    let stored = Stored {
-        id,
-        resource: Json(new.row.resource),
-        version: 1,
-        created_at: context.now,
-        last_modified: context.now,
-        sort_key: None,
-        groups: None,
-    };
+    let new = prepare(context, body, context.app.new_id())?;
+    let source = resource::source(USER, &wishes.projection);
+    let stored = create_one(context, new, source).await?;
     show(context, 201, stored, wishes).await
+}
+
+/// Creates a user, or takes up again the inactive one that has its externalId, which is then read
+/// from `source`: somebody came back, perhaps under another name.
+///
+/// # Errors
+///
+/// 409 when it is not unique.
+pub async fn create_one(
+    context: &Context,
+    mut new: New,
+    source: Source,
+) -> Result<Stored, Failure> {
+    match insert(context, std::slice::from_mut(&mut new)).await {
+        Ok(()) => Ok(Stored {
+            id: new.row.id,
+            resource: Json(new.row.resource),
+            version: 1,
+            created_at: context.now,
+            last_modified: context.now,
+            sort_key: None,
+            groups: None,
+        }),
+        Err(Error::AlreadyExists(text)) => match take_up(context, &new, source).await? {
+            Some(stored) => Ok(stored),
+            None => Err(Error::AlreadyExists(text).into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives the inactive user with the externalId of `new` the attributes of `new`; `None` when there
+/// is none.
+async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<Stored>, Failure> {
+    let Some(external_id) = &new.row.external_id else {
+        return Ok(None);
+    };
+    for _ in 0..ATTEMPTS {
+        let mut db = context.app.store.acquire().await?;
+        let Some(id) = scim_users::find_inactive(&mut db, context.tenant, external_id).await?
+        else {
+            return Ok(None);
+        };
+        let stored = scim_resources::get(&mut db, context.tenant, source, id).await?;
+        let Some(stored) = stored.filter(is_inactive) else {
+            continue;
+        };
+        let row = row(id, id, new.row.resource.clone(), None)?;
+        let changes = resource::changes(&stored.resource.0, &row.resource);
+        let event = Event {
+            reason: Some("the inactive user with this externalId came back".to_owned()),
+            ..context.event(
+                Outcome::Created,
+                201,
+                (USER, id),
+                changes,
+                new.traits.clone(),
+            )
+        };
+        let (tenant, now, version) = (context.tenant, context.now, stored.version);
+        if scim_users::update(&mut db, tenant, now, &row, version, &event).await? {
+            db.release();
+            return Ok(Some(changed(stored, row, now)));
+        }
+    }
+    Err(busy())
+}
+
+fn is_inactive(stored: &Stored) -> bool {
+    stored.resource.0.get("active") == Some(&Value::Bool(false))
+}
+
+fn changed(stored: Stored, row: UserRow, now: DateTime<Utc>) -> Stored {
+    Stored {
+        resource: Json(row.resource),
+        version: stored.version + 1,
+        last_modified: now,
+        ..stored
+    }
+}
+
+fn busy() -> Failure {
+    ScimError::new(503, "others change this user all the time: try again").into()
 }
 
 /// Checks a body and makes the row of it.
@@ -68,31 +148,58 @@ pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimErro
     } = normalize(USER, body)?;
     resource.entry("active").or_insert(Value::Bool(true));
     let row = row(id, context.app.new_id(), resource, Some(true))?;
-    Ok(New { row, traits })
+    Ok(New {
+        row,
+        traits,
+        note: None,
+    })
 }
 
 /// Adds prepared users, all or none: in one query, or three if somebody is known already.
 ///
 /// # Errors
 ///
-/// 409 when one is not unique or may not be linked.
-pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Failure> {
+/// [`Error::AlreadyExists`] when one is not unique.
+pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
     let (tenant, now) = (context.tenant, context.now);
     let mut db = context.app.store.acquire().await?;
-    if !scim_users::insert(&mut db, tenant, now, &told(context, new), true).await? {
+    let mut inserted = if share_addresses(new) {
+        Inserted::NotStrangers
+    } else {
+        scim_users::insert(&mut db, tenant, now, &told(context, new), true).await?
+    };
+    for _ in 0..ATTEMPTS {
+        if inserted == Inserted::All {
+            db.release();
+            return Ok(());
+        }
         let mut rows: Vec<&mut UserRow> = new.iter_mut().map(|new| &mut new.row).collect();
-        link(&mut db, tenant, context.allow_unverified_linking, &mut rows).await?;
-        scim_users::insert(&mut db, tenant, now, &told(context, new), false).await?;
+        let notes = link(&mut db, tenant, context.allow_unverified_linking, &mut rows).await?;
+        for (new, note) in new.iter_mut().zip(notes) {
+            new.note = note;
+        }
+        inserted = scim_users::insert(&mut db, tenant, now, &told(context, new), false).await?;
     }
-    db.release();
-    Ok(())
+    Err(Error::Unavailable(
+        "others provision the same members all the time".into(),
+    ))
+}
+
+/// Whether two of the users have one address: the statement that inserts them does not see that.
+fn share_addresses(new: &[New]) -> bool {
+    let mut seen = HashSet::new();
+    let mut addresses = new.iter().map(|new| &new.row.email_key);
+    addresses.any(|address| !address.is_empty() && !seen.insert(address))
 }
 
 fn told<'a>(context: &Context, new: &'a [New]) -> Vec<(&'a UserRow, Event)> {
     let event = |new: &New| {
         let changes = resource::changes(&Map::new(), &new.row.resource);
         let resource = (USER, new.row.id);
-        context.event(Outcome::Created, 201, resource, changes, new.traits.clone())
+        Event {
+            reason: new.note.clone(),
+            ..context.event(Outcome::Created, 201, resource, changes, new.traits.clone())
+        }
     };
     new.iter().map(|new| (&new.row, event(new))).collect()
 }
@@ -178,16 +285,11 @@ async fn update(
             scim_users::update(db_now, context.tenant, context.now, &row, version, &event).await?;
         db.release();
         if is_done {
-            let stored = Stored {
-                resource: Json(row.resource),
-                version: stored.version + 1,
-                last_modified: context.now,
-                ..stored
-            };
+            let stored = changed(stored, row, context.now);
             return show(context, 200, stored, wishes).await;
         }
     }
-    Err(ScimError::new(503, "others change this user all the time: try again").into())
+    Err(busy())
 }
 
 /// Deletes a user: its member leaves.

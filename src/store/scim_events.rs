@@ -25,6 +25,18 @@ pub enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    /// The name in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// A row of the log of a configuration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
@@ -48,7 +60,7 @@ pub struct Event {
     pub resource_id: Option<Uuid>,
     /// What changed: `[{"attribute", "old", "new"}]`.
     pub changes: Option<Value>,
-    /// Why it was refused.
+    /// Why it was refused, or what else is worth knowing, such as who has the same address.
     pub reason: Option<String>,
 }
 
@@ -96,7 +108,7 @@ pub struct Listed {
     pub resource_id: Option<Uuid>,
     /// What changed.
     pub changes: Option<Value>,
-    /// Why it was refused.
+    /// Why it was refused, or what else is worth knowing.
     pub reason: Option<String>,
 }
 

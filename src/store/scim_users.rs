@@ -11,9 +11,6 @@ use super::scim_resources::Tenant;
 use super::{Connection, Json};
 use crate::error::Error;
 
-/// What to say of a user name that is not unique.
-pub const USER_NAME_IN_USE: &str = "another user of this configuration has this userName: update that user, or give another userName";
-
 /// A user to write.
 #[derive(Debug)]
 pub struct UserRow {
@@ -49,25 +46,44 @@ pub struct UserRow {
     pub avatar_url: String,
 }
 
-/// Someone that a new user could be.
+/// A member that a new user could be, and what says so.
 #[derive(Debug)]
 pub struct Match {
     /// The member.
     pub user_id: Uuid,
-    /// The member's address in lower case.
-    pub email_key: String,
-    /// Whether the address is the person's for sure: the person proved to own it, or the
-    /// organization has verified its domain.
-    pub is_address_verified: bool,
-    /// The user name, when a user of this configuration is this member already.
-    pub linked_user_name: Option<String>,
-    /// The user name, when the member was a user of this configuration.
-    pub former_user_name: Option<String>,
-    /// The client's identifier, when the member was a user of this configuration.
-    pub former_external_id: Option<String>,
+    /// Whether a user of this configuration is this member already.
+    pub is_linked: bool,
+    /// What the new user has in common with the member.
+    pub tie: Tie,
 }
 
-/// Those that new users with these names, identifiers and addresses could be.
+/// What a new user has in common with a member.
+#[derive(Debug)]
+pub enum Tie {
+    /// The member was a user of this configuration with this user name and this externalId.
+    Former {
+        /// The user name in the form in which equal names are equal.
+        user_name_key: String,
+        /// The client's identifier.
+        external_id: Option<String>,
+    },
+    /// The member signed in as the person whom the provider knows by this identifier, which is also
+    /// the user's externalId.
+    Subject(String),
+    /// The member has this address.
+    Address {
+        /// The address in lower case.
+        email_key: String,
+        /// Whether it is the member's for sure: the member proved to own it, or the organization
+        /// has verified its domain and nobody signed in as this member without proof.
+        is_verified: bool,
+    },
+}
+
+/// How many members with one address are looked at: more than one say no more than two.
+const MAX_SHARING: i64 = 3;
+
+/// The members that new users with these names, identifiers and addresses could be. One round trip.
 ///
 /// # Errors
 ///
@@ -80,44 +96,96 @@ pub async fn find_matches(
     emails: &[String],
 ) -> Result<Vec<Match>, Error> {
     let rows = query!(
-        r#"select u.id as "user_id!", u.email_key as "email_key!", u.email_verified or (exists (
-                      select 1 from domain_verifications d where d.organization_id = $1 and d.verified_at is not null
-                          and d.domain = substring(u.email_key from '@([^@]+)$'))
-                      and not exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id)
-                  ) as "is_address_verified!",
-                  null::text as former_user_name, null::text as former_external_id,
-                  (select s.user_name_key from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
-                   and s.user_id = u.id) as linked_user_name
-           from users u where u.organization_id = $1 and u.email_key = any($5) and u.email_key <> '' and u.status <> 'left'
-           union all
-           select f.user_id, u.email_key, u.email_verified, f.user_name_key, f.external_id,
-                  (select s.user_name_key from scim_users s where s.organization_id = $1 and s.scim_configuration_id = $2
-                   and s.user_id = f.user_id)
-           from scim_former_users f
-           join users u on u.organization_id = $1 and u.id = f.user_id
-           where f.organization_id = $1 and f.scim_configuration_id = $2
-               and (f.user_name_key = any($3) or f.external_id = any($4))"#,
+        r#"with known as (
+             select f.user_id, f.user_name_key, f.external_id, null::text as subject, null::text as email_key, false as is_verified
+             from scim_former_users f
+             where f.organization_id = $1 and f.scim_configuration_id = $2
+                 and (f.user_name_key = any($3) or f.external_id = any($4))
+             union all
+             select i.user_id, null, null, i.given, null, false
+             from scim_configurations c
+             join sso_configurations p on p.organization_id = c.organization_id and p.id = c.sso_configuration_id,
+             unnest($4::text[]) given, lateral (
+                 select i.user_id, given from sso_identities i
+                 where i.organization_id = $1 and i.sso_configuration_id = p.id and i.issuer = p.issuer_url
+                     and (i.subject = given or i.object_id = given) offset 0) i
+             where c.organization_id = $1 and c.id = $2
+             union all
+             select u.id, null, null, null, u.email_key, u.email_verified or (exists (
+                        select 1 from domain_verifications d where d.organization_id = $1 and d.verified_at is not null
+                            and d.domain = substring(u.email_key from '@([^@]+)$'))
+                        and not exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id))
+             from unnest($5::text[]) given, lateral (
+                 select u.id, u.email_key, u.email_verified from users u
+                 where u.organization_id = $1 and u.email_key = given and u.email_key <> '' and u.status <> 'left'
+                 order by u.id limit $6) u
+           )
+           select k.user_id as "user_id!", k.user_name_key, k.external_id, k.subject, k.email_key, k.is_verified as "is_verified!",
+                  exists (select 1 from scim_users s where s.organization_id = $1 and s.user_id = k.user_id
+                      and s.scim_configuration_id = $2) as "is_linked!"
+           from known k"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         user_names,
         external_ids,
         emails,
+        MAX_SHARING,
     )
     .fetch_all(db)
     .await?;
     let matches = rows.into_iter().map(|row| Match {
         user_id: row.user_id,
-        email_key: row.email_key,
-        is_address_verified: row.is_address_verified,
-        linked_user_name: row.linked_user_name,
-        former_user_name: row.former_user_name,
-        former_external_id: row.former_external_id,
+        is_linked: row.is_linked,
+        tie: match (row.user_name_key, row.subject, row.email_key) {
+            (Some(user_name_key), ..) => Tie::Former {
+                user_name_key,
+                external_id: row.external_id,
+            },
+            (None, Some(subject), _) => Tie::Subject(subject),
+            (None, None, email_key) => Tie::Address {
+                email_key: email_key.unwrap_or_default(),
+                is_verified: row.is_verified,
+            },
+        },
     });
     Ok(matches.collect())
 }
 
-/// Adds users with the events that tell of it, all or none. With `only_strangers`, `false` when one of
-/// them [could be](find_matches) somebody who is known.
+/// The inactive user of a configuration that has this externalId.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn find_inactive(
+    db: &mut Connection,
+    tenant: Tenant,
+    external_id: &str,
+) -> Result<Option<Uuid>, Error> {
+    let found = query!(
+        "select id from scim_users
+         where organization_id = $1 and scim_configuration_id = $2 and external_id = $3 and not active",
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        external_id,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(|row| row.id))
+}
+
+/// What came of [`insert`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// All users were added.
+    All,
+    /// None was added: one of them [could be](find_matches) somebody who is known.
+    NotStrangers,
+    /// None was added: the member that one of them was taken for became another user's meanwhile.
+    MemberTaken,
+}
+
+/// Adds users with the events that tell of it, all or none. With `only_strangers`, it adds none when
+/// one of them could be somebody who is known. One round trip.
 ///
 /// # Errors
 ///
@@ -128,20 +196,24 @@ pub async fn insert(
     now: DateTime<Utc>,
     new: &[(&UserRow, Event)],
     only_strangers: bool,
-) -> Result<bool, Error> {
+) -> Result<Inserted, Error> {
     let rows = || new.iter().map(|(row, _)| *row);
     let events = || new.iter().map(|(_, event)| event);
     let emails = || rows().flat_map(|row| row.emails.iter().map(|email| (row.id, &**email)));
     let inserted = query!(
         // The length of an array in a subquery is no reason to plan the statement anew each time; and the
-        // lateral subqueries look up one row at a time by index, whatever the planner expects.
-        r#"with given as (
+        // lateral subqueries look up one row at a time by index, whatever the planner expects. Members
+        // are locked before users are inserted, or two who want the same member would deadlock.
+        r#"with here as (
+             select sso_configuration_id as sso from scim_configurations where organization_id = $1 and id = $2
+         ), given as (
              select * from unnest((select $3::uuid[]), (select $4::uuid[]), (select $5::boolean[]), (select $6::text[]),
                  (select $7::text[]), (select $8::text[]), (select $9::text[]), (select $10::boolean[]), (select $11::jsonb[]),
                  (select $12::jsonb[]), (select $13::text[]), (select $14::text[]), (select $15::text[]), (select $16::text[]),
-                 (select $17::uuid[]), (select $18::text[]), (select $19::text[]), (select $20::text[]), (select $21::jsonb[]))
+                 (select $17::uuid[]), (select $18::text[]), (select $19::text[]), (select $20::text[]), (select $21::jsonb[]),
+                 (select $26::text[]))
              as r(id, user_id, is_new_member, user_name, user_name_key, external_id, display_name_key, active, resource, search,
-                 email, email_key, name, avatar_url, event_id, method, path, traits, changes)
+                 email, email_key, name, avatar_url, event_id, method, path, traits, changes, reason)
          ), known as (
              select 1 from given r, lateral (
                  select 1 from users u where u.organization_id = $1 and u.email_key = r.email_key and u.email_key <> ''
@@ -154,6 +226,14 @@ pub async fn insert(
              select 1 from given r, lateral (
                  select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
                      and f.external_id = r.external_id offset 0) f
+             union all
+             select 1 from given r, lateral (
+                 select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = (select sso from here)
+                     and i.subject = r.external_id offset 0) i
+             union all
+             select 1 from given r, lateral (
+                 select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = (select sso from here)
+                     and i.object_id = r.external_id offset 0) i
          ), rows as (
              select * from given where not $25 or not exists (select 1 from known)
          ), new_members as (
@@ -168,6 +248,7 @@ pub async fn insert(
                                  select 1 from scim_users o where o.organization_id = $1 and o.user_id = r.user_id and not o.active)
                              then 'active' else 'suspended' end
              from rows r where u.organization_id = $1 and u.id = r.user_id and not r.is_new_member
+             returning 1
          ), no_longer_former as (
              delete from scim_former_users f using rows r
              where f.organization_id = $1 and f.scim_configuration_id = $2 and f.user_id = r.user_id and not r.is_new_member
@@ -175,7 +256,7 @@ pub async fn insert(
              insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
                  display_name_key, active, resource, search, version, created_at, last_modified)
              select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, $22, $22
-             from rows
+             from rows where (select count(*) from old_members) is not null
          ), new_emails as (
              insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key)
              select $1, $2, e.* from unnest((select $23::uuid[]), (select $24::text[])) e where exists (select 1 from rows)
@@ -185,8 +266,9 @@ pub async fn insert(
              on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
          ), told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes)
-             select $1, $2, event_id, $22, method, path, string_to_array(traits, ','), 'created', 201, 'User', id, changes from rows
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, event_id, $22, method, path, string_to_array(traits, ','), 'created', 201, 'User', id, changes, reason
+             from rows
          )
          select exists (select 1 from rows) as "done!""#,
         tenant.organization_id.as_uuid(),
@@ -214,14 +296,22 @@ pub async fn insert(
         emails().map(|(user, _)| user).collect::<Vec<_>>() as _,
         emails().map(|(_, email)| email).collect::<Vec<_>>() as _,
         only_strangers,
+        events().map(|event| event.reason.as_deref()).collect::<Vec<_>>() as _,
     )
     .fetch_one(db)
-    .await
-    .map_err(explain)?;
-    Ok(inserted.done)
+    .await;
+    match inserted {
+        Ok(row) if row.done => Ok(Inserted::All),
+        Ok(_) => Ok(Inserted::NotStrangers),
+        Err(error) if constraint(&error) == Some("scim_users_user_id_key") => {
+            Ok(Inserted::MemberTaken)
+        }
+        Err(error) => Err(explain(error)),
+    }
 }
 
-/// Writes a changed user, if its version is still `version`; otherwise `false`.
+/// Writes a changed user, if its version is still `version`; otherwise `false`. The event says if
+/// other members have the user's new address. One round trip.
 ///
 /// # Errors
 ///
@@ -256,10 +346,19 @@ pub async fn update(
              insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
              select $1, $2, e, c.id from changed c, unnest($14::text[]) e
              on conflict do nothing
+         ), sharing as (
+             select 'address shared with ' || string_agg('the member ' || o.id, ', ') as note
+             from changed c
+             join users u on u.organization_id = $1 and u.id = c.user_id and u.email_key <> $16, lateral (
+                 select o.id from users o where o.organization_id = $1 and o.email_key = $16 and o.email_key <> ''
+                     and o.status <> 'left' and o.id <> c.user_id
+                 order by o.id limit $26) o
          ), told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes)
-             select $1, $2, $4, $3, $19, $20, $21, 'updated', 200, 'User', id, $22 from changed
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, $4, $3, $19, $20, $21, $23, $24, 'User', id, $22,
+                 nullif(concat_ws('; ', $25::text, (select note from sharing)), '')
+             from changed
          )
          select exists (select 1 from changed) as "done!""#,
         tenant.organization_id.as_uuid(),
@@ -284,6 +383,10 @@ pub async fn update(
         event.path,
         &event.traits as _,
         Json(&event.changes) as _,
+        event.outcome.as_str(),
+        event.status,
+        event.reason,
+        MAX_SHARING,
     )
     .fetch_one(db)
     .await
@@ -356,18 +459,20 @@ pub async fn delete(
     Ok(deleted.count > 0)
 }
 
+fn constraint(error: &sqlx::Error) -> Option<&str> {
+    error
+        .as_database_error()
+        .and_then(|fault| fault.constraint())
+}
+
 /// What must be unique about a user, in words.
 fn explain(error: sqlx::Error) -> Error {
-    let constraint = error
-        .as_database_error()
-        .and_then(|fault| fault.constraint());
-    let text = match constraint {
-        Some("scim_users_user_name_key") => USER_NAME_IN_USE,
+    let text = match constraint(&error) {
+        Some("scim_users_user_name_key") => {
+            "another user of this configuration has this userName: update that user, or give another userName"
+        }
         Some("scim_users_external_id_key") => {
             "another user of this configuration has this externalId: update that user, or give another externalId"
-        }
-        Some("scim_users_user_id_key" | "users_email_key" | "users_pkey") => {
-            "another member of the organization has this e-mail address: give the user an address of its own"
         }
         _ => return error.into(),
     };

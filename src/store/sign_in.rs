@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
-use super::{Connection, OnConstraint};
+use super::Connection;
 use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
 use crate::domain::sign_in::{Attempt, Person};
 use crate::error::Error;
@@ -53,14 +53,43 @@ pub struct Candidate {
     pub is_known: bool,
     /// Whether the provider's own provisioning made this member.
     pub is_provisioned: bool,
+    /// Whether the provider's own provisioning calls this member what the provider calls the person.
+    pub is_tied: bool,
     /// Whether anybody signed in as this member before.
     pub has_signed_in: bool,
     /// Whether anybody did through this configuration.
     pub has_signed_in_here: bool,
 }
 
-/// Finds and locks the members that a person may be: whom the provider's subject was before, and who
-/// has the address or had it on leaving.
+/// How many members with one address are looked at: more than one say no more than two.
+const MAX_SHARING: i64 = 3;
+
+/// Keeps others from signing in for the first time with this address or as this person until the
+/// transaction ends: two at once would both find that nobody has it. One round trip.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_first_sign_in(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    person: &Person,
+) -> Result<(), Error> {
+    query!(
+        "select pg_advisory_xact_lock(hashtextextended('address ' || $1::uuid || $2::text, 0)) is null as address,
+             pg_advisory_xact_lock(hashtextextended('person ' || $1::uuid || encode($3::bytea, 'hex'), 0)) is null as person",
+        organization_id.as_uuid(),
+        person.email_key(),
+        &person.digest(),
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(())
+}
+
+/// Finds and locks the members that a person may be: whom the provider's subject was before, whom
+/// the provider's provisioning knows by the person's identifier, and who has the address or had it
+/// on leaving. One round trip.
 ///
 /// # Errors
 ///
@@ -79,6 +108,10 @@ pub async fn lock_candidates(
                exists (select 1 from scim_users s join scim_configurations c
                        on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
                    where s.organization_id = $1 and s.user_id = u.id and c.sso_configuration_id = $2) as "is_provisioned!",
+               exists (select 1 from scim_users s join scim_configurations c
+                       on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
+                   where s.organization_id = $1 and s.user_id = u.id and c.sso_configuration_id = $2
+                       and s.external_id = any($5)) as "is_tied!",
                exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id) as "has_signed_in!",
                exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id
                    and i.sso_configuration_id = $2) as "has_signed_in_here!"
@@ -87,16 +120,25 @@ pub async fn lock_candidates(
                select i.user_id from sso_identities i
                where i.organization_id = $1 and i.sso_configuration_id = $2 and i.digest = $3
                union all
-               select o.id from users o
-               where o.organization_id = $1 and o.email_key = $4 and o.email_key <> '' and o.status <> 'left'
+               select s.user_id from scim_configurations c join scim_users s
+                   on s.organization_id = c.organization_id and s.scim_configuration_id = c.id
+               where c.organization_id = $1 and c.sso_configuration_id = $2 and s.external_id = any($5)
                union all
-               select l.id from users l where l.organization_id = $1 and l.email_key = $4 and l.status = 'left')
+               (select o.id from users o
+                where o.organization_id = $1 and o.email_key = $4 and o.email_key <> '' and o.status <> 'left'
+                order by o.id limit $6)
+               union all
+               (select l.id from users l
+                where l.organization_id = $1 and l.email_key = $4 and l.email_key <> '' and l.status = 'left'
+                order by l.id limit 1))
            order by u.id
            for update of u"#,
         organization_id.as_uuid(),
         sso_configuration_id.as_uuid(),
         &person.digest(),
         person.email_key(),
+        &person.external_ids(),
+        MAX_SHARING,
     )
     .fetch_all(db)
     .await?)
@@ -121,7 +163,7 @@ pub struct Profile<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::AlreadyExists`] when somebody with this address came first.
+/// As the database has them.
 pub async fn insert_member(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -143,10 +185,7 @@ pub async fn insert_member(
         now,
     )
     .execute(db)
-    .await
-    .on_constraint("users_email_key", || {
-        Error::AlreadyExists("another member of the organization has this e-mail address".into())
-    })?;
+    .await?;
     Ok(())
 }
 
@@ -154,7 +193,7 @@ pub async fn insert_member(
 ///
 /// # Errors
 ///
-/// [`Error::AlreadyExists`] when another member took the address just now.
+/// As the database has them.
 pub async fn update_member(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -175,10 +214,7 @@ pub async fn update_member(
         now,
     )
     .execute(db)
-    .await
-    .on_constraint("users_email_key", || {
-        Error::AlreadyExists("another member of the organization has this e-mail address".into())
-    })?;
+    .await?;
     Ok(())
 }
 
@@ -219,10 +255,11 @@ pub async fn remember(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "insert into sso_identities (organization_id, sso_configuration_id, digest, issuer, subject, user_id, created_at, last_used_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $7)
+        "insert into sso_identities
+             (organization_id, sso_configuration_id, digest, issuer, subject, object_id, user_id, created_at, last_used_at)
+         values ($1, $2, $3, $4, $5, $8, $6, $7, $7)
          on conflict (organization_id, sso_configuration_id, digest)
-             do update set user_id = excluded.user_id, last_used_at = excluded.last_used_at",
+             do update set user_id = excluded.user_id, object_id = excluded.object_id, last_used_at = excluded.last_used_at",
         organization_id.as_uuid(),
         sso_configuration_id.as_uuid(),
         &person.digest(),
@@ -230,6 +267,7 @@ pub async fn remember(
         person.subject,
         user_id,
         now,
+        person.object_id,
     )
     .execute(db)
     .await?;

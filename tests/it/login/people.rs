@@ -53,8 +53,13 @@ impl<'a> Provisioning<'a> {
 
     /// Makes a user with this address, and returns the resource's identifier.
     pub async fn push(&self, email: &str) -> String {
+        self.push_as(email, email, Value::Null).await
+    }
+
+    /// Makes a user with this name, this address and this externalId.
+    pub async fn push_as(&self, name: &str, email: &str, external_id: Value) -> String {
         let user = json!({
-            "schemas": [U], "userName": email, "active": true,
+            "schemas": [U], "userName": name, "active": true, "externalId": external_id,
             "displayName": "Pushed", "emails": [{ "value": email, "primary": true }],
         });
         let reply = self.send("POST", "/Users", user).await;
@@ -318,12 +323,193 @@ fn attack_member_who_waits_until_the_domain_is_verified() {
         // The domain proves that an address is the organization's, not whose of its people's.
         place.comes("ada", json!({ "email_verified": null }));
         is_kept_out(&place, EMAIL, "without proof of owning it").await;
+        // Nor does it make a provisioned user the one who waits.
         let provisioning = Provisioning::of(&place).await;
-        let user = json!({ "schemas": [U], "userName": "ada", "emails": [{ "value": place.email("ada") }] });
-        let reply = provisioning.send("POST", "/Users", user).await;
-        assert_eq!(reply.status, 409, "{:?}", reply.bytes);
-        let (_, ada) = place.signed_in("ada").await;
+        provisioning
+            .push_as("ada", &place.email("ada"), json!("sub-ada"))
+            .await;
+        assert_eq!(place.members().await.len(), 2);
+        place.comes("ada", json!({ "email_verified": null }));
+        let ada = place.sign_in(&mut place.browser()).await;
         assert_ne!(ada, waiting);
+    });
+}
+
+#[test]
+fn an_address_that_several_members_have_signs_nobody_in() {
+    run(async {
+        let place = Place::start().await;
+        let provisioning = Provisioning::of(&place).await;
+        let shared = place.email("ada");
+        place.server.verified_domain(&place.domain).await;
+        let one = provisioning.push_as("one", &shared, json!("x1")).await;
+        provisioning.push_as("two", &shared, Value::Null).await;
+        for verified in [json!(true), json!(null), json!(false)] {
+            place.comes("ada", json!({ "email_verified": verified }));
+            is_kept_out(&place, EMAIL, "several members have this address").await;
+        }
+        assert_eq!(place.members().await.len(), 2, "and makes no third");
+        // Once one is left, it tells again who the person is.
+        provisioning.delete(&one).await;
+        place.comes("ada", json!({}));
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
+fn who_signed_in_before_is_recognised_whoever_has_the_address_too() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let provisioning = Provisioning::of(&place).await;
+        for name in ["one", "two"] {
+            provisioning
+                .push_as(name, &place.email("ada"), json!(name))
+                .await;
+        }
+        assert_eq!(place.members().await.len(), 2, "the first is she");
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+        let note = place.attempts().await.remove(0).reason;
+        assert_eq!(note, None, "her address stays as it is");
+    });
+}
+
+#[test]
+fn provisioning_that_sends_the_subject_as_external_id_recognises_the_person() {
+    run(async {
+        let place = Place::start().await;
+        let provisioning = Provisioning::of(&place).await;
+        let shared = place.email("ada");
+        provisioning.push_as("ada", &shared, json!("sub-ada")).await;
+        provisioning
+            .push_as("grace", &shared, json!("sub-grace"))
+            .await;
+        let mut ids = vec![];
+        // Before any address is looked at: shared, denied, or another.
+        for (name, more) in [
+            ("ada", json!({ "email": shared, "email_verified": false })),
+            ("grace", json!({ "email": place.email("grace") })),
+        ] {
+            place.comes(name, more);
+            ids.push(place.sign_in(&mut place.browser()).await);
+        }
+        assert_ne!(ids[0], ids[1]);
+        assert_eq!(place.members().await.len(), 2);
+        let grace = member(&place, &place.email("grace")).await.unwrap();
+        assert_eq!(grace["userId"], *ids[1], "and has the address from now on");
+        // Suspension counts as ever.
+        let carl = provisioning
+            .push_as("carl", &shared, json!("sub-carl"))
+            .await;
+        provisioning.set_active(&carl, false).await;
+        place.comes("carl", json!({}));
+        is_kept_out(&place, MEMBER, "the member is suspended").await;
+    });
+}
+
+#[test]
+fn provisioning_recognises_by_the_subject_who_signed_in_before() {
+    run(async {
+        let place = Place::start().await;
+        place.comes("ada", json!({ "email_verified": null }));
+        let ada = place.sign_in(&mut place.browser()).await;
+        let provisioning = Provisioning::of(&place).await;
+        let pushed = provisioning
+            .push_as("ada", &place.email("lovelace"), json!("sub-ada"))
+            .await;
+        let members = place.members().await;
+        assert_eq!(members.len(), 1, "{members:?}");
+        assert_eq!(members[0]["userId"], *ada);
+        provisioning.set_active(&pushed, false).await;
+        is_kept_out(&place, MEMBER, "the member is suspended").await;
+    });
+}
+
+#[test]
+fn attack_external_id_through_another_provider_recognises_nobody() {
+    run(async {
+        let place = Place::start().await;
+        let elsewhere = place.through(place.configure("other", json!({})).await);
+        let provisioning = Provisioning::of(&elsewhere).await;
+        provisioning
+            .push_as("boss", "boss@elsewhere.example", json!("sub-ada"))
+            .await;
+        let boss = place.members().await[0]["userId"].clone();
+        let (_, ada) = place.signed_in("ada").await;
+        assert_ne!(boss, *ada);
+        // Nor does the subject of one provider link what another provisions.
+        provisioning
+            .push_as("mallory", "mallory@elsewhere.example", json!("sub-mallory"))
+            .await;
+        let (_, mallory) = place.signed_in("mallory").await;
+        let known = place.members().await;
+        assert_eq!(known.len(), 4, "{known:?}");
+        provisioning
+            .push_as("eve", "eve@elsewhere.example", json!("sub-eve"))
+            .await;
+        assert_eq!(place.members().await.len(), 5);
+        assert_ne!(mallory, ada);
+        // Another organization's provisioning does not, either.
+        let neighbour = place.neighbour().await;
+        let theirs = Provisioning::of(&neighbour).await;
+        theirs
+            .push_as("ada", "ada@elsewhere.example", json!("sub-grace"))
+            .await;
+        place.signed_in("grace").await;
+        assert_eq!(neighbour.members().await.len(), 1);
+    });
+}
+
+#[test]
+fn attack_external_id_of_a_member_who_signs_in_as_another_person() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let provisioning = Provisioning::of(&place).await;
+        // Whoever has the token of the provisioning takes the member for somebody else's.
+        provisioning
+            .push_as("ada", &place.email("ada"), json!("sub-mallory"))
+            .await;
+        assert_eq!(
+            place.members().await.len(),
+            1,
+            "linked by the verified address"
+        );
+        let (_, mallory) = place.signed_in("mallory").await;
+        assert_ne!(mallory, ada);
+        place.comes("ada", json!({}));
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+    });
+}
+
+#[test]
+fn attack_external_id_that_is_the_subject_of_a_former_issuer() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let other = super::Provider::start(place.server.app.clock.clone()).await;
+        place.update(json!({ "issuerUrl": other.issuer })).await;
+        let provisioning = Provisioning::of(&place).await;
+        provisioning
+            .push_as("grace", &place.email("grace"), json!("sub-ada"))
+            .await;
+        let members = place.members().await;
+        assert_eq!(members.len(), 2, "{members:?}");
+        assert!(members.iter().any(|member| member["userId"] == *ada));
+    });
+}
+
+#[test]
+fn a_person_whom_two_configurations_take_for_different_members_is_kept_out() {
+    run(async {
+        let place = Place::start().await;
+        for name in ["one", "two"] {
+            let provisioning = Provisioning::of(&place).await;
+            provisioning
+                .push_as(name, &place.email(name), json!("sub-ada"))
+                .await;
+        }
+        is_kept_out(&place, MEMBER, "several SCIM configurations").await;
     });
 }
 
@@ -894,6 +1080,28 @@ fn those_who_come_at_once_are_one_member() {
         });
         let ids = futures_util::future::join_all(logins).await;
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        assert_eq!(place.members().await.len(), 1);
+    });
+}
+
+#[test]
+fn strangers_who_come_at_once_with_one_address_are_not_both_its_owners() {
+    run(async {
+        let place = Place::start().await;
+        let mut begun = vec![];
+        for n in 0..6 {
+            let sub = format!("sub-{n}");
+            place.comes("ada", json!({ "sub": sub, "email_verified": null }));
+            let mut browser = place.browser();
+            let parameters = place.begin(&mut browser).await;
+            begun.push((browser, parameters));
+        }
+        let answers = begun.iter_mut().map(|(browser, parameters)| async {
+            place.come_back(browser, parameters).await.status
+        });
+        let statuses = futures_util::future::join_all(answers).await;
+        let admitted = statuses.iter().filter(|status| **status == 303).count();
+        assert_eq!(admitted, 1, "{statuses:?}");
         assert_eq!(place.members().await.len(), 1);
     });
 }

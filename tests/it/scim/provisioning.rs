@@ -145,28 +145,41 @@ fn who_comes_back_is_the_same_member_under_a_new_id() {
     });
 }
 
+/// What the log of the configuration tells of its newest change beside the attributes.
+async fn note(c: &Client) -> String {
+    let events = events(c).await;
+    let last = events.last().unwrap();
+    assert_ne!(last.0, "refused", "{last:?}");
+    last.7.clone().unwrap_or_default()
+}
+
 #[test]
 fn an_unverified_address_is_linked_only_if_the_configuration_says_so() {
     run(async {
+        let body = user("bob", mail("known@B.com"));
         let strict = Client::start().await;
         someone(&strict, false).await;
-        let body = user("bob", mail("known@B.com"));
-        let detail = strict
-            .post("/Users", body.clone())
-            .await
-            .refused(409, "uniqueness");
-        assert!(detail.contains("verified"), "{detail}");
-        assert_eq!(strict.get("/Users").await.is(200)["totalResults"], 0);
+        let known = member_ids(&strict).await[0];
+        strict.post("/Users", body.clone()).await.is(201);
         assert_eq!(
-            members(&strict).await[0].1,
-            "Known",
+            note(&strict).await,
+            format!("address shared with the member {known}")
+        );
+        let both = members(&strict).await;
+        assert_eq!(both.len(), 2, "a member of its own: {both:?}");
+        assert_eq!(
+            (&*both[0].0, &*both[0].1, &*both[0].2),
+            ("Known@b.com", "Known", "admin"),
             "and nothing was changed"
         );
 
-        let lax = strict
+        let lax = Client::start().await;
+        someone(&lax, false).await;
+        let lax = lax
             .beside(json!({ "allowUnverifiedEmailAccountLinking": true }))
             .await;
         lax.post("/Users", body).await.is(201);
+        assert_eq!(note(&lax).await, "", "nobody else has the address");
         let members = members(&lax).await;
         assert_eq!(members.len(), 1);
         assert_eq!(
@@ -188,30 +201,233 @@ fn a_verified_address_is_linked() {
             (&*found[0].2, &*found[0].3, found[0].4),
             ("admin", "active", true)
         );
-        // Another user of the configuration may not take the same address.
-        c.post("/Users", user("carl", mail("known@b.com")))
-            .await
-            .refused(409, "uniqueness");
-        let carl = c.user("carl", mail("carl@b.com")).await;
-        let op = json!([{ "op": "replace", "value": mail("known@b.com") }]);
-        c.patch(&path(&carl), op).await.refused(409, "uniqueness");
         c.patch(
             &path(&bob),
             json!([{ "op": "replace", "path": "active", "value": false }]),
         )
         .await
         .is(200);
+        assert_eq!(members(&c).await[0].3, "suspended");
+    });
+}
+
+#[test]
+fn users_of_one_configuration_may_share_an_address() {
+    run(async {
+        let c = Client::start().await;
+        someone(&c, true).await;
+        let known = member_ids(&c).await[0];
+        c.user("bob", mail("known@b.com")).await;
+        c.user("bob-admin", mail("Known@B.com")).await;
         assert_eq!(
-            members(&c).await.iter().find(|m| m.2 == "admin").unwrap().3,
-            "suspended"
+            note(&c).await,
+            format!("address shared with the member {known}"),
+            "who is another user's member is nobody else's"
         );
+        let list = json!({ "organizationId": c.server.organization, "filter": { "email": "known@b.com" } });
+        let both = c.server.call("ListMembers", list).await.ok();
+        assert_eq!(both["members"].as_array().unwrap().len(), 2, "{both}");
+        assert_eq!(
+            c.names("emails eq \"known@b.com\"").await,
+            ["bob", "bob-admin"]
+        );
+
+        // Also by a change.
+        let carl = c.user("carl", mail("carl@b.com")).await;
+        assert_eq!(note(&c).await, "");
+        let op = json!([{ "op": "replace", "value": mail("known@b.com") }]);
+        c.patch(&path(&carl), op).await.is(200);
+        let told = note(&c).await;
+        assert!(told.starts_with("address shared with the member"), "{told}");
+        assert_eq!(told.matches("the member").count(), 2, "{told}");
+        // A change of something else does not tell it again.
+        let op = json!([{ "op": "replace", "value": { "title": "Boss" } }]);
+        c.patch(&path(&carl), op).await.is(200);
+        assert_eq!(note(&c).await, "");
+        assert_eq!(member_ids(&c).await.len(), 3);
+    });
+}
+
+#[test]
+fn an_address_that_several_members_have_links_nobody() {
+    run(async {
+        let c = Client::start().await;
+        let other = c
+            .beside(json!({ "allowUnverifiedEmailAccountLinking": true }))
+            .await;
+        someone(&c, true).await;
+        c.user("bob", mail("known@b.com")).await;
+        c.user("carl", mail("known@b.com")).await;
+        other.user("dora", mail("known@b.com")).await;
+        assert_eq!(member_ids(&c).await.len(), 3);
+        assert_eq!(note(&other).await.matches("the member").count(), 2);
+        // Whoever left has no part in it.
+        let c = Client::start().await;
+        someone(&c, true).await;
+        let gone = c.user("gone", mail("gone@b.com")).await;
+        let op = json!([{ "op": "replace", "value": mail("known@b.com") }]);
+        c.patch(&path(&gone), op).await.is(200);
+        c.delete(&path(&gone)).await.is(204);
+        c.user("bob", mail("known@b.com")).await;
+        assert_eq!(note(&c).await, "");
+        assert_eq!(member_ids(&c).await.len(), 2);
+    });
+}
+
+#[test]
+fn users_of_one_request_may_share_an_address() {
+    run(async {
+        let c = Client::start().await;
+        someone(&c, true).await;
+        let make = |name: &str, address: &str| json!({ "method": "POST", "path": "/Users", "bulkId": name, "data": user(name, mail(address)) });
+        let operations = json!([
+            make("a", "known@b.com"),
+            make("b", "new@b.com"),
+            make("c", "KNOWN@b.com"),
+            make("d", "New@b.com"),
+        ]);
+        let body = json!({ "schemas": [BULK], "Operations": operations });
+        let done = c.post("/Bulk", body).await.is(200);
+        let results = done["Operations"].as_array().unwrap();
+        assert!(results.iter().all(|r| r["status"] == "201"), "{done}");
+        assert_eq!(
+            member_ids(&c).await.len(),
+            4,
+            "the first is who was there, the others are new"
+        );
+        let notes: Vec<bool> = events(&c).await.iter().map(|e| e.7.is_some()).collect();
+        assert_eq!(notes, [false, false, true, true]);
+    });
+}
+
+#[test]
+fn of_parallel_users_with_the_address_of_one_member_exactly_one_is_that_member() {
+    run(async {
+        let c = Client::start().await;
+        someone(&c, true).await;
+        let posts = (0..16).map(|n| {
+            let c = c.clone();
+            async move {
+                let name = format!("u{n}");
+                c.post("/Users", user(&name, mail("known@b.com")))
+                    .await
+                    .is(201);
+            }
+        });
+        futures_util::future::join_all(posts).await;
+        let found = members(&c).await;
+        assert_eq!(found.len(), 16, "{found:?}");
+        assert_eq!(found.iter().filter(|member| member.2 == "admin").count(), 1);
+        let linked: Vec<(i64,)> = c
+            .rows("select count(distinct user_id) from scim_users where organization_id = $1 and scim_configuration_id = $2")
+            .await;
+        assert_eq!(linked[0].0, 16);
+    });
+}
+
+#[test]
+fn who_comes_back_under_another_name_is_the_same_user() {
+    run(async {
+        let c = Client::start().await;
+        let set = |active: bool| json!([{ "op": "replace", "path": "active", "value": active }]);
+        let mut more = mail("bob@b.com");
+        more["externalId"] = json!("x1");
+        more["title"] = json!("Boss");
+        let bob = c.user("bob", more).await;
+        let team = c.group("Team", &[&bob]).await;
+        let before = member_ids(&c).await;
+        let back = || {
+            let mut more = mail("robert@b.com");
+            more["externalId"] = json!("x1");
+            user("robert", more)
+        };
+        // Whoever is active is somebody else.
+        c.post("/Users", back()).await.refused(409, "uniqueness");
+        c.patch(&path(&bob), set(false)).await.is(200);
+        assert_eq!(status(&c).await, "suspended");
+
+        let reply = c.post("/Users", back()).await;
+        let robert = reply.is(201);
+        assert_eq!(robert["id"], bob["id"]);
+        assert_eq!(reply.headers["location"], *text(&bob["meta"]["location"]));
+        assert_eq!(robert["userName"], "robert");
+        assert_eq!(robert["active"], true);
+        assert_eq!(
+            robert.get("title"),
+            None,
+            "attributes are as they were sent"
+        );
+        assert_eq!(robert["meta"]["created"], bob["meta"]["created"]);
+        assert_ne!(robert["meta"]["version"], bob["meta"]["version"]);
+        assert_eq!(robert["groups"][0]["value"], team["id"]);
+        assert_eq!(
+            (member_ids(&c).await, status(&c).await),
+            (before, "active".to_owned())
+        );
+        assert_eq!(members(&c).await[0].0, "robert@b.com");
+        let events = events(&c).await;
+        let last = events.last().unwrap();
+        assert_eq!((&*last.0, &*last.1, last.2), ("created", "POST", 201));
+        assert!(last.7.as_deref().unwrap().contains("came back"), "{last:?}");
+        assert_eq!(c.names("externalId eq \"x1\"").await, ["robert"]);
+        c.post("/Users", back()).await.refused(409, "uniqueness");
+
+        // The same name with another externalId is a conflict, whether or not it is active.
+        c.patch(&path(&bob), set(false)).await.is(200);
+        let other = user("robert", json!({ "externalId": "x2" }));
+        c.post("/Users", other).await.refused(409, "uniqueness");
+        // And so is the name of somebody else.
+        c.user("carl", json!({})).await;
+        let other = user("carl", json!({ "externalId": "x1" }));
+        c.post("/Users", other).await.refused(409, "uniqueness");
+        assert_eq!(
+            c.read(&bob).await["userName"],
+            "robert",
+            "and nothing was changed"
+        );
+        // The same name is no other name.
+        c.post("/Users", back()).await.is(201);
+    });
+}
+
+#[test]
+fn who_comes_back_in_a_bulk_request_is_the_same_user() {
+    run(async {
+        let c = Client::start().await;
+        let gone = json!({ "externalId": "x1", "active": false });
+        let bob = c.user("bob", gone).await;
+        let make = |name: &str, more: Value| json!({ "method": "POST", "path": "/Users", "bulkId": name, "data": user(name, more) });
+        let operations = json!([
+            make("new", json!({})),
+            make("robert", json!({ "externalId": "x1" }))
+        ]);
+        let body = json!({ "schemas": [BULK], "Operations": operations });
+        let done = c.post("/Bulk", body).await.is(200);
+        let results = done["Operations"].as_array().unwrap();
+        assert!(results.iter().all(|r| r["status"] == "201"), "{done}");
+        assert_eq!(results[1]["location"], bob["meta"]["location"]);
+        assert_eq!(c.read(&bob).await["userName"], "robert");
+    });
+}
+
+#[test]
+fn an_inactive_user_of_another_configuration_does_not_come_back() {
+    run(async {
+        let a = Client::start().await;
+        let b = a.beside(json!({})).await;
+        let gone = json!({ "externalId": "x1", "active": false });
+        let bob = a.user("bob", gone).await;
+        let other = b.user("bob", json!({ "externalId": "x1" })).await;
+        assert_ne!(other["id"], bob["id"]);
+        assert_eq!(a.read(&bob).await["active"], false);
+        assert_eq!(member_ids(&a).await.len(), 2);
     });
 }
 
 /// Lets the member who was there before have this address, unverified.
 async fn give_address(c: &Client, address: &str) {
     let mut db = c.server.app.store.acquire().await.unwrap();
-    sqlx::query("update users set email = $2, email_key = lower($2), email_verified = false where organization_id = $1")
+    sqlx::query("update users set email = $2, email_key = lower($2), email_verified = false where organization_id = $1 and role = 'admin'")
         .bind(c.server.organization_id().as_uuid())
         .bind(address)
         .execute(&mut *db)
@@ -227,20 +443,30 @@ fn an_address_of_a_domain_that_the_organization_verified_is_linked() {
         let domain = c.server.new_domain();
         give_address(&c, &format!("Known@{domain}")).await;
         let bob = || user("bob", mail(&format!("KNOWN@{domain}")));
-        let refused = async || c.post("/Users", bob()).await.refused(409, "uniqueness");
+        // A member of its own, who leaves no trace.
+        let is_not_linked = async || {
+            let bob = c.post("/Users", bob()).await.is(201);
+            assert_eq!(members(&c).await.len(), 2);
+            c.delete(&path(&bob)).await.is(204);
+            c.execute("delete from users where organization_id = $1 and status = 'left' and $2 is not null")
+                .await;
+            c.execute(
+                "delete from scim_former_users where organization_id = $1 and $2 is not null",
+            )
+            .await;
+        };
 
-        let detail = refused().await;
-        assert!(detail.contains("verify the domain"), "{detail}");
+        is_not_linked().await;
         let neighbour = c.server.neighbour().await;
         let theirs = neighbour.verified_domain(&domain).await;
-        refused().await;
+        is_not_linked().await;
         let request = json!({ "domainVerificationId": theirs["id"] });
         neighbour
             .call("DeleteDomainVerification", request)
             .await
             .ok();
         let ours = c.server.domain(&domain).await;
-        refused().await;
+        is_not_linked().await;
 
         c.server.publish(&ours);
         let request = json!({ "domainVerificationId": ours["id"] });
@@ -263,16 +489,22 @@ fn a_verified_domain_says_nothing_of_the_domains_around_it() {
         someone(&c, false).await;
         let domain = c.server.new_domain();
         c.server.verified_domain(&domain).await;
-        for address in [
+        for (n, address) in [
             format!("known@sub.{domain}"),
             format!("known@not{domain}"),
             format!("known@{domain}@evil.example"),
             domain,
-        ] {
-            give_address(&c, &address).await;
-            c.post("/Users", user("bob", mail(&address)))
-                .await
-                .refused(409, "uniqueness");
+        ]
+        .iter()
+        .enumerate()
+        {
+            give_address(&c, address).await;
+            let bob = c.user(&format!("bob{n}"), mail(address)).await;
+            assert!(
+                note(&c).await.starts_with("address shared with"),
+                "{address}"
+            );
+            c.delete(&path(&bob)).await.is(204);
         }
     });
 }
