@@ -173,6 +173,10 @@ pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
             db.release();
             return Ok(());
         }
+        for new in &mut *new {
+            new.row.user_id = context.app.new_id();
+            new.row.is_new_member = true;
+        }
         let mut rows: Vec<&mut UserRow> = new.iter_mut().map(|new| &mut new.row).collect();
         let notes = link(&mut db, tenant, context.allow_unverified_linking, &mut rows).await?;
         for (new, note) in new.iter_mut().zip(notes) {

@@ -203,7 +203,7 @@ pub async fn insert(
     let inserted = query!(
         // The length of an array in a subquery is no reason to plan the statement anew each time; and the
         // lateral subqueries look up one row at a time by index, whatever the planner expects. Members
-        // are locked before users are inserted, or two who want the same member would deadlock.
+        // are locked before all else, or two who want the same member would deadlock.
         r#"with here as (
              select sso_configuration_id as sso from scim_configurations where organization_id = $1 and id = $2
          ), given as (
@@ -252,6 +252,7 @@ pub async fn insert(
          ), no_longer_former as (
              delete from scim_former_users f using rows r
              where f.organization_id = $1 and f.scim_configuration_id = $2 and f.user_id = r.user_id and not r.is_new_member
+                 and (select count(*) from old_members) is not null
          ), new_users as (
              insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
                  display_name_key, active, resource, search, version, created_at, last_modified)
@@ -262,7 +263,8 @@ pub async fn insert(
              select $1, $2, e.* from unnest((select $23::uuid[]), (select $24::text[])) e where exists (select 1 from rows)
          ), counted as (
              insert into scim_user_counts as c (organization_id, scim_configuration_id, part, count)
-             select $1, $2, floor(random() * 64), count(*) from rows having count(*) > 0
+             select $1, $2, floor(random() * 64), count(*) from rows
+             having count(*) > 0 and (select count(*) from old_members) is not null
              on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
          ), told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
