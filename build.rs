@@ -72,7 +72,11 @@ fn generate_rules(descriptors: &[u8], out: &Path) -> Result<()> {
     fs::create_dir_all(&validators)?;
     for file in emit::render_with_options(&messages, &options)? {
         let name = file.name.context("the generator names its files")?;
-        let content = file.content.unwrap_or_default();
+        // The library's function panics on durations that chrono cannot hold, which clients can send.
+        let content = file.content.unwrap_or_default().replace(
+            "::protovalidate_buffa::cel::duration_from_secs_nanos",
+            "crate::api::rules::duration_from_secs_nanos",
+        );
         write_if_changed(&validators.join(name), content.as_bytes())?;
     }
     let ranges = format!("{:#?}", ranges(&request.proto_file, &messages));

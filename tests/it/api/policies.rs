@@ -24,15 +24,22 @@ async fn update(server: &Server, change: Value) -> Reply {
 
 /// Sends the message of this JSON in binary.
 async fn update_in_binary(server: &Server, change: Value) {
+    let reply = send_in_binary(server, message(server, change)).await;
+    assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.bytes);
+}
+
+fn message(server: &Server, change: Value) -> UpdateOrganizationPoliciesRequest {
     let mut request = json!({ "organizationId": server.organization });
     merge(&mut request, change);
-    let message: UpdateOrganizationPoliciesRequest = serde_json::from_value(request).unwrap();
+    serde_json::from_value(request).unwrap()
+}
+
+async fn send_in_binary(server: &Server, message: UpdateOrganizationPoliciesRequest) -> Reply {
     let request = Request::post("/api/gitpod.v1.OrganizationService/UpdateOrganizationPolicies")
         .header(header::CONTENT_TYPE, "application/proto")
         .header(header::AUTHORIZATION, format!("Bearer {}", server.token))
         .body(Body::from(message.encode_to_vec()));
-    let reply = server.send(request.unwrap()).await;
-    assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.bytes);
+    server.send(request.unwrap()).await
 }
 
 /// The policies that the Terraform provider of Ona sets, all of them.
@@ -410,6 +417,21 @@ fn limits_of_policies() {
             assert_eq!(reply.violations(), [field], "{change}");
             let message = reply.error("invalid_argument");
             assert!(message.contains(words), "{message}");
+        }
+        // JSON has no durations as long as these.
+        for seconds in [i64::MIN, i64::MAX] {
+            let mut endless = message(&server, json!({ "archiveEnvironmentsAfter": "86400s" }));
+            endless
+                .archive_environments_after
+                .get_or_insert_default()
+                .seconds = seconds;
+            let reply = send_in_binary(&server, endless).await;
+            assert!(
+                reply
+                    .violations()
+                    .contains(&"archive_environments_after".to_owned()),
+                "{seconds}"
+            );
         }
         for fine in ["0s", "1800s"] {
             update(&server, json!({ "maximumEnvironmentTimeout": fine }))
