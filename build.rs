@@ -1,6 +1,7 @@
 //! Turns `proto/` into Rust: messages and service traits (`_connectrpc.rs`), validators for their
-//! `buf.validate` rules (`validate/`), and the descriptor set that server reflection answers from.
-//! Everything goes to `OUT_DIR`; nothing generated is committed.
+//! `buf.validate` rules (`validate/`), the ranges of numbers among these in words (`ranges.rs`), and
+//! the descriptor set that server reflection answers from. Everything goes to `OUT_DIR`; nothing
+//! generated is committed.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -8,15 +9,17 @@ use std::{env, fs};
 use anyhow::{Context, Result};
 use buffa::Message;
 use buffa_codegen::generated::compiler::CodeGeneratorRequest;
-use buffa_codegen::generated::descriptor::FileDescriptorSet;
+use buffa_codegen::generated::descriptor::{FileDescriptorProto, FileDescriptorSet};
+use protoc_gen_protovalidate_buffa::scan::{FieldKind, MessageValidators, StandardRules};
 use protoc_gen_protovalidate_buffa::{emit, scan};
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 12] = [
     "gitpod/v1/account.proto",
     "gitpod/v1/agent.proto",
     "gitpod/v1/count.proto",
     "gitpod/v1/environment.proto",
+    "gitpod/v1/event.proto",
     "gitpod/v1/group.proto",
     "gitpod/v1/identity.proto",
     "gitpod/v1/login_provider.proto",
@@ -48,11 +51,12 @@ fn main() -> Result<()> {
         .client_feature_name("generated-client")
         .include_file("_connectrpc.rs")
         .compile()?;
-    generate_validators(&descriptors, &out.join("validate"))
+    generate_rules(&descriptors, &out)
 }
 
-/// What the `protoc-gen-protovalidate-buffa` plugin does, without a protoc to run it.
-fn generate_validators(descriptors: &[u8], out: &Path) -> Result<()> {
+/// What the `protoc-gen-protovalidate-buffa` plugin does, without a protoc to run it; and words for
+/// the ranges, of which its messages do not tell the numbers.
+fn generate_rules(descriptors: &[u8], out: &Path) -> Result<()> {
     let set = FileDescriptorSet::decode_from_slice(descriptors)?;
     let request = CodeGeneratorRequest {
         file_to_generate: PROTOS.iter().map(ToString::to_string).collect(),
@@ -63,12 +67,108 @@ fn generate_validators(descriptors: &[u8], out: &Path) -> Result<()> {
         proto_module: "crate::api::proto".to_owned(),
         ..Default::default()
     };
-    fs::create_dir_all(out)?;
-    for file in emit::render_with_options(&scan::gather(&request)?, &options)? {
+    let messages = scan::gather(&request)?;
+    let validators = out.join("validate");
+    fs::create_dir_all(&validators)?;
+    for file in emit::render_with_options(&messages, &options)? {
         let name = file.name.context("the generator names its files")?;
-        write_if_changed(&out.join(name), file.content.unwrap_or_default().as_bytes())?;
+        // The library's function panics on durations that chrono cannot hold, which clients can send.
+        let content = file.content.unwrap_or_default().replace(
+            "::protovalidate_buffa::cel::duration_from_secs_nanos",
+            "crate::api::rules::duration_from_secs_nanos",
+        );
+        write_if_changed(&validators.join(name), content.as_bytes())?;
     }
-    Ok(())
+    let ranges = format!("{:#?}", ranges(&request.proto_file, &messages));
+    write_if_changed(&out.join("ranges.rs"), format!("&{ranges}").as_bytes())
+}
+
+/// For each method, the fields of its request that have a range, by their path: what they may be.
+fn ranges(
+    files: &[FileDescriptorProto],
+    messages: &[MessageValidators],
+) -> Vec<(String, String, String)> {
+    let mut found = vec![];
+    for file in files {
+        let package = file.package.as_deref().unwrap_or_default();
+        for service in &file.service {
+            for method in &service.method {
+                let names = (service.name.as_deref(), method.name.as_deref());
+                let (Some(service), Some(name)) = names else {
+                    continue;
+                };
+                let request = method.input_type.as_deref().unwrap_or_default();
+                let mut fields = vec![];
+                collect_ranges(
+                    messages,
+                    &mut vec![request.trim_start_matches('.')],
+                    "",
+                    &mut fields,
+                );
+                let method = format!("/{package}.{service}/{name}");
+                found.extend(
+                    fields
+                        .into_iter()
+                        .map(|(path, words)| (method.clone(), path, words)),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// Adds the fields of the last of the messages in `inside`, and of the messages in it.
+fn collect_ranges<'a>(
+    messages: &'a [MessageValidators],
+    inside: &mut Vec<&'a str>,
+    path: &str,
+    found: &mut Vec<(String, String)>,
+) {
+    let name = inside.last().copied().unwrap_or_default();
+    let Some(message) = messages.iter().find(|m| m.proto_name == name) else {
+        return;
+    };
+    for field in &message.field_rules {
+        let path = format!("{path}{}", field.field_name);
+        if let Some(words) = range(&field.standard) {
+            found.push((path.clone(), words));
+        }
+        if let Some(name) = message_of(&field.field_type)
+            && !inside.contains(&name)
+        {
+            inside.push(name);
+            collect_ranges(messages, inside, &format!("{path}."), found);
+            inside.pop();
+        }
+    }
+}
+
+fn message_of(kind: &FieldKind) -> Option<&str> {
+    match kind {
+        FieldKind::Message { full_name } => Some(full_name),
+        FieldKind::Optional(inner) | FieldKind::Repeated(inner) => message_of(inner),
+        FieldKind::Map { value, .. } => message_of(value),
+        _ => None,
+    }
+}
+
+fn range(rules: &StandardRules) -> Option<String> {
+    let (least, most) = match (&rules.int32, &rules.duration) {
+        (Some(rule), _) => (rule.gte?.to_string(), rule.lte?.to_string()),
+        (_, Some(rule)) => (seconds(rule.gte?)?, seconds(rule.lte?)?),
+        _ => return None,
+    };
+    Some(format!("must be from {least} to {most}"))
+}
+
+/// A duration as JSON has it, and in days where it is a number of these.
+fn seconds((seconds, nanos): (i64, i32)) -> Option<String> {
+    let text = match (seconds / 86_400, seconds % 86_400) {
+        (1, 0) => format!("{seconds}s (1 day)"),
+        (days, 0) if days > 1 => format!("{seconds}s ({days} days)"),
+        _ => format!("{seconds}s"),
+    };
+    (nanos == 0).then_some(text)
 }
 
 fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {

@@ -95,8 +95,6 @@ impl Violation {
     pub const COUNT: &str = "rollcall.count";
     /// A domain name.
     pub const DOMAIN: &str = "rollcall.domain";
-    /// A duration of whole days.
-    pub const WHOLE_DAYS: &str = "archive_environments_after_whole_days";
     /// An enum value other than UNSPECIFIED.
     pub const SPECIFIED: &str = "rollcall.specified";
     /// A CEL expression that compiles, names only `claims` and yields a boolean.

@@ -4,6 +4,7 @@
 use connectrpc::RequestContext;
 use uuid::Uuid;
 
+use super::organization::LOGIN_PROVIDER;
 use super::paging::List;
 use super::proto::gitpod::v1::{
     GetSSOLoginURLRequest, GetSSOLoginURLResponse, ListLoginProvidersRequest,
@@ -16,9 +17,6 @@ use crate::error::Error;
 use crate::provisioning::sign_in::{check_return_to, choices, login_page_url, start_url};
 use crate::store::Page;
 use crate::store::sso::Choice;
-
-/// The one kind of provider.
-const SSO: &str = "sso";
 
 /// `GetSSOLoginURL`: the provider's, or where there are several, the page that lists them. One round
 /// trip.
@@ -79,20 +77,20 @@ pub async fn list_sso_logins(
     })
 }
 
-/// `ListLoginProviders`: SSO is all there is.
+/// `ListLoginProviders`: the providers of organizations are all there is.
 pub fn list_login_providers(
     app: &App,
     request: &ListLoginProvidersRequest,
 ) -> ListLoginProvidersResponse {
     let email = request.filter.email.as_deref().unwrap_or_default();
-    let sso = LoginProvider {
-        provider: SSO.to_owned(),
+    let custom = LoginProvider {
+        provider: LOGIN_PROVIDER.to_owned(),
         login_url: login_page_url(app, email, ""),
         ..Default::default()
     };
     ListLoginProvidersResponse {
         pagination: PaginationResponse::default().into(),
-        login_providers: vec![sso],
+        login_providers: vec![custom],
         allow_custom: true,
         ..Default::default()
     }

@@ -38,6 +38,12 @@ use crate::server::RequestId;
 /// How many violations an error names: details travel in headers over gRPC, whose size is limited.
 const MAX_VIOLATIONS: usize = 20;
 
+/// What the fields with a range may be, by method and path of the field.
+const RANGES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/ranges.rs"));
+
+/// The one pattern of the `.proto` files.
+const DOMAIN: &str = r"value must match pattern /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)+[a-zA-Z]{2,}$/";
+
 /// When to try again after [`Error::Unavailable`].
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
 
@@ -148,7 +154,7 @@ fn path(field: &str) -> FieldPath {
 }
 
 /// The rules of the `.proto` files, in words that say what to send instead.
-fn explain(failure: &ValidationError) -> ConnectError {
+fn explain(failure: &ValidationError, method: &str) -> ConnectError {
     if failure.compile_error.is_some() || failure.runtime_error.is_some() {
         return ConnectError::internal("internal error").with_source(failure.clone());
     }
@@ -161,7 +167,7 @@ fn explain(failure: &ValidationError) -> ConnectError {
         field: v.field.to_string(),
         rule: v.rule_id.clone(),
         message: match &*v.rule_id {
-            "duration.gte_lte" | "int32.gte_lte" => range(&v.field.to_string()).to_owned(),
+            "duration.gte_lte" | "int32.gte_lte" => range(method, &v.field).to_owned(),
             "string.email" | "string.email_empty" => {
                 "must be an e-mail address such as ada@example.com".to_owned()
             }
@@ -172,25 +178,31 @@ fn explain(failure: &ValidationError) -> ConnectError {
             "string.uri" | "string.uri_empty" => {
                 "must be a URI such as https://accounts.example.com".to_owned()
             }
-            "string.pattern" => "must be a domain name such as example.com, without @".to_owned(),
+            "string.pattern" if v.message == DOMAIN => {
+                "must be a domain name such as example.com, without @".to_owned()
+            }
             "repeated.unique" => "must not hold the same value twice".to_owned(),
             "enum.defined_only" => "must be a value that the enum defines".to_owned(),
+            "enum.not_in" => {
+                "must be a value of the enum that is allowed here, not UNSPECIFIED".to_owned()
+            }
             _ => v.message.replacen("value ", "", 1),
         },
     });
     invalid(paths.zip(violations).collect())
 }
 
-/// What the numbers of a field may be.
-fn range(field: &str) -> &'static str {
-    match field {
-        "agent_policy.max_subagents_per_environment" => "must be from 0 to 10",
-        "archive_environments_after" => "must be from 86400s (1 day) to 2592000s (30 days)",
-        "delete_archived_environments_after" => "must be from 0s to 2419200s (28 days)",
-        "maximum_environment_lifetime" => "must be from 0s to 15552000s (180 days)",
-        "token_expires_in" => "must be from 86400s (1 day) to 63072000s (730 days)",
-        _ => "must be from 0 to 100",
-    }
+/// What a field with a range may be.
+fn range(method: &str, field: &protovalidate_buffa::FieldPath) -> &'static str {
+    let names = field
+        .elements
+        .iter()
+        .filter_map(|e| e.field_name.as_deref());
+    let path = names.collect::<Vec<_>>().join(".");
+    RANGES
+        .iter()
+        .find(|range| (range.0, range.1) == (method, &*path))
+        .map_or("is out of its range", |range| range.2)
 }
 
 /// The outermost interceptor: explains broken rules, logs faults, and names the request in every
@@ -205,9 +217,10 @@ impl Interceptor for Errors {
         next: Next<'_>,
     ) -> Result<UnaryResponse, ConnectError> {
         let id = request.ctx.extensions().get::<RequestId>().cloned();
+        let method = request.ctx.spec().map_or("", |spec| spec.procedure);
         next.run(request)
             .await
-            .map_err(|error| finish(error, id.as_ref()))
+            .map_err(|error| finish(in_words(error, method), id.as_ref()))
     }
 
     async fn intercept_streaming(
@@ -217,9 +230,10 @@ impl Interceptor for Errors {
         next: NextStream<'_>,
     ) -> Result<StreamResponse, ConnectError> {
         let id = request.ctx.extensions().get::<RequestId>().cloned();
+        let method = request.ctx.spec().map_or("", |spec| spec.procedure);
         next.run(request, inbound)
             .await
-            .map_err(|error| finish(error, id.as_ref()))
+            .map_err(|error| finish(in_words(error, method), id.as_ref()))
     }
 }
 
@@ -235,15 +249,19 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Makes an error ready to be sent: see [`Errors`].
-pub fn finish(error: ConnectError, request_id: Option<&RequestId>) -> ConnectError {
+/// Replaces what the library says of broken rules.
+fn in_words(error: ConnectError, method: &str) -> ConnectError {
     let broken_rules = error
         .source()
         .and_then(|source| source.downcast_ref::<ValidationError>());
-    let mut error = match broken_rules {
-        Some(failure) => explain(failure),
+    match broken_rules {
+        Some(failure) => explain(failure, method),
         None => error,
-    };
+    }
+}
+
+/// Makes an error ready to be sent: see [`Errors`].
+pub fn finish(mut error: ConnectError, request_id: Option<&RequestId>) -> ConnectError {
     if let Some(cause) = error.source() {
         tracing::error!(code = error.code.as_str(), cause = %Chain(cause), "a request failed");
     }

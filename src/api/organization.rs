@@ -16,8 +16,9 @@ use crate::error::Error;
 use crate::store;
 use crate::store::members::{Filter, Member, Order};
 
-/// How people sign in: there is no other way.
-const LOGIN_PROVIDER: &str = "sso";
+/// How people sign in, and those whom SCIM provisions will: with the provider of their organization,
+/// which the contract calls so. There is no other way. A filter calls it `LOGIN_PROVIDER_KIND_SSO`.
+pub const LOGIN_PROVIDER: &str = "custom";
 
 /// `GetOrganization`. Two round trips.
 pub async fn get(

@@ -1,6 +1,5 @@
 //! The policies of the organization over the API (contract, section 3).
 
-use buffa_types::google::protobuf::Duration;
 use serde_json::{Map, Value};
 
 use super::proto::gitpod::v1::{
@@ -14,10 +13,8 @@ use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
 use crate::domain::ids::OrganizationId;
 use crate::domain::organization_policies::OrganizationPolicies;
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::store;
-
-const DAY: i64 = 86_400;
 
 /// `GetOrganizationPolicies`. Two round trips.
 pub async fn get(
@@ -42,7 +39,6 @@ pub async fn update(
     request: UpdateOrganizationPoliciesRequest,
 ) -> Result<UpdateOrganizationPoliciesResponse, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
-    check_whole_days(request.archive_environments_after.as_option())?;
     caller.may_write()?;
     caller.belongs_to(organization_id)?;
     let change = change(&request)?;
@@ -63,20 +59,6 @@ pub async fn update(
     audit(app, &mut tx, caller, change).await?;
     tx.commit().await?;
     Ok(UpdateOrganizationPoliciesResponse::default())
-}
-
-/// The rule of the contract that the `.proto` file's rules cannot say.
-fn check_whole_days(duration: Option<&Duration>) -> Result<(), Error> {
-    match duration {
-        Some(duration) if duration.seconds % DAY != 0 || duration.nanos != 0 => {
-            Err(Error::invalid(
-                "archive_environments_after",
-                Violation::WHOLE_DAYS,
-                "must be a whole number of days, such as 172800s",
-            ))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The policies that the request has, in JSON: there, what is absent or empty is absent.

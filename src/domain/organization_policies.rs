@@ -9,19 +9,37 @@ use crate::error::{Error, Violation};
 const MAX_LENGTH: usize = 65_536;
 
 /// The messages of which a change replaces the parts that it has; of others, the whole.
-const GROUPS: [&str; 3] = ["agentPolicy", "crowdstrike", "securityAgentPolicy"];
+const GROUPS: [&str; 3] = [AGENTS, "crowdstrike", "securityAgentPolicy"];
+
+const AGENTS: &str = "agentPolicy";
+
+/// The lists of the agents' policy. A change that has this policy replaces all of them, and clears
+/// those that it leaves empty: clients have no other way to clear them.
+const AGENTS_LISTS: [&str; 5] = [
+    "allowedAgentIds",
+    "allowedCodexModels",
+    "allowedCodexReasoningEfforts",
+    "allowedCodexServiceTiers",
+    "commandDenyList",
+];
 
 /// The policies that were ever set, in the JSON of the API.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OrganizationPolicies(pub Map<String, Value>);
 
 impl OrganizationPolicies {
-    /// Carries a change out: what it does not have stays.
+    /// Carries a change out: what it does not have stays, but for the lists of the agents' policy
+    /// where it has that.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] when there would be too much to keep.
     pub fn apply(&mut self, change: Map<String, Value>) -> Result<(), Error> {
+        if change.contains_key(AGENTS)
+            && let Some(Value::Object(agents)) = self.0.get_mut(AGENTS)
+        {
+            agents.retain(|name, _| !AGENTS_LISTS.contains(&&**name));
+        }
         merge(&mut self.0, change);
         let length = serde_json::to_vec(&self.0).map_err(Error::internal)?.len();
         if length > MAX_LENGTH {
@@ -66,7 +84,7 @@ mod tests {
             "allowedEditorIds": ["a", "b"],
             "allowLocalRunners": true,
             "editorVersionRestrictions": { "a": {}, "b": {} },
-            "agentPolicy": { "mcpDisabled": true, "codexModelPolicy": { "modelStates": { "x": "ALLOWED" } } },
+            "agentPolicy": { "mcpDisabled": true, "commandDenyList": ["rm"], "codexModelPolicy": { "modelStates": { "x": "ALLOWED" } } },
             "securityAgentPolicy": { "crowdstrike": { "enabled": true, "image": "one" } },
         })));
         let change = json!({

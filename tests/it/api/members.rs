@@ -102,7 +102,7 @@ fn pushed_users_are_members_with_the_state_that_was_pushed_last() {
         assert_eq!(shown["fullName"], "Ada");
         assert_eq!(shown["role"], "ORGANIZATION_ROLE_MEMBER");
         assert_eq!(shown["status"], "USER_STATUS_ACTIVE");
-        assert_eq!(shown["loginProvider"], "sso");
+        assert_eq!(shown["loginProvider"], "custom");
 
         let status = async || members(&server, json!({})).await["members"][0]["status"].clone();
         let path = format!("/Users/{id}");
@@ -173,6 +173,14 @@ fn every_filter_narrows_the_list_and_the_count() {
             (json!({ "search": "bob@example" }), vec!["Bob"]),
             (json!({ "email": "ADA@example.com" }), vec!["Ada"]),
             (json!({ "email": "ada" }), vec![]),
+            (
+                json!({ "email": "ada@example.com", "loginProvider": "LOGIN_PROVIDER_KIND_SSO" }),
+                vec!["Ada"],
+            ),
+            (
+                json!({ "email": "ada@example.com", "loginProvider": "LOGIN_PROVIDER_KIND_GOOGLE" }),
+                vec![],
+            ),
             (json!({ "statuses": ["USER_STATUS_LEFT"] }), vec!["Cleo"]),
             (
                 json!({ "statuses": ["USER_STATUS_ACTIVE", "USER_STATUS_SUSPENDED"] }),
@@ -339,6 +347,22 @@ fn groups_and_their_people_are_read_by_members_of_the_organization_alone() {
                 .await
                 .ok()["groups"],
             Value::Null
+        );
+
+        let resource = json!({ "resourceType": "RESOURCE_TYPE_PROJECT", "resourceId": outer });
+        let unassigned = json!({ "filter": { "excludeAssignedToResource": resource } });
+        assert_eq!(
+            call("ListGroups", unassigned).await.ok()["groups"],
+            list,
+            "no group is assigned to a resource"
+        );
+        let nameless = json!({ "filter": { "excludeAssignedToResource": {} } });
+        assert_eq!(
+            call("ListGroups", nameless).await.violations(),
+            [
+                "filter.exclude_assigned_to_resource.resource_type",
+                "filter.exclude_assigned_to_resource.resource_id"
+            ]
         );
 
         let people = call("ListMemberships", json!({ "groupId": outer }))

@@ -113,6 +113,30 @@ fn the_message_says_what_to_send() {
 }
 
 #[test]
+fn the_message_has_the_range_of_the_field() {
+    run(async {
+        let server = Server::start().await;
+        let scim = json!({ "scimConfigurationId": id(), "tokenExpiresIn": "1s" });
+        let page = json!({ "organizationId": id(), "pagination": { "pageSize": 101 } });
+        for (method, request, words) in [
+            (
+                "RegenerateSCIMToken",
+                scim,
+                "token_expires_in must be from 86400s (1 day) to 63072000s (730 days)",
+            ),
+            (
+                "ListMembers",
+                page,
+                "pagination.page_size must be from 0 to 100",
+            ),
+        ] {
+            let message = server.call(method, request).await.error("invalid_argument");
+            assert_eq!(message, words);
+        }
+    });
+}
+
+#[test]
 fn fields_of_an_sso_configuration() {
     run(async {
         let server = Server::start().await;

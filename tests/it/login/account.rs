@@ -200,6 +200,8 @@ fn there_is_one_kind_of_provider() {
         let list = ask(&place.server, "ListLoginProviders", asked).await.ok();
         let providers = list["loginProviders"].as_array().unwrap();
         assert_eq!(providers.len(), 1);
+        assert_eq!(providers[0]["provider"], "custom");
+        assert_eq!(list["allowCustom"], true);
         let url = providers[0]["loginUrl"].as_str().unwrap();
         let location = place.browser().get(url).await.location();
         assert!(location.contains(&place.sso), "{location}");

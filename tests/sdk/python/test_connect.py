@@ -347,6 +347,14 @@ def test_policies_are_kept(organization):
     assert not read().restrict_account_creation_to_scim
     assert read().allowed_editor_ids == ["a", "b"]
 
+    some_policy = "0190a6e0-1c2b-7def-8123-456789abcdef"
+    denying = api.UpdateOrganizationPoliciesRequest.UpdateAgentPolicy(command_deny_list=["rm"], mcp_disabled=True)
+    update(agent_policy=denying, security_policy_id=some_policy)
+    assert (read().agent_policy.command_deny_list, read().security_policy_id) == (["rm"], some_policy)
+    update(agent_policy=api.UpdateOrganizationPoliciesRequest.UpdateAgentPolicy(), security_policy_id="")
+    assert (read().agent_policy.command_deny_list, read().security_policy_id) == ([], "")
+    assert read().agent_policy.mcp_disabled
+
     day_and_a_second = Duration(seconds=DAY + 1)
     error = refused(Code.INVALID_ARGUMENT, update, archive_environments_after=day_and_a_second)
     assert fields_at_fault(error) == ["archive_environments_after"]
@@ -398,4 +406,4 @@ def test_the_way_to_sign_in_is_found_by_the_address(organization, connect):
     refused(Code.NOT_FOUND, account.get_sso_login_url, stranger)
 
     providers = account.list_login_providers(account_api.ListLoginProvidersRequest()).login_providers
-    assert [provider.provider for provider in providers] == ["sso"]
+    assert [provider.provider for provider in providers] == ["custom"]

@@ -1,11 +1,10 @@
 """Plain gRPC over HTTP/2 without TLS, with the messages the server itself describes."""
 
-import os
 from urllib.parse import urlsplit
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
@@ -117,45 +116,3 @@ def test_an_invalid_request_names_the_field(call):
 def test_a_method_that_is_not_there_is_unimplemented(channel):
     rpc = channel.unary_unary(f"/{SERVICE}/NoSuchMethod")
     refused(grpc.StatusCode.UNIMPLEMENTED, rpc, b"", metadata=BEARER, timeout=20)
-
-
-@pytest.mark.parametrize(
-    "method",
-    [f"{verb}SSOConfiguration" for verb in ("Create", "Get", "Update", "Delete")]
-    + [f"{verb}SCIMConfiguration" for verb in ("Create", "Get", "Update", "Delete")]
-    + ["ListSSOConfigurations", "ListSCIMConfigurations", "RegenerateSCIMToken"],
-)
-def test_the_descriptors_agree_with_the_published_ones(described, published, method):
-    ours, theirs = (pool.FindServiceByName(SERVICE).FindMethodByName(method) for pool in (described, published))
-    assert ours.GetOptions().idempotency_level == theirs.GetOptions().idempotency_level
-    assert shape(ours.input_type) == shape(theirs.input_type)
-    assert shape(ours.output_type) == shape(theirs.output_type)
-
-
-@pytest.fixture(scope="module")
-def published():
-    """The descriptors that the published SDK carries."""
-    pool = DescriptorPool()
-    with open(os.environ["ROLLCALL_DESCRIPTORS"], "rb") as file:
-        for one in descriptor_pb2.FileDescriptorSet.FromString(file.read()).file:
-            pool.AddSerializedFile(one.SerializeToString())
-    return pool
-
-
-def shape(message) -> dict:
-    """Names, numbers, types and presence of a message's fields, and of the messages inside it."""
-    return {
-        "message": message.full_name,
-        "fields": {
-            field.name: (
-                field.number,
-                field.json_name,
-                field.type,
-                field.is_repeated,
-                field.has_presence,
-                field.message_type and shape(field.message_type),
-                field.enum_type and {value.name: value.number for value in field.enum_type.values},
-            )
-            for field in message.fields
-        },
-    }
