@@ -353,7 +353,7 @@ mod tests {
             metadata[name] = value.into();
             serde_json::from_value::<Metadata>(metadata).unwrap()
         };
-        let public = Outgoing::new(Reach::Public).unwrap();
+        let public = Outgoing::new(Reach::default()).unwrap();
         let fine = metadata("token_endpoint", "https://elsewhere.example.com/token");
         check_endpoints(&public, &fine).unwrap();
         for name in [

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use rollcall::domain::sign_in::Check;
-use rollcall::outgoing::{Outgoing, Reach};
+use rollcall::outgoing::{Outgoing, Reach, Settings};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -51,8 +51,12 @@ async fn answers_keep_out(place: &Place, endpoint: Endpoint, answer: Answer, wor
 fn each_endpoint_keeps_out(answer: impl Fn(Endpoint) -> Answer, words: &'static str) {
     run(async {
         let place = Place::start_with(|app| {
-            app.outgoing =
-                Outgoing::with_deadline(Reach::Anywhere, Duration::from_millis(300)).unwrap();
+            let impatient = Settings {
+                reach: Reach::Anywhere,
+                deadline: Duration::from_millis(300),
+                ..Settings::default()
+            };
+            app.outgoing = Outgoing::with(impatient).unwrap();
         })
         .await;
         for endpoint in ENDPOINTS {
@@ -291,7 +295,7 @@ fn fault_metadata_lack_an_endpoint() {
 fn attack_private_addresses_are_not_asked() {
     run(async {
         let place = Place::start_with(|app| {
-            app.outgoing = Outgoing::new(Reach::Public).unwrap();
+            app.outgoing = Outgoing::new(Reach::default()).unwrap();
         })
         .await;
         let port = place.provider.issuer.rsplit(':').next().unwrap().to_owned();
@@ -322,7 +326,7 @@ fn attack_private_addresses_are_not_asked() {
 async fn attack_a_name_of_a_private_address() {
     // The guard sees what a name resolves to, and connects to nothing else: a name that resolves
     // to something else the next time is seen again.
-    let outgoing = Outgoing::new(Reach::Public).unwrap();
+    let outgoing = Outgoing::new(Reach::default()).unwrap();
     for url in ["https://localhost/", "https://LOCALHOST/"] {
         let refused = outgoing.get(&url.parse().unwrap()).await.unwrap_err();
         assert!(
