@@ -181,10 +181,12 @@ impl Registration<'_> {
 
         let now = providers.now();
         let mut verified = verify::id_token(self.configuration, &provider, &response, secrets, now);
-        if verified
+        while verified
             .as_ref()
             .is_err_and(verify::Failure::may_be_a_new_key)
-            && let Some(fresh) = providers.with_fresh_keys(outgoing, issuer).await?
+            && let Some(fresh) = providers
+                .with_fresh_keys(outgoing, issuer, &provider)
+                .await?
         {
             provider = fresh;
             verified = verify::id_token(self.configuration, &provider, &response, secrets, now);
@@ -200,6 +202,8 @@ impl Registration<'_> {
             return Ok(claims);
         }
 
+        // With the keys that verified the ID token: the userinfo may be signed, too.
+        let client = self.client(&provider)?;
         // The library would panic on one that no header can hold.
         let access_token = response.access_token().clone();
         if http::HeaderValue::from_str(access_token.secret()).is_err() {
