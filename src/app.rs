@@ -9,10 +9,10 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng};
 use uuid::{Builder, Uuid};
 
-use crate::dns::Dns;
 use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::{Token, TokenKind};
 use crate::oidc::Providers;
+use crate::outgoing::dns::Dns;
 use crate::outgoing::{Outgoing, Reach};
 use crate::secrets::keys::Keyring;
 use crate::secrets::tokens::TokenHasher;
@@ -51,7 +51,7 @@ impl App {
     /// When the operating system has no randomness to give, or TLS cannot be set up.
     pub fn new(store: Store, keys: Keyring, public_url: String) -> anyhow::Result<Self> {
         Ok(Self {
-            outgoing: Outgoing::new(Reach::Public)?,
+            outgoing: Outgoing::new(Reach::default())?,
             providers: Providers::new(Clock::System),
             sign_in: SignInSettings::default(),
             store,

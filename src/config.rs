@@ -9,11 +9,11 @@ use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::dns::{self, Dns};
 use crate::domain::organization;
 use crate::domain::sign_in::{self, SignInSettings};
 use crate::domain::token::{Token, TokenKind};
-use crate::outgoing::Reach;
+use crate::outgoing::dns::{self, Dns};
+use crate::outgoing::{self, Allowed, Proxy, Reach};
 use crate::secrets::keys::Keyring;
 use crate::store;
 
@@ -203,7 +203,7 @@ pub struct ServeSettings {
     require_verified_domains: bool,
 
     #[command(flatten)]
-    issuers: IssuerSettings,
+    outgoing: OutgoingSettings,
 
     /// How long the log of each SCIM configuration is kept, and that of logins, such as 30d or 12h.
     #[arg(
@@ -213,30 +213,84 @@ pub struct ServeSettings {
         value_name = "DURATION"
     )]
     event_retention: String,
+}
 
-    /// The name servers that domain verification asks: addresses, with a port unless it is 53, separated by commas.
-    /// [default: those of the system]
+/// Where OpenID Connect providers may be, and how requests get there.
+#[derive(Args, Debug)]
+pub struct OutgoingSettings {
+    /// Networks and host names where providers may be besides the public internet, such as
+    /// 10.1.0.0/16,keycloak.corp.example, separated by commas.
+    #[arg(long, env = "ROLLCALL_REACHABLE", value_name = "PLACES")]
+    reachable: Option<String>,
+
+    /// Allows issuers over http and at any address: for development and tests.
+    #[arg(long, env = "ROLLCALL_ALLOW_INSECURE_ISSUERS", value_parser = boolean)]
+    allow_insecure_issuers: bool,
+
+    /// Sends requests to providers through the proxy that HTTPS_PROXY or ALL_PROXY names, but to those in NO_PROXY.
+    #[arg(long, env = "ROLLCALL_USE_PROXY", value_parser = boolean)]
+    use_proxy: bool,
+
+    /// The name servers to ask, for providers and for domain verification: addresses, with a port unless it is 53,
+    /// separated by commas. [default: those of the system]
     #[arg(long, env = "ROLLCALL_DNS_SERVERS", value_name = "ADDRESSES")]
     dns_servers: Option<String>,
 }
 
-/// Where OpenID Connect providers may be.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct IssuerSettings {
-    /// Allows issuers over http and at private addresses: for development and tests.
-    #[arg(long, env = "ROLLCALL_ALLOW_INSECURE_ISSUERS", value_parser = boolean)]
-    allow_insecure_issuers: bool,
+impl OutgoingSettings {
+    /// How requests to providers leave.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of the settings.
+    pub fn outgoing(&self) -> Result<outgoing::Settings, BadSetting> {
+        let reachable = self.reachable.as_deref().unwrap_or_default();
+        let allowed: Result<Allowed, String> = reachable.parse();
+        let allowed = allowed.map_err(|e| BadSetting(format!("ROLLCALL_REACHABLE: {e}")))?;
+        let variable = |name: &str| std::env::var(name).ok();
+        Ok(outgoing::Settings {
+            reach: if self.allow_insecure_issuers {
+                Reach::Anywhere
+            } else {
+                Reach::Public(allowed)
+            },
+            dns: self.dns()?,
+            proxy: self.use_proxy.then(|| proxy(variable)).transpose()?,
+            ..outgoing::Settings::default()
+        })
+    }
+
+    fn dns(&self) -> Result<Dns, BadSetting> {
+        let texts = self.dns_servers.iter().flat_map(|list| list.split(','));
+        let servers = texts.map(str::trim).filter(|text| !text.is_empty());
+        let servers: Result<Vec<SocketAddr>, BadSetting> = servers
+            .map(|text| {
+                let address = |ip: IpAddr| SocketAddr::new(ip, dns::PORT);
+                text.parse().or_else(|_| text.parse().map(address)).map_err(|_| {
+                    BadSetting(format!(
+                        "ROLLCALL_DNS_SERVERS: {text:?} must be an IP address, or one with a port, such as 9.9.9.9 or 127.0.0.1:5353"
+                    ))
+                })
+            })
+            .collect();
+        Ok(Dns::new(servers?))
+    }
 }
 
-impl IssuerSettings {
-    /// How far requests to them go.
-    pub const fn reach(self) -> Reach {
-        if self.allow_insecure_issuers {
-            Reach::Anywhere
-        } else {
-            Reach::Public
-        }
-    }
+/// The proxy of the environment, in the variables that other programs read, too.
+fn proxy(variable: impl Fn(&str) -> Option<String>) -> Result<Proxy, BadSetting> {
+    let first = |names: &[&'static str]| {
+        names.iter().find_map(|name| {
+            let value = variable(name).filter(|value| !value.is_empty());
+            Some((*name, value?))
+        })
+    };
+    let (name, url) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]).ok_or_else(|| {
+        BadSetting("ROLLCALL_USE_PROXY is on, but neither HTTPS_PROXY nor ALL_PROXY names a proxy: set one, or switch it off".into())
+    })?;
+    let except = first(&["NO_PROXY", "no_proxy"]).map(|(_, hosts)| hosts);
+    Proxy::new(&url, &except.unwrap_or_default())
+        .map_err(|error| BadSetting(format!("{name} {error}")))
 }
 
 /// The longest that a session may live.
@@ -266,9 +320,13 @@ impl ServeSettings {
         public_url(url)
     }
 
-    /// How far requests to providers go.
-    pub const fn reach(&self) -> Reach {
-        self.issuers.reach()
+    /// How requests to providers leave.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of the settings.
+    pub fn outgoing(&self) -> Result<outgoing::Settings, BadSetting> {
+        self.outgoing.outgoing()
     }
 
     /// How people sign in.
@@ -305,27 +363,6 @@ impl ServeSettings {
             MAX_EVENT_RETENTION,
             "30d",
         )
-    }
-
-    /// The domain name system, as the settings have it.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with `ROLLCALL_DNS_SERVERS`.
-    pub fn dns(&self) -> Result<Dns, BadSetting> {
-        let texts = self.dns_servers.iter().flat_map(|list| list.split(','));
-        let servers = texts.map(str::trim).filter(|text| !text.is_empty());
-        let servers: Result<Vec<SocketAddr>, BadSetting> = servers
-            .map(|text| {
-                let address = |ip: IpAddr| SocketAddr::new(ip, dns::PORT);
-                text.parse().or_else(|_| text.parse().map(address)).map_err(|_| {
-                    BadSetting(format!(
-                        "ROLLCALL_DNS_SERVERS: {text:?} must be an IP address, or one with a port, such as 9.9.9.9 or 127.0.0.1:5353"
-                    ))
-                })
-            })
-            .collect();
-        Ok(Dns::new(servers?))
     }
 
     /// The organization and token to make sure of, if any.

@@ -14,8 +14,7 @@
 //! - [`login`]: people sign in, in their browser;
 //! - [`jobs`]: background work;
 //! - [`oidc`]: the client's side of OpenID Connect;
-//! - [`outgoing`]: the one way out to addresses that users chose;
-//! - [`dns`]: the one place that asks the domain name system;
+//! - [`outgoing`]: the one way out to addresses that users chose, and what asks the domain name system;
 //! - [`bearer`], [`session`]: the token and the session of a request, for every door;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`store`]: the only SQL;
@@ -28,7 +27,6 @@ pub mod app;
 pub mod bearer;
 pub mod cli;
 pub mod config;
-pub mod dns;
 pub mod domain;
 pub mod error;
 pub mod jobs;

@@ -43,7 +43,7 @@ impl Serve {
         self.settings.public_url(self.settings.listen)?;
         self.settings.sign_in()?;
         self.settings.event_retention()?;
-        self.settings.dns()?;
+        self.settings.outgoing()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
             return self.run_embedded(keys).await;
@@ -63,9 +63,10 @@ impl Serve {
     }
 
     fn app(&self, store: Store, keys: Keyring, url: String) -> Result<Arc<App>> {
+        let outgoing = self.settings.outgoing()?;
         let app = App {
-            dns: self.settings.dns()?,
-            outgoing: Outgoing::new(self.settings.reach())?,
+            dns: outgoing.dns.clone(),
+            outgoing: Outgoing::with(outgoing)?,
             sign_in: self.settings.sign_in()?,
             ..App::new(store, keys, url)?
         };

@@ -8,7 +8,7 @@ use crate::domain::sign_in::{
     is_entra, origin,
 };
 use crate::domain::sso::SsoConfiguration;
-use crate::oidc::Claims;
+use crate::oidc::{Claims, DOMAIN_OWNER_VERIFIED};
 
 /// The provider's claim for ours.
 fn claim<'a>(
@@ -97,21 +97,27 @@ fn object_id(configuration: &SsoConfiguration, claims: &Claims) -> Option<String
 /// Whether the address is verified. The claim `email_verified` speaks of the claim `email` (OpenID
 /// Connect Core, section 5.1): of an address that is taken from another claim it says nothing, unless
 /// it is the same, or the configuration says which claim does.
+///
+/// Entra ID sends another claim in its place, whose yes counts. Its no says that the domain is none of
+/// the directory's verified ones, not that the address is somebody else's: it is as if nothing was said.
 fn email_verified(configuration: &SsoConfiguration, claims: &Claims, email: &str) -> Option<bool> {
     let standard = claims.get("email").and_then(Value::as_str).map(str::trim);
     let is_standard = standard.is_some_and(|standard| standard.eq_ignore_ascii_case(email));
     let is_mapped = configuration.claims.contains_key("email_verified");
-    let verified = claim(configuration, claims, "email_verified").and_then(boolean);
-    verified.filter(|verified| is_standard || is_mapped || !verified)
+    let Some(verified) = claim(configuration, claims, "email_verified").map(is_yes) else {
+        let is_owned = claims.get(DOMAIN_OWNER_VERIFIED).is_some_and(is_yes);
+        return (is_standard && is_owned).then_some(true);
+    };
+    Some(verified).filter(|verified| is_standard || is_mapped || !verified)
 }
 
-/// Some providers write booleans as strings.
-fn boolean(value: &Value) -> Option<bool> {
+/// Some providers write booleans as texts or numbers. Whatever else it says, it is no yes.
+fn is_yes(value: &Value) -> bool {
     match value {
-        Value::Bool(value) => Some(*value),
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        // Whatever else it says, it is no yes.
-        _ => Some(false),
+        Value::Bool(value) => *value,
+        Value::String(text) => text == "1" || text.eq_ignore_ascii_case("true"),
+        Value::Number(number) => number.as_u64() == Some(1),
+        _ => false,
     }
 }
 

@@ -33,6 +33,12 @@ pub const CALLBACK_PATH: &str = "/auth/oidc/callback";
 /// The claims of a person.
 pub type Claims = Map<String, Value>;
 
+/// The claim of Entra ID that says that the owner of the domain of the claim `email` was verified.
+pub const DOMAIN_OWNER_VERIFIED: &str = "xms_edov";
+
+/// The claims that speak of the claim `email` beside them.
+const ADDRESS_PROOFS: [&str; 2] = ["email_verified", DOMAIN_OWNER_VERIFIED];
+
 type Client = openidconnect::Client<
     EmptyAdditionalClaims,
     CoreAuthDisplay,
@@ -181,10 +187,12 @@ impl Registration<'_> {
 
         let now = providers.now();
         let mut verified = verify::id_token(self.configuration, &provider, &response, secrets, now);
-        if verified
+        while verified
             .as_ref()
             .is_err_and(verify::Failure::may_be_a_new_key)
-            && let Some(fresh) = providers.with_fresh_keys(outgoing, issuer).await?
+            && let Some(fresh) = providers
+                .with_fresh_keys(outgoing, issuer, &provider)
+                .await?
         {
             provider = fresh;
             verified = verify::id_token(self.configuration, &provider, &response, secrets, now);
@@ -200,6 +208,8 @@ impl Registration<'_> {
             return Ok(claims);
         }
 
+        // With the keys that verified the ID token: the userinfo may be signed, too.
+        let client = self.client(&provider)?;
         // The library would panic on one that no header can hold.
         let access_token = response.access_token().clone();
         if http::HeaderValue::from_str(access_token.secret()).is_err() {
@@ -222,14 +232,18 @@ impl Registration<'_> {
     }
 }
 
-/// Adds the claims of the userinfo to those of the ID token. What is signed wins, and what is said of
-/// another address than that one is left out.
+/// Adds the claims of the userinfo to those of the ID token. What is signed wins. What either says of
+/// its address counts for that one alone: a proof that the other does not speak of is left out.
 fn fill_in(claims: &mut Claims, mut userinfo: Claims) {
-    let is_other = claims
-        .get("email")
-        .is_some_and(|email| userinfo.get("email").is_some_and(|other| other != email));
-    if is_other {
-        userinfo.remove("email_verified");
+    match (claims.get("email"), userinfo.get("email")) {
+        (Some(email), Some(other)) if other != email => {
+            userinfo.retain(|name, _| !ADDRESS_PROOFS.contains(&&**name));
+        }
+        (None, Some(_)) => {
+            let denies = |value: &Value| *value == Value::Bool(false);
+            claims.retain(|name, value| !ADDRESS_PROOFS.contains(&&**name) || denies(value));
+        }
+        _ => {}
     }
     for (name, value) in userinfo {
         claims.entry(name).or_insert(value);

@@ -110,7 +110,6 @@ impl Provider {
 #[derive(Debug)]
 struct Kept<T> {
     value: T,
-    read_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
 }
 
@@ -118,6 +117,8 @@ struct Kept<T> {
 struct State {
     metadata: Option<Kept<Arc<Metadata>>>,
     keys: Option<Kept<Arc<KeySet>>>,
+    /// When the keys were last read because a token was signed with none of them.
+    refreshed_at: Option<DateTime<Utc>>,
     failure: Option<Kept<Refusal>>,
 }
 
@@ -157,35 +158,39 @@ impl Providers {
         let read = read(&mut state, outgoing, issuer, now).await;
         state.failure = read.as_ref().err().map(|refusal| Kept {
             value: refusal.clone(),
-            read_at: now,
             ends_at: now + FAILURE_LIFETIME,
         });
         read
     }
 
-    /// The provider with keys that were read again; `None` when they were read within the last
-    /// minute.
+    /// The provider with other keys than `known`, none of which signed a token: those that somebody
+    /// else had read meanwhile, or they are read again. `None` when that happened within the last
+    /// minute, however often they were read for other reasons.
     ///
     /// # Errors
     ///
-    /// Why they cannot be read.
+    /// Why they cannot be read. Those that there are stay for other tokens.
     pub async fn with_fresh_keys(
         &self,
         outgoing: &Outgoing,
         issuer: &str,
+        known: &Provider,
     ) -> Result<Option<Provider>, Refusal> {
         let state = self.state(issuer)?;
         let mut state = state.lock().await;
         let now = self.now();
-        if state
-            .keys
-            .as_ref()
-            .is_some_and(|keys| now < keys.read_at + REFRESH_INTERVAL)
-        {
+        let is_known = |keys: &Arc<KeySet>| Arc::ptr_eq(keys, &known.keys);
+        if live(state.keys.as_ref(), now).is_some_and(|keys| !is_known(keys)) {
+            return read(&mut state, outgoing, issuer, now).await.map(Some);
+        }
+        let is_recent = |at: DateTime<Utc>| now < at + REFRESH_INTERVAL;
+        if state.refreshed_at.is_some_and(is_recent) {
             return Ok(None);
         }
-        state.keys = None;
-        read(&mut state, outgoing, issuer, now).await.map(Some)
+        let fresh = refresh(&mut state, outgoing, issuer, now).await;
+        // Not before: who went away meanwhile did not have them read.
+        state.refreshed_at = Some(now);
+        fresh.map(Some)
     }
 
     fn state(&self, issuer: &str) -> Result<Arc<Mutex<State>>, Refusal> {
@@ -199,41 +204,66 @@ fn live<T>(kept: Option<&Kept<T>>, now: DateTime<Utc>) -> Option<&T> {
         .map(|kept| &kept.value)
 }
 
+/// The provider, with what is kept of it.
 async fn read(
     state: &mut State,
     outgoing: &Outgoing,
     issuer: &str,
     now: DateTime<Utc>,
 ) -> Result<Provider, Refusal> {
-    let metadata = match live(state.metadata.as_ref(), now) {
-        Some(metadata) => metadata.clone(),
-        None => {
-            let (metadata, lifetime) = discover(outgoing, issuer).await?;
-            let metadata = Arc::new(metadata);
-            // Keys of another place are not this provider's any more.
-            state.keys = None;
-            state.metadata = Some(Kept {
-                value: metadata.clone(),
-                read_at: now,
-                ends_at: now + lifetime,
-            });
-            metadata
-        }
-    };
+    let metadata = metadata(state, outgoing, issuer, now).await?;
     let keys = match live(state.keys.as_ref(), now) {
         Some(keys) => keys.clone(),
-        None => {
-            let (keys, lifetime) = read_keys(outgoing, &metadata).await?;
-            let keys = Arc::new(keys);
-            state.keys = Some(Kept {
-                value: keys.clone(),
-                read_at: now,
-                ends_at: now + lifetime,
-            });
-            keys
-        }
+        None => keys(state, outgoing, &metadata, now).await?,
     };
     Ok(Provider { metadata, keys })
+}
+
+/// The provider, with keys that are read now.
+async fn refresh(
+    state: &mut State,
+    outgoing: &Outgoing,
+    issuer: &str,
+    now: DateTime<Utc>,
+) -> Result<Provider, Refusal> {
+    let metadata = metadata(state, outgoing, issuer, now).await?;
+    let keys = keys(state, outgoing, &metadata, now).await?;
+    Ok(Provider { metadata, keys })
+}
+
+async fn metadata(
+    state: &mut State,
+    outgoing: &Outgoing,
+    issuer: &str,
+    now: DateTime<Utc>,
+) -> Result<Arc<Metadata>, Refusal> {
+    if let Some(metadata) = live(state.metadata.as_ref(), now) {
+        return Ok(metadata.clone());
+    }
+    let (metadata, lifetime) = discover(outgoing, issuer).await?;
+    let metadata = Arc::new(metadata);
+    // Keys of another place are not this provider's any more.
+    state.keys = None;
+    state.metadata = Some(Kept {
+        value: metadata.clone(),
+        ends_at: now + lifetime,
+    });
+    Ok(metadata)
+}
+
+async fn keys(
+    state: &mut State,
+    outgoing: &Outgoing,
+    metadata: &Metadata,
+    now: DateTime<Utc>,
+) -> Result<Arc<KeySet>, Refusal> {
+    let (keys, lifetime) = read_keys(outgoing, metadata).await?;
+    let keys = Arc::new(keys);
+    state.keys = Some(Kept {
+        value: keys.clone(),
+        ends_at: now + lifetime,
+    });
+    Ok(keys)
 }
 
 async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDelta), Refusal> {
@@ -353,7 +383,7 @@ mod tests {
             metadata[name] = value.into();
             serde_json::from_value::<Metadata>(metadata).unwrap()
         };
-        let public = Outgoing::new(Reach::Public).unwrap();
+        let public = Outgoing::new(Reach::default()).unwrap();
         let fine = metadata("token_endpoint", "https://elsewhere.example.com/token");
         check_endpoints(&public, &fine).unwrap();
         for name in [

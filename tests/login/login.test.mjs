@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
 import { inspect, tabThrough } from './pages.mjs';
 import { CLIENT_IDS, CLIENT_SECRET, startProvider } from './provider.mjs';
-import { Server, call, freePort, listen, proxy, rollcall, rollcallAsking } from './rollcall.mjs';
+import { Server, call, freePort, gateway, listen, proxy, rollcall, rollcallAsking } from './rollcall.mjs';
 
 const { DATABASE_URL, CHROMIUM } = process.env;
 const JSON_TYPE = { 'Content-Type': 'application/json' };
@@ -188,19 +188,30 @@ async function organization(url, token) {
   };
 }
 
-/** A certificate of its own, for every name. */
-function certificate() {
-  const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name));
-  const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=*.example.com';
-  execFileSync('openssl', [...request.split(' '), '-keyout', key, '-out', cert], { stdio: 'ignore' });
-  return { key: readFileSync(key), cert: readFileSync(cert) };
+/** The company's CA: `ca`, the file of its certificate; `certificate()`, key and certificate of one of its servers. */
+function authority() {
+  const make = (name, more) => {
+    const [key, cert] = ['key', 'cert'].map((kind) => join(folder, `${name}-${kind}.pem`));
+    const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2';
+    const subject = ['-subj', `/CN=${name} of the tests`, '-keyout', key, '-out', cert];
+    execFileSync('openssl', [...request.split(' '), ...subject, ...more], { stdio: ['ignore', 'ignore', 'pipe'] });
+    return { key, cert };
+  };
+  const ca = make('ca', []);
+  const { key, cert } = make('server', [
+    ...['-CA', ca.cert, '-CAkey', ca.key, '-addext', 'basicConstraints=critical,CA:FALSE'],
+    ...['-addext', 'subjectAltName=DNS:*.example.com,DNS:*.example.net,IP:127.0.0.1'],
+  ]);
+  return { ca: ca.cert, certificate: () => ({ key: readFileSync(key), cert: readFileSync(cert) }) };
 }
 
 describe('two servers behind a proxy that ends TLS', () => {
   const ADA = 'ada@example.com';
   const GRACE = 'grace@example.com';
   const UMBRELLA = 'Umbrella & <i>Sons</i>';
+  const PROXY_PASSWORD = 'proxy:hunter2';
   let publicUrl, home, application, elsewhere;
+  let way;
   let servers, first, second;
   let basic, post;
   let acme, sso, scim, ada;
@@ -215,8 +226,14 @@ describe('two servers behind a proxy that ends TLS', () => {
     application = `https://app.example.com:${port}`;
     elsewhere = `https://elsewhere.example.net:${port}`;
 
+    // One provider is inside the company, at a private address; the other behind its proxy.
+    const { ca, certificate } = authority();
+    const proxyPort = await freePort();
+    way = gateway(PROXY_PASSWORD);
+    ends.push(await listen(way.server, proxyPort));
     const redirectUris = [`${publicUrl}/auth/oidc/callback`];
     basic = await startProvider({
+      tls: certificate(),
       host: '127.0.0.1',
       redirectUris,
       claimsIn: 'userinfo',
@@ -225,7 +242,8 @@ describe('two servers behind a proxy that ends TLS', () => {
     });
     ends.push(basic.close);
     post = await startProvider({
-      host: 'localhost',
+      tls: certificate(),
+      host: 'accounts.example.com',
       redirectUris,
       claimsIn: 'id_token',
       algorithm: 'ES256',
@@ -241,11 +259,16 @@ describe('two servers behind a proxy that ends TLS', () => {
       ROLLCALL_BOOTSTRAP_TOKEN: token,
       ROLLCALL_PUBLIC_URL: publicUrl,
       ROLLCALL_RETURN_ORIGINS: application,
-      ROLLCALL_ALLOW_INSECURE_ISSUERS: 'true',
+      ROLLCALL_REACHABLE: '127.0.0.0/8',
+      SSL_CERT_FILE: ca,
+      ROLLCALL_USE_PROXY: 'true',
+      HTTPS_PROXY: `http://${PROXY_PASSWORD}@127.0.0.1:${proxyPort}`,
+      NO_PROXY: '127.0.0.1',
     };
     servers = [await startServer(settings), await startServer(settings)];
     [first, second] = servers.map(({ url }) => url);
-    ends.push(await listen(proxy({ ...certificate(), host, targets: [first, second], page: APPLICATION }), port));
+    const front = proxy({ ...certificate(), host, targets: [first, second], page: APPLICATION });
+    ends.push(await listen(front, port));
 
     acme = await organization(first, token);
     organizationId = acme.id;
@@ -255,7 +278,7 @@ describe('two servers behind a proxy that ends TLS', () => {
       clientId: CLIENT_IDS[1],
       claimsExpression: 'claims.email_verified && "flight" in claims.groups',
     });
-    await acme.sso('Nobody there', `http://127.0.0.1:${await freePort()}`, ['down.example']);
+    await acme.sso('Nobody there', `https://127.0.0.1:${await freePort()}`, ['down.example']);
     const umbrella = rollcall(['organization', 'create', '--name', UMBRELLA], settings);
     const umbrellaToken = rollcall(['token', 'create', '--organization', umbrella], settings);
     await (await organization(first, umbrellaToken)).sso('', basic.issuer, ['several.example']);
@@ -414,6 +437,9 @@ describe('two servers behind a proxy that ends TLS', () => {
     await choice(page, /Acme contractors/).click();
     await agree(page, email);
     await page.waitForURL(home);
+    const { host } = new URL(post.issuer);
+    assert.deepEqual([...new Set(way.asked)], [host], 'this provider alone is asked through the proxy');
+    for (const { log } of servers) assert.doesNotMatch(readFileSync(log, 'utf8'), /hunter2/);
     const user = await whoIs(page);
     assert.equal(user.name, 'Katherine Johnson');
     assert.equal(user.email, email);

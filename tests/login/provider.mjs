@@ -1,7 +1,8 @@
 // An OpenID Connect provider, with a login form that asks for nothing but an address.
 
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { createServer } from 'node:http';
+import http from 'node:http';
+import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import Provider from 'oidc-provider';
 import { freePort, listen } from './rollcall.mjs';
@@ -43,10 +44,11 @@ const PEOPLE = [
  *
  * `claimsIn`: where the claims of a person are, beside `sub`: in the `id_token` or at `userinfo` alone.
  * `algorithm`: what signs ID tokens. `clientAuth`: the only way that Rollcall may present its secret.
+ * `tls`: key and certificate; without, it speaks http.
  */
-export async function startProvider({ host, redirectUris, claimsIn, algorithm, clientAuth }) {
+export async function startProvider({ host, redirectUris, claimsIn, algorithm, clientAuth, tls }) {
   const port = await freePort();
-  const issuer = `http://${host}:${port}`;
+  const issuer = `${tls ? 'https' : 'http'}://${host}:${port}`;
   const provider = new Provider(issuer, {
     clients: CLIENT_IDS.map((client_id) => ({
       client_id,
@@ -93,7 +95,8 @@ export async function startProvider({ host, redirectUris, claimsIn, algorithm, c
   });
   provider.on('server_error', (_, error) => console.error('The provider failed:', error));
 
-  return { issuer, asked, close: await listen(createServer(provider.callback()), port) };
+  const server = tls ? https.createServer(tls, provider.callback()) : http.createServer(provider.callback());
+  return { issuer, asked, close: await listen(server, port) };
 }
 
 /** The login form, and what it sends. */

@@ -120,6 +120,31 @@ export function proxy({ key, cert, host, targets, page }) {
   });
 }
 
+/**
+ * The proxy that leads out of the network of the servers, for those with `user:password`: whatever host it is asked
+ * for is on the loopback. `asked` are the hosts, with their ports.
+ */
+export function gateway(credentials) {
+  const asked = [];
+  const server = http.createServer((_, response) => response.writeHead(405).end());
+  server.on('connect', (request, client) => {
+    const expected = `Basic ${Buffer.from(credentials).toString('base64')}`;
+    if (request.headers['proxy-authorization'] !== expected) {
+      client.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
+      return;
+    }
+    asked.push(request.url);
+    const target = net.connect(request.url.split(':').at(-1), '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      client.pipe(target).pipe(client);
+    });
+    target.on('error', () => client.destroy());
+    client.on('error', () => target.destroy());
+    client.on('close', () => target.destroy());
+  });
+  return { server, asked };
+}
+
 /** A call of the API with a token, as administrators and identity providers make them. */
 export async function call(url, token, path, body, method = 'POST') {
   const answer = await fetch(`${url}${path}`, {

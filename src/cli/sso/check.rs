@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::super::operator;
 use crate::app::App;
-use crate::config::{DatabaseSettings, IssuerSettings, KeySettings, public_url};
+use crate::config::{DatabaseSettings, KeySettings, OutgoingSettings, public_url};
 use crate::domain::sso::{SsoConfiguration, client_secret_context};
 use crate::oidc::Registration;
 use crate::oidc::check::{self, Finding, Outcome};
@@ -25,7 +25,7 @@ pub struct Check {
     #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_name = "URL")]
     public_url: String,
     #[command(flatten)]
-    issuers: IssuerSettings,
+    outgoing: OutgoingSettings,
     #[command(flatten)]
     database: DatabaseSettings,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct Check {
 impl Check {
     pub async fn run(self) -> Result<ExitCode> {
         let app = App {
-            outgoing: Outgoing::new(self.issuers.reach())?,
+            outgoing: Outgoing::with(self.outgoing.outgoing()?)?,
             public_url: public_url(&self.public_url)?,
             keys: self.keys.keyring()?.unwrap_or_default(),
             ..operator(&self.database).await?

@@ -57,6 +57,35 @@ fn a_bad_setting_is_one_line_and_exit_code_2() {
             vec![("ROLLCALL_DNS_SERVERS", "9.9.9.9, dns.example.com")],
             "ROLLCALL_DNS_SERVERS: \"dns.example.com\"",
         ),
+        (
+            vec![("ROLLCALL_REACHABLE", "10.1.0.0/16,https://keycloak.corp")],
+            "ROLLCALL_REACHABLE: \"https://keycloak.corp\" must be a network",
+        ),
+        (
+            vec![("ROLLCALL_USE_PROXY", "true"), ("HTTPS_PROXY", "")],
+            "neither HTTPS_PROXY nor ALL_PROXY",
+        ),
+        (
+            vec![
+                ("ROLLCALL_USE_PROXY", "true"),
+                ("HTTPS_PROXY", "socks5://someone:hunter2@proxy.example"),
+            ],
+            "HTTPS_PROXY must be an HTTP proxy",
+        ),
+        (
+            vec![("ROLLCALL_USE_PROXY", "true"), ("all_proxy", "http://")],
+            "all_proxy must be an HTTP proxy",
+        ),
+        // What is set to nothing is not set, and a proxy that nobody uses is not looked at.
+        (
+            vec![
+                ("ROLLCALL_REACHABLE", " , "),
+                ("ROLLCALL_USE_PROXY", ""),
+                ("HTTPS_PROXY", "socks5://someone:hunter2@proxy.example"),
+                database,
+            ],
+            "rollcall keys generate",
+        ),
         (vec![database], "rollcall keys generate"),
         (
             vec![database, ("ROLLCALL_ENCRYPTION_KEYS", "")],

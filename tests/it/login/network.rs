@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use rollcall::domain::sign_in::Check;
-use rollcall::outgoing::{Outgoing, Reach};
+use rollcall::outgoing::{Outgoing, Reach, Settings};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::provider::{Answer, ENDPOINTS, Endpoint, Key};
+use super::provider::{Answer, ENDPOINTS, Endpoint, Key, Sign};
 use super::{Place, is_kept_out};
 use crate::support::run;
 
@@ -51,8 +51,12 @@ async fn answers_keep_out(place: &Place, endpoint: Endpoint, answer: Answer, wor
 fn each_endpoint_keeps_out(answer: impl Fn(Endpoint) -> Answer, words: &'static str) {
     run(async {
         let place = Place::start_with(|app| {
-            app.outgoing =
-                Outgoing::with_deadline(Reach::Anywhere, Duration::from_millis(300)).unwrap();
+            let impatient = Settings {
+                reach: Reach::Anywhere,
+                deadline: Duration::from_millis(300),
+                ..Settings::default()
+            };
+            app.outgoing = Outgoing::with(impatient).unwrap();
         })
         .await;
         for endpoint in ENDPOINTS {
@@ -291,7 +295,7 @@ fn fault_metadata_lack_an_endpoint() {
 fn attack_private_addresses_are_not_asked() {
     run(async {
         let place = Place::start_with(|app| {
-            app.outgoing = Outgoing::new(Reach::Public).unwrap();
+            app.outgoing = Outgoing::new(Reach::default()).unwrap();
         })
         .await;
         let port = place.provider.issuer.rsplit(':').next().unwrap().to_owned();
@@ -322,7 +326,7 @@ fn attack_private_addresses_are_not_asked() {
 async fn attack_a_name_of_a_private_address() {
     // The guard sees what a name resolves to, and connects to nothing else: a name that resolves
     // to something else the next time is seen again.
-    let outgoing = Outgoing::new(Reach::Public).unwrap();
+    let outgoing = Outgoing::new(Reach::default()).unwrap();
     for url in ["https://localhost/", "https://LOCALHOST/"] {
         let refused = outgoing.get(&url.parse().unwrap()).await.unwrap_err();
         assert!(
@@ -344,7 +348,7 @@ fn keys_are_read_again_for_an_unknown_key_once_a_minute() {
         place.sign_in(&mut place.browser()).await;
         assert_eq!(place.provider.count(Endpoint::Keys), 1);
 
-        place.pass(TimeDelta::minutes(2));
+        // At once, though they were read just now.
         place.provider.rotate(key("second", 8));
         place.sign_in(&mut place.browser()).await;
         assert_eq!(
@@ -368,11 +372,77 @@ fn keys_are_read_again_for_an_unknown_key_once_a_minute() {
 }
 
 #[test]
+fn keys_that_were_read_because_they_had_expired_are_read_again_at_once_too() {
+    run(async {
+        let place = Place::start().await;
+        place.sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::hours(1));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 2);
+        place.provider.rotate(Key {
+            kid: "new",
+            seed: 8,
+            ..Key::new("EdDSA")
+        });
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 3);
+    });
+}
+
+#[test]
+fn attack_unknown_keys_do_not_have_the_keys_read_again_and_again() {
+    run(async {
+        let place = Place::start().await;
+        place.sign_in(&mut place.browser()).await;
+        place.provider.bend().sign = Some(Sign::With(Key {
+            kid: "unpublished",
+            seed: 8,
+            ..Key::new("EdDSA")
+        }));
+        for reads in [2, 3] {
+            for _ in 0..10 {
+                is_kept_out(&place, Check::IdToken.as_str(), "does not publish").await;
+            }
+            assert_eq!(place.provider.count(Endpoint::Keys), reads);
+            place.pass(TimeDelta::minutes(1));
+        }
+    });
+}
+
+#[test]
+fn who_waited_for_somebody_elses_new_keys_gets_them() {
+    run(async {
+        let place = Place::start().await;
+        place.sign_in(&mut place.browser()).await;
+        let other = Place {
+            server: place.server.neighbour().await,
+            provider: place.provider.clone(),
+            sso: place.sso.clone(),
+            domain: place.domain.clone(),
+        };
+        // While the first code is exchanged, the key changes, and somebody else signs in at the
+        // same process.
+        place.provider.bend().before_token = Some(Box::new(move || {
+            Box::pin(async move {
+                other.provider.rotate(Key {
+                    kid: "new",
+                    seed: 8,
+                    ..Key::new("EdDSA")
+                });
+                let reply = other.try_sign_in(&mut other.browser()).await;
+                assert_eq!(reply.status, 303);
+            })
+        }));
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 2);
+    });
+}
+
+#[test]
 fn a_key_may_change_under_its_name() {
     run(async {
         let place = Place::start().await;
         place.sign_in(&mut place.browser()).await;
-        place.pass(TimeDelta::minutes(2));
         place.provider.rotate(Key {
             seed: 8,
             ..Key::new("EdDSA")
@@ -383,11 +453,29 @@ fn a_key_may_change_under_its_name() {
 }
 
 #[test]
+fn a_userinfo_may_be_signed_with_the_new_key_too() {
+    run(async {
+        let place = Place::start().await;
+        place.sign_in(&mut place.browser()).await;
+        place.provider.rotate(Key {
+            kid: "new",
+            seed: 8,
+            ..Key::new("EdDSA")
+        });
+        place.provider.bend().claims = json!({ "name": null });
+        let claims = json!({ "sub": "sub-ada", "name": "Signed" });
+        let signed = place.provider.signed_userinfo(claims);
+        place.provider.answers(Endpoint::Userinfo, signed);
+        place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.provider.count(Endpoint::Keys), 2);
+    });
+}
+
+#[test]
 fn fault_keys_cannot_be_read_again() {
     run(async {
         let place = Place::start().await;
         place.sign_in(&mut place.browser()).await;
-        place.pass(TimeDelta::minutes(2));
         place.provider.rotate(Key {
             kid: "new",
             seed: 8,
@@ -395,6 +483,10 @@ fn fault_keys_cannot_be_read_again() {
         });
         place.provider.answers(Endpoint::Keys, Answer::status(503));
         is_kept_out(&place, PROVIDER, "keys cannot be read").await;
+        // Whose tokens the known key signs gets in.
+        place.provider.bend().sign = Some(Sign::With(Key::new("EdDSA")));
+        place.sign_in(&mut place.browser()).await;
+        place.provider.bend().sign = None;
         place.provider.bend().answers.clear();
         place.pass(TimeDelta::minutes(1));
         place.sign_in(&mut place.browser()).await;

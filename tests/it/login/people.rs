@@ -532,6 +532,120 @@ fn attack_verified_address_is_another_than_the_one_that_is_mapped() {
 }
 
 #[test]
+fn a_verified_owner_of_the_domain_counts_where_email_verified_is_missing() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let yes = [
+            json!(true),
+            json!(1),
+            json!("1"),
+            json!("true"),
+            json!("True"),
+        ];
+        for (number, owned) in yes.into_iter().enumerate() {
+            place.comes(
+                "ada",
+                json!({ "sub": format!("entra-{number}"), "email_verified": null, "xms_edov": owned }),
+            );
+            assert_eq!(place.sign_in(&mut place.browser()).await, ada, "{owned}");
+        }
+    });
+}
+
+#[test]
+fn attack_owner_of_the_domain_who_is_not_verified() {
+    run(async {
+        let place = Place::start().await;
+        place.signed_in("ada").await;
+        for odd in [
+            json!(false),
+            json!(0),
+            json!(2),
+            json!(-1),
+            json!(1.5),
+            json!(10),
+            json!("0"),
+            json!("false"),
+            json!("yes"),
+            json!("true "),
+            json!(""),
+            json!([true]),
+            json!({ "true": true }),
+        ] {
+            place.comes(
+                "ada",
+                json!({ "sub": "attacker", "email_verified": null, "xms_edov": odd }),
+            );
+            is_kept_out(&place, EMAIL, "no claim email_verified").await;
+        }
+    });
+}
+
+#[test]
+fn an_owner_of_the_domain_who_is_not_verified_is_no_denial() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        place.server.verified_domain(&place.domain).await;
+        let entra = json!({ "sub": "entra", "email_verified": null, "xms_edov": false });
+        place.comes("ada", entra);
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+    });
+}
+
+#[test]
+fn attack_owner_of_the_domain_against_email_verified() {
+    run(async {
+        let place = Place::start().await;
+        place.signed_in("ada").await;
+        let denied = json!({ "sub": "attacker", "email_verified": false, "xms_edov": true });
+        place.comes("ada", denied);
+        is_kept_out(&place, EMAIL, "email_verified is false").await;
+        // Also where the userinfo alone says so.
+        place.provider.bend().claims = json!({ "email_verified": null });
+        is_kept_out(&place, EMAIL, "email_verified is false").await;
+    });
+}
+
+#[test]
+fn attack_verified_owner_of_the_domain_of_another_address() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let nothing = json!({ "sub": "attacker", "email_verified": null });
+        // The userinfo's is of its address.
+        place.comes("ada", nothing.clone());
+        let evil = json!({ "email": "root@evil.example", "xms_edov": true });
+        place.provider.bend().userinfo = evil;
+        is_kept_out(&place, EMAIL, "no claim email_verified").await;
+        // Without an address beside them, those of the ID token are not the userinfo's.
+        for proof in ["email_verified", "xms_edov"] {
+            place.comes("ada", nothing.clone());
+            place.provider.bend().claims = json!({ "email": null, proof: true });
+            place.provider.bend().userinfo = json!({});
+            is_kept_out(&place, EMAIL, "no claim email_verified").await;
+        }
+        place.provider.bend().claims = json!({});
+        // It speaks of email, not of what email is mapped to.
+        let map = json!({ "claims": { "email": "preferred_username" } });
+        place.update(map).await;
+        let mallory = json!({
+            "sub": "attacker", "email_verified": null, "xms_edov": true,
+            "preferred_username": place.email("ada"),
+        });
+        place.comes("mallory", mallory);
+        is_kept_out(&place, EMAIL, "no claim email_verified").await;
+        let same = json!({
+            "sub": "entra", "email_verified": null, "xms_edov": true,
+            "preferred_username": place.email("ada"),
+        });
+        place.comes("ada", same);
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+    });
+}
+
+#[test]
 fn attack_userinfo_verifies_another_address() {
     run(async {
         let place = Place::start().await;

@@ -1,7 +1,7 @@
-//! A name server on the loopback that knows the TXT records that tests give it.
+//! A name server on the loopback that knows what tests tell it.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
@@ -24,6 +24,8 @@ pub fn record(verification: &Value) -> (String, String) {
 pub enum Answer {
     /// These TXT records, each of character strings.
     Records(Vec<Vec<String>>),
+    /// These addresses.
+    Addresses(Vec<IpAddr>),
     Code(ResponseCode),
 }
 
@@ -57,6 +59,12 @@ impl NameServer {
         self.say(name, Answer::Records(records.collect()));
     }
 
+    /// Gives a name addresses.
+    pub fn leads(&self, name: &str, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap());
+        self.say(name, Answer::Addresses(addresses.collect()));
+    }
+
     pub fn say(&self, name: &str, answer: Answer) {
         let mut zone = self.zone.lock().unwrap();
         zone.answers.insert(name.to_owned(), answer);
@@ -82,7 +90,7 @@ impl NameServer {
         let mut response = Message::response(query.metadata.id, query.metadata.op_code);
         let question = query.queries[0].clone();
         let name = question.name().clone();
-        let is_txt = question.query_type() == RecordType::TXT;
+        let kind = question.query_type();
         response.add_query(question);
         response.metadata.recursion_available = true;
 
@@ -93,7 +101,13 @@ impl NameServer {
             .trim_end_matches('.')
             .to_owned();
         match zone.answers.get(&asked) {
-            Some(Answer::Records(records)) if is_txt => {
+            Some(Answer::Addresses(addresses)) => {
+                let records = addresses.iter().map(|address| RData::from(*address));
+                let of_kind = records.filter(|data| data.record_type() == kind);
+                let records = of_kind.map(|data| Record::from_rdata(name.clone(), 60, data));
+                response.add_answers(records.collect::<Vec<_>>());
+            }
+            Some(Answer::Records(records)) if kind == RecordType::TXT => {
                 let records = records.iter().map(|strings| {
                     Record::from_rdata(name.clone(), 60, RData::TXT(TXT::new(strings.clone())))
                 });

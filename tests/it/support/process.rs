@@ -6,11 +6,13 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// `rollcall` with no setting but `settings`.
+/// `rollcall` with no setting but `settings`, and no proxy but theirs.
 pub fn rollcall(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
-    let inherited = std::env::vars()
-        .filter(|(name, _)| name.starts_with("ROLLCALL_") || name == "DATABASE_URL");
+    let inherited = std::env::vars().filter(|(name, _)| {
+        let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+        name.starts_with("ROLLCALL_") || name == "DATABASE_URL" || is_proxy
+    });
     for (name, _) in inherited {
         command.env_remove(name);
     }
