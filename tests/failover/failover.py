@@ -21,7 +21,7 @@ from server import OPENER, Failed, Server, wait_until
 
 USERS = int(os.environ.get("ROLLCALL_FAILOVER_USERS", "3000"))
 # How long the sync and the look at it may take.
-SYNC_SECONDS = 70
+SYNC_SECONDS = 80
 # How long there is no database that can be written to: longer than a request waits for one.
 OUTAGE_SECONDS = 6
 # How long after the promotion a write may have to wait.
