@@ -55,8 +55,8 @@ pub struct LogSettings {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseSettings {
-    /// The PostgreSQL (14 or newer) to use, as postgres://user:password@host:port/database. Without it, serve starts an
-    /// embedded one, if this build has it.
+    /// The PostgreSQL (14 or newer) to use, as postgres://user:password@host:port/database; of several hosts, separated by
+    /// commas, the one that can be written to. Without it, serve starts an embedded one, if this build has it.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<SecretString>,
 }
@@ -68,13 +68,11 @@ impl DatabaseSettings {
     ///
     /// A line that says what form it must have.
     pub fn url(&self) -> Result<Option<&str>, BadSetting> {
-        match set(self.database_url.as_ref()) {
-            Some(url) if !store::is_url(url) => Err(BadSetting(
-                "DATABASE_URL must have the form postgres://user:password@host:port/database"
-                    .into(),
-            )),
-            url => Ok(url),
-        }
+        let Some(url) = set(self.database_url.as_ref()) else {
+            return Ok(None);
+        };
+        store::check_url(url).map_err(|e| BadSetting(format!("DATABASE_URL {e}")))?;
+        Ok(Some(url))
     }
 
     /// The database's URL, for commands that have no other place to look.

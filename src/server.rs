@@ -30,6 +30,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::login;
 use crate::scim;
+use crate::store::Access;
 
 /// How long requests may go on after the signal to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
@@ -95,17 +96,18 @@ pub fn router(app: &Arc<App>) -> Result<Router> {
 
 async fn readyz(State(app): State<Arc<App>>) -> Response {
     let answer = timeout(PING_TIMEOUT, app.store.ping()).await;
-    match answer.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()))) {
-        Ok(()) => "ok".into_response(),
+    let reason = match answer.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()))) {
+        Ok(Access::ReadWrite) => return "ok".into_response(),
+        Ok(access) => {
+            tracing::warn!("the database {access}");
+            format!("the database {access}")
+        }
         Err(error) => {
             tracing::warn!(cause = ?error, "the database does not answer");
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the database does not answer",
-            )
-                .into_response()
+            "the database does not answer".to_owned()
         }
-    }
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
 }
 
 fn span(request: &Request) -> Span {

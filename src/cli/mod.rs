@@ -155,8 +155,11 @@ fn start_log(settings: &LogSettings) -> Result<(), BadSetting> {
 
 /// Connects to the database that the settings name.
 async fn connect(url: &str, connections: u32) -> Result<Store> {
-    let store = Store::connect(url, connections).await;
-    store.context("cannot reach the database that DATABASE_URL names")
+    match Store::connect(url, connections).await {
+        // It was reached: what is wrong with it is a whole sentence.
+        Err(error @ Error::FailedPrecondition(_)) => Err(error.into()),
+        store => store.context("cannot reach the database that DATABASE_URL names"),
+    }
 }
 
 /// What a command works with that runs beside the servers and needs no keys.

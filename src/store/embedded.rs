@@ -11,7 +11,8 @@ use pglite_oxide::PgliteServer;
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 
-use super::Store;
+use super::address::{Address, Wanted};
+use super::{PATIENCE_IN_TURNS, Store};
 use crate::error::Error;
 
 const USER: &str = "postgres";
@@ -42,7 +43,13 @@ impl Embedded {
             .socket(embedded.socket.path())
             .username(USER)
             .database(DATABASE);
-        let store = Store::open(options, 1).await?;
+        let address = Address {
+            hosts: vec![options],
+            wanted: Wanted::Any,
+            connect_timeout: PATIENCE_IN_TURNS,
+            ignored: vec![],
+        };
+        let store = Store::open(address, 1).await?;
         Ok((embedded, store))
     }
 

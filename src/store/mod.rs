@@ -1,6 +1,7 @@
 //! The only SQL. One file an aggregate; every function takes a connection and the organization
 //! whose rows it may touch. The two that find the organization of a presented token say so.
 
+mod address;
 pub mod audit;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
@@ -14,23 +15,26 @@ pub mod scim_events;
 pub mod scim_groups;
 pub mod scim_resources;
 pub mod scim_users;
+mod servers;
 pub mod sessions;
 pub mod sign_in;
 pub mod sql;
 pub mod sso;
 pub mod tokens;
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use sqlx::Connection as _;
 use sqlx::Executor as _;
-use sqlx::migrate::Migrator;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::migrate::{MigrateError, Migrator};
 use uuid::Uuid;
 
+use self::address::Address;
 use self::pool::Pool;
 pub use self::pool::{Later, Lease, Transaction};
+pub use self::servers::Access;
+use self::servers::Servers;
 use crate::error::{Error, Violation};
 
 /// A value as JSON, on its way to or from the database.
@@ -50,10 +54,14 @@ const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
 /// The schema's versions. Embedded in the binary; a version that landed is never edited.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Whether `url` has the form of a PostgreSQL's.
-pub fn is_url(url: &str) -> bool {
-    let has_scheme = url.starts_with("postgres://") || url.starts_with("postgresql://");
-    has_scheme && url.parse::<PgConnectOptions>().is_ok()
+/// Makes sure that `url` names one PostgreSQL or several, as libpq has it.
+///
+/// # Errors
+///
+/// What is wrong, as the end of a sentence that starts with the URL's name. It has no part of the URL
+/// in it.
+pub fn check_url(url: &str) -> Result<(), String> {
+    url.parse::<Address>().map(drop)
 }
 
 /// The pool of connections to PostgreSQL.
@@ -64,26 +72,29 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects to the PostgreSQL that `url` names, with up to `max_connections`.
+    /// Connects to the PostgreSQL that `url` names, or to the first of several that can be written to,
+    /// with up to `max_connections`. When it fails, later connections are made to another.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] when it does not answer, [`Error::Internal`] when the URL is none.
+    /// [`Error::Unavailable`] when none answers, [`Error::FailedPrecondition`] when none can be written
+    /// to, [`Error::Internal`] when the URL is none.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
-        let options: PgConnectOptions = url.parse()?;
-        // The pool would try for a while and then say no more than that it had no luck.
-        Connection::connect_with(&options).await?.close().await?;
-        Self::open(options, max_connections).await
+        let address: Address = url.parse().map_err(|e: String| Error::internal(e))?;
+        if !address.ignored.is_empty() {
+            let names = address.ignored.join(", ");
+            tracing::warn!(names, "DATABASE_URL has parameters that are not known here");
+        }
+        Self::open(address, max_connections).await
     }
 
-    async fn open(options: PgConnectOptions, max_connections: u32) -> Result<Self, Error> {
+    async fn open(address: Address, max_connections: u32) -> Result<Self, Error> {
         let patience = if max_connections > 1 {
             PATIENCE
         } else {
             PATIENCE_IN_TURNS
         };
-        let options = options.application_name("rollcall");
-        let pool = Pool::open(options, max_connections, patience).await?;
+        let pool = Pool::open(Servers::new(address), max_connections, patience).await?;
         Ok(Self { pool, patience })
     }
 
@@ -92,13 +103,26 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Internal`] when a version fails, was changed, or is newer than this binary.
+    /// [`Error::FailedPrecondition`] when the database cannot be written to, or a PgBouncer before it
+    /// loses prepared statements; [`Error::Internal`] when a version fails, was changed, or is newer than
+    /// this binary.
     pub async fn migrate(&self) -> Result<(), Error> {
         let mut lease = self.acquire().await?;
+        let access = lease.access().await?;
+        if access != Access::ReadWrite {
+            return Err(Error::FailedPrecondition(format!(
+                "the database that DATABASE_URL names {access}: name the server that can be written to, or all servers, separated by commas"
+            )));
+        }
         let db: &mut Connection = &mut lease;
         db.execute("set statement_timeout = 0").await?;
-        MIGRATIONS.run(&mut *db).await.map_err(Error::internal)?;
-        db.execute(pool::SETTINGS).await?;
+        if let Err(error) = MIGRATIONS.run(&mut *db).await {
+            // The lock ends with the connection.
+            lease.close().await;
+            return Err(explain(error));
+        }
+        servers::ask(&mut lease, servers::SETTINGS).await?;
+        lease.release();
         Ok(())
     }
 
@@ -150,13 +174,14 @@ impl Store {
         Transaction::begin(self.acquire().await?).await
     }
 
-    /// Asks the database for a sign of life.
+    /// Asks what the database can be used for, without waiting for a server that can be written to.
+    /// One round trip.
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] when it gives none.
-    pub async fn ping(&self) -> Result<(), Error> {
-        Ok(self.acquire().await?.ping().await?)
+    /// [`Error::Unavailable`] when it gives no sign of life.
+    pub async fn ping(&self) -> Result<Access, Error> {
+        self.pool.ping().await
     }
 
     /// Waits until every connection is back, and closes them.
@@ -223,33 +248,72 @@ impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        use sqlx::Error as E;
-        let code = error.as_database_error().and_then(|fault| fault.code());
-        match (&error, code.as_deref().unwrap_or_default()) {
-            (
-                E::PoolTimedOut
-                | E::PoolClosed
-                | E::Io(_)
-                | E::Tls(_)
-                | E::Protocol(_)
-                | E::WorkerCrashed,
-                _,
-            ) => Self::Unavailable(error.into()),
+        warn_of_pooler(&error);
+        match &*code(&error) {
             // Text that the database cannot store: the safety net below the rules that name the field.
-            (_, "22021" | "22P05") => Self::invalid(
+            "22021" | "22P05" => Self::invalid(
                 "",
                 Violation::STORABLE,
                 "must not contain the NUL character",
             ),
-            // Connection, resources, operator intervention, serialization: all pass.
-            (_, code)
-                if ["08", "53", "57", "40"]
-                    .iter()
-                    .any(|class| code.starts_with(class)) =>
-            {
-                Self::Unavailable(error.into())
-            }
+            _ if is_passing(&error) => Self::Unavailable(error.into()),
             _ => Self::internal(error),
         }
+    }
+}
+
+/// The SQLSTATE of an error; empty when it is not the database's.
+fn code(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(|fault| fault.code());
+    code.unwrap_or_default().into_owned()
+}
+
+/// Whether trying again helps.
+fn is_passing(error: &sqlx::Error) -> bool {
+    use sqlx::Error as E;
+    match error {
+        E::PoolTimedOut
+        | E::PoolClosed
+        | E::Io(_)
+        | E::Tls(_)
+        | E::Protocol(_)
+        | E::WorkerCrashed => true,
+        // Connection, resources, operator intervention, serialization; and 25006, a server that became a
+        // standby: the next connection is to the one that took its place.
+        _ => ["08", "53", "57", "40", "25006"]
+            .iter()
+            .any(|class| code(error).starts_with(class)),
+    }
+}
+
+/// What to do when prepared statements are there that we did not make, or are not there that we made.
+const POOLER: &str = "the PgBouncer that DATABASE_URL leads to mixes up prepared statements: set pool_mode = session there, or use PgBouncer 1.21 or newer with max_prepared_statements above 0";
+/// How often it is said.
+const POOLER_INTERVAL: Duration = Duration::from_secs(60);
+
+fn is_of_pooler(error: &sqlx::Error) -> bool {
+    matches!(&*code(error), "42P05" | "26000")
+}
+
+fn warn_of_pooler(error: &sqlx::Error) {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    if !is_of_pooler(error) {
+        return;
+    }
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none_or(|last| last.elapsed() >= POOLER_INTERVAL) {
+        *last = Some(Instant::now());
+        tracing::warn!("{POOLER}");
+    }
+}
+
+fn explain(error: MigrateError) -> Error {
+    match &error {
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)
+            if is_of_pooler(cause) =>
+        {
+            Error::FailedPrecondition(POOLER.to_owned())
+        }
+        _ => Error::internal(error),
     }
 }

@@ -47,7 +47,7 @@ class Client:
     """A connection of its own, opened again when it breaks."""
 
     def __init__(self, server, token):
-        self.server, self.connection = server, None
+        self.server, self.connection, self.retry_after = server, None, None
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/scim+json"}
 
     def once(self, method, path, body=None):
@@ -58,6 +58,7 @@ class Client:
             self.connection.request(method, "/scim/v2" + path, json.dumps(body) if body else None, self.headers)
             response = self.connection.getresponse()
             payload = response.read()
+            self.retry_after = response.getheader("Retry-After")
             if response.will_close:
                 self.close()
             return response.status, json.loads(payload) if payload else None
@@ -85,13 +86,15 @@ def user_name(number):
 class Sync:
     """What is sent, and what the server said to it."""
 
-    def __init__(self, server, token, users):
-        self.server, self.token, self.users = server, token, users
+    client = Client
+
+    def __init__(self, server, token, users, seconds=SCENARIO_SECONDS):
+        self.server, self.token, self.users, self.seconds = server, token, users, seconds
         self.ids = {}  # of acknowledged users, by their numbers
         self.titles = {}  # the last acknowledged ones
         self.counts = collections.Counter()
         self.errors = []
-        self.deadline = time.monotonic() + SCENARIO_SECONDS
+        self.deadline = time.monotonic() + seconds
         self.numbers = iter(range(users))
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(WORKERS)]
@@ -108,12 +111,12 @@ class Sync:
         for thread in self.threads:
             thread.join(max(0.0, self.deadline - time.monotonic()))
         if any(thread.is_alive() for thread in self.threads):
-            raise Failed(f"the sync took more than {SCENARIO_SECONDS} seconds")
+            raise Failed(f"the sync took more than {self.seconds} seconds")
         if self.errors:
             raise Failed(f"{len(self.errors)} workers gave up: " + "; ".join(self.errors[:3]))
 
     def work(self):
-        client = Client(self.server, self.token)
+        client = self.client(self.server, self.token)
         try:
             while not self.errors:
                 with self.lock:
@@ -180,7 +183,7 @@ class Sync:
         """Everything acknowledged is there, exactly once, as it was acknowledged."""
         if len(self.ids) != self.users or len(set(self.ids.values())) != self.users:
             raise Failed(f"{len(self.ids)} users acknowledged, with {len(set(self.ids.values()))} ids, of {self.users}")
-        client = Client(self.server, self.token)
+        client = self.client(self.server, self.token)
         total = client.get("/Users", count=0)["totalResults"]
         if total != self.users:
             raise Failed(f"there are {total} users instead of {self.users}")
@@ -198,7 +201,7 @@ class Sync:
         chunks = iter([range(at, min(at + FOUND_AT_ONCE, self.users)) for at in range(0, self.users, FOUND_AT_ONCE)])
 
         def check():
-            client = Client(self.server, self.token)
+            client = self.client(self.server, self.token)
             while True:
                 with self.lock:
                     chunk = next(chunks, None)
@@ -216,7 +219,7 @@ class Sync:
         for thread in checkers:
             thread.join(max(0.0, self.deadline - time.monotonic()))
         if any(thread.is_alive() for thread in checkers):
-            raise Failed(f"the sync and the look at it took more than {SCENARIO_SECONDS} seconds")
+            raise Failed(f"the sync and the look at it took more than {self.seconds} seconds")
         if wrong:
             raise Failed(f"of {len(wrong)} groups of users some are not as acknowledged: " + "; ".join(wrong[:3]))
 
@@ -241,12 +244,12 @@ class Sync:
 class Postgres:
     """A PostgreSQL of Debian's, as an unprivileged user. Nothing is switched off that makes it durable."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, name="postgres"):
         found = list(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
         if not found:
             raise Failed("PostgreSQL is missing: apt-get install postgresql")
         self.bin = max(found, key=lambda path: float(path.parent.name))
-        self.folder = pathlib.Path(folder, "postgres")
+        self.folder = pathlib.Path(folder, name)
         self.folder.mkdir(0o700)
         self.owner = {}
         if os.getuid() == 0:
@@ -258,6 +261,9 @@ class Postgres:
         self.port = free_port()
         self.url = f"postgres://rollcall@127.0.0.1:{self.port}/rollcall"
         self.process = None
+        self.make()
+
+    def make(self):
         self.tool("initdb", "-D", self.data, "-U", "rollcall", "--auth=trust", "--encoding=UTF8", "--locale=C")
 
     def tool(self, name, *arguments):
@@ -267,6 +273,7 @@ class Postgres:
         )
         if done.returncode != 0:
             raise Failed(f"{name}: {done.stdout}")
+        return done.stdout
 
     def start(self):
         def start_once():

@@ -1,23 +1,33 @@
 //! The connections of a process.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use rollcall::store::Store;
-use sqlx::{query, query_scalar};
+use rollcall::store::{Access, Connection, Store};
+use sqlx::{Connection as _, query, query_scalar, raw_sql};
 use tokio::time::timeout;
 
 use crate::support::{database_url, run};
 
+async fn process_of(db: &mut Connection) -> i32 {
+    query_scalar("select pg_backend_pid()")
+        .fetch_one(db)
+        .await
+        .unwrap()
+}
+
 async fn process(store: &Store) -> i32 {
     let mut db = store.acquire().await.unwrap();
-    let process = query_scalar("select pg_backend_pid()")
-        .fetch_one(&mut *db)
-        .await
-        .unwrap();
+    let process = process_of(&mut db).await;
     db.release();
     process
+}
+
+/// Lets a future begin, and tells whether it is not over yet.
+async fn is_pending<F: Future>(future: &mut Pin<Box<F>>) -> bool {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
 #[test]
@@ -34,6 +44,18 @@ fn one_connection_serves_all_whatever_became_of_the_one_before() {
         drop(db);
         assert_eq!(process(&store).await, first, "left with an error");
 
+        for under_way in [
+            "select pg_sleep(0.1)",
+            "select 1 / (pg_sleep(0.1) is null)::int",
+        ] {
+            let mut db = store.acquire().await.unwrap();
+            let mut query = Box::pin(raw_sql(under_way).execute(&mut *db));
+            assert!(is_pending(&mut query).await);
+            drop(query);
+            drop(db);
+            assert_eq!(process(&store).await, first, "left in {under_way}");
+        }
+
         let mut tx = store.begin().await.unwrap();
         query("create table is_rolled_back ()")
             .execute(&mut *tx)
@@ -43,10 +65,11 @@ fn one_connection_serves_all_whatever_became_of_the_one_before() {
         for _ in 0..50 {
             // A client that goes away just when the transaction begins.
             let mut begin = Box::pin(store.begin());
-            let _ = poll_fn(|cx| Poll::Ready(begin.as_mut().poll(cx))).await;
+            assert!(is_pending(&mut begin).await);
             tokio::task::yield_now().await;
             drop(begin);
             let mut db = store.acquire().await.unwrap();
+            assert_eq!(process_of(&mut db).await, first);
             let refused = query("savepoint only_within_a_transaction")
                 .execute(&mut *db)
                 .await;
@@ -77,5 +100,50 @@ fn one_connection_serves_all_whatever_became_of_the_one_before() {
         .await
         .expect("closes once the last connection is released");
         assert!(store.acquire().await.is_err());
+    });
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_passed_over() {
+    run(async {
+        let Some(one_host) = database_url() else {
+            return;
+        };
+        let (user, host) = one_host.rsplit_once('@').unwrap();
+        let (host, database) = host.split_once('/').unwrap();
+        for hosts in [
+            format!("127.0.0.1:1,{host}"),
+            format!("{host},127.0.0.1:1"),
+            format!("127.0.0.1:1,[::1]:1,{host}"),
+        ] {
+            let url = format!("{user}@{hosts}/{database}");
+            let store = Store::connect(&url, 3).await.unwrap();
+            assert_eq!(store.ping().await.unwrap(), Access::ReadWrite);
+
+            // All connections break at once, those that are idle too.
+            let mut leases = vec![];
+            for _ in 0..3 {
+                leases.push(store.acquire().await.unwrap());
+            }
+            let mut processes = vec![];
+            for lease in &mut leases {
+                processes.push(process_of(lease).await);
+            }
+            for lease in leases {
+                lease.release();
+            }
+            let mut other = Connection::connect(&one_host).await.unwrap();
+            for process in &processes {
+                query("select pg_terminate_backend($1, 60000)")
+                    .bind(process)
+                    .execute(&mut other)
+                    .await
+                    .unwrap();
+            }
+            // Readiness is asked of a connection that lives.
+            assert_eq!(store.ping().await.unwrap(), Access::ReadWrite);
+            assert!(!processes.contains(&process(&store).await));
+            store.close().await;
+        }
     });
 }

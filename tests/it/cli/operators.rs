@@ -395,3 +395,56 @@ fn resealing_lets_the_old_key_go() {
         "the new key alone opens it"
     );
 }
+
+#[test]
+fn a_database_that_takes_no_writes_is_not_ready() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    database.printed(&["migrate"]);
+    let organization = database.printed(&["organization", "create", "--name", "Acme"]);
+    let admin = database.printed(&["token", "create", "--organization", &organization]);
+    let serving = database.serve(&[]);
+    let readyz = || serving.request("GET", "/readyz", "", "");
+    let create = || {
+        let body = json!({ "organizationId": organization, "domain": "example.com" });
+        serving.call("CreateDomainVerification", &admin, &body)
+    };
+    assert_eq!(readyz(), (200, "ok".to_owned()));
+
+    // As for a server that becomes a standby, all connections end.
+    let change = |what: &str| {
+        let name = &database.name;
+        database.execute(&format!("alter database {name} {what}"));
+        database.execute(&format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+        ));
+    };
+    change("set default_transaction_read_only = on");
+    let reason = "the database cannot be written to, because its transactions are read-only";
+    assert_eq!(readyz(), (503, reason.to_owned()));
+    let (status, answer) = create();
+    assert_eq!((status, &answer["code"]), (503, &json!("unavailable")));
+    let url = database.url();
+    for command in ["serve", "migrate"] {
+        let refused = output(
+            &[command],
+            &[
+                ("DATABASE_URL", &url),
+                ("ROLLCALL_ENCRYPTION_KEYS", &database.key),
+                ("ROLLCALL_LISTEN", "127.0.0.1:0"),
+            ],
+        );
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains("cannot be written to") && error.lines().count() == 1,
+            "{error}"
+        );
+    }
+
+    change("reset default_transaction_read_only");
+    assert_eq!(readyz(), (200, "ok".to_owned()));
+    let (status, answer) = create();
+    assert_eq!(status, 200, "{answer}");
+}

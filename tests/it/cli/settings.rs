@@ -98,6 +98,16 @@ fn a_bad_setting_is_one_line_and_exit_code_2() {
             ],
             "postgres://",
         ),
+        (
+            vec![
+                (
+                    "DATABASE_URL",
+                    "postgres://u:hunter2@one,two/db?target_session_attrs=standby",
+                ),
+                ("ROLLCALL_ENCRYPTION_KEYS", &key),
+            ],
+            "use read-write",
+        ),
     ] {
         let mut settings = settings;
         settings.push(("ROLLCALL_DATA_DIR", "/nonexistent/rollcall"));
