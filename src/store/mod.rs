@@ -18,6 +18,7 @@ pub mod sessions;
 pub mod sign_in;
 pub mod sql;
 pub mod sso;
+pub mod status;
 pub mod tokens;
 
 use std::time::Duration;
