@@ -14,7 +14,7 @@ use protoc_gen_protovalidate_buffa::scan::{FieldKind, MessageValidators, Standar
 use protoc_gen_protovalidate_buffa::{emit, scan};
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 12] = [
+const PROTOS: [&str; 16] = [
     "gitpod/v1/account.proto",
     "gitpod/v1/agent.proto",
     "gitpod/v1/count.proto",
@@ -27,6 +27,10 @@ const PROTOS: [&str; 12] = [
     "gitpod/v1/pagination.proto",
     "gitpod/v1/user.proto",
     "google/rpc/error_details.proto",
+    "rollcall/v1/provisioning.proto",
+    "rollcall/v1/session.proto",
+    "rollcall/v1/sign_in.proto",
+    "rollcall/v1/status.proto",
 ];
 
 fn main() -> Result<()> {

@@ -291,6 +291,93 @@ fn proxy(variable: impl Fn(&str) -> Option<String>) -> Result<Proxy, BadSetting>
         .map_err(|error| BadSetting(format!("{name} {error}")))
 }
 
+/// Where serve listens unless it is told otherwise.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
+/// The server that a command asks, and as whom.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Server")]
+pub struct RemoteSettings {
+    /// Where the server is reached.
+    #[arg(
+        long,
+        env = "ROLLCALL_SERVER",
+        default_value = DEFAULT_SERVER,
+        value_name = "URL"
+    )]
+    server: String,
+
+    /// An administrator's token. [default: the one in the data directory]
+    #[arg(
+        long,
+        env = "ROLLCALL_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<SecretString>,
+
+    /// The folder in which serve with the embedded PostgreSQL keeps the first administrator's token.
+    #[arg(
+        long,
+        env = "ROLLCALL_DATA_DIR",
+        default_value = "./rollcall-data",
+        value_name = "FOLDER"
+    )]
+    data_dir: PathBuf,
+}
+
+impl RemoteSettings {
+    /// Where the server is reached, without a slash at the end.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `ROLLCALL_SERVER`.
+    pub fn server(&self) -> Result<&str, BadSetting> {
+        let server = match &*self.server {
+            "" => DEFAULT_SERVER,
+            server => server,
+        };
+        let is_plain = |uri: &http::Uri| uri.query().is_none();
+        let has_origin = sign_in::origin(server).is_some();
+        if has_origin && server.parse().is_ok_and(|uri| is_plain(&uri)) {
+            return Ok(server.trim_end_matches('/'));
+        }
+        // It may hold a password, which is not repeated.
+        Err(BadSetting(
+            "ROLLCALL_SERVER must be http:// or https:// and a host, such as https://rollcall.example.com"
+                .into(),
+        ))
+    }
+
+    /// The token, and where it comes from.
+    ///
+    /// # Errors
+    ///
+    /// That there is none, or none that is complete, and where to get one.
+    pub fn token(&self) -> Result<(Token, String), BadSetting> {
+        if let Some(text) = set(self.token.as_ref()) {
+            return Ok((api_token(text, "ROLLCALL_TOKEN")?, "ROLLCALL_TOKEN".into()));
+        }
+        let file = self.data_dir.join("admin-token");
+        let text = std::fs::read_to_string(&file).map_err(|e| {
+            BadSetting(format!(
+                "there is no token to ask the server with: set ROLLCALL_TOKEN to one that `rollcall token create` made, or ROLLCALL_DATA_DIR to the data directory of serve (cannot read {}: {e})",
+                file.display()
+            ))
+        })?;
+        let place = file.display().to_string();
+        Ok((api_token(&text, &place)?, place))
+    }
+}
+
+fn api_token(text: &str, place: &str) -> Result<Token, BadSetting> {
+    Token::parse(TokenKind::Api, text.trim()).ok_or_else(|| {
+        BadSetting(format!(
+            "{place} is not a complete API token: `rollcall token create` makes one"
+        ))
+    })
+}
+
 /// The longest that a session may live.
 pub const MAX_SESSION: TimeDelta = TimeDelta::days(365);
 /// The longest that events may be kept.

@@ -99,6 +99,10 @@ impl Violation {
     pub const SPECIFIED: &str = "rollcall.specified";
     /// A CEL expression that compiles, names only `claims` and yields a boolean.
     pub const CLAIMS_EXPRESSION: &str = "rollcall.claims_expression";
+    /// The text of a JSON object.
+    pub const JSON_OBJECT: &str = "rollcall.json_object";
+    /// A moment between the years 1 and 9999.
+    pub const TIME: &str = "rollcall.time";
     /// A URL that a login may return to.
     pub const RETURN_TO: &str = "rollcall.return_to";
     /// A page token that this list issued.

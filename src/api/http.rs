@@ -28,6 +28,9 @@ use crate::store;
 /// Asks the Stainless SDKs not to repeat a request that would fail again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// How the paths of methods begin, below the root or `/api`.
+const PACKAGES: [&str; 2] = ["/gitpod.v1.", "/rollcall.v1."];
+
 /// Renders an error in the protocol of the request.
 pub fn respond(
     error: impl Into<ConnectError>,
@@ -184,8 +187,9 @@ fn protocol_headers(headers: &HeaderMap) -> HeaderMap {
 /// Answers for the methods of the contract that this server does not have.
 pub async fn unimplemented(request: Request) -> Response {
     let path = request.uri().path();
-    let method = path
-        .find("/gitpod.v1.")
+    let method = PACKAGES
+        .iter()
+        .find_map(|package| path.find(package))
         .map_or(path, |start| &path[start + 1..]);
     let error = ConnectError::unimplemented(format!("{method} is not implemented by this server"));
     refuse(error, request).await
@@ -193,7 +197,8 @@ pub async fn unimplemented(request: Request) -> Response {
 
 /// Answers for every other path.
 pub async fn nothing_here(request: Request) -> Response {
-    if request.uri().path().contains("/gitpod.v1.")
+    let path = request.uri().path();
+    if PACKAGES.iter().any(|package| path.contains(package))
         || request.headers().get(CONTENT_TYPE).is_some_and(is_grpc)
     {
         return unimplemented(request).await;

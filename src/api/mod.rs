@@ -1,4 +1,4 @@
-//! Door 1: the public `gitpod.v1` services over Connect, gRPC and gRPC-Web.
+//! Door 1: the public `gitpod.v1` services over Connect, gRPC and gRPC-Web, and our own, `rollcall.v1`.
 //!
 //! A request passes [`http::explain`] (panics, answers without a body), [`http::authenticate`] (who
 //! calls), [`http::check_content_type`], [`http::read_page`] (the query of lists), then the RPC
@@ -14,6 +14,7 @@ mod identity;
 mod organization;
 mod paging;
 mod policies;
+mod rollcall;
 mod scim;
 mod sso;
 mod users;
@@ -52,7 +53,7 @@ pub mod proto {
 mod rules {
     use chrono::TimeDelta;
 
-    use crate::api::proto::gitpod;
+    use crate::api::proto::{gitpod, rollcall};
 
     /// A duration of a message, for the rules in CEL: one that is too long becomes the longest.
     fn duration_from_secs_nanos(seconds: i64, nanos: i32) -> TimeDelta {
@@ -70,6 +71,11 @@ mod rules {
         use crate::api::proto::gitpod::v1::*;
         include!(concat!(env!("OUT_DIR"), "/validate/gitpod.v1.mod.rs"));
     }
+
+    mod rollcall_v1 {
+        use crate::api::proto::rollcall::v1::*;
+        include!(concat!(env!("OUT_DIR"), "/validate/rollcall.v1.mod.rs"));
+    }
 }
 
 /// The descriptors of everything in `proto/`, for server reflection.
@@ -81,13 +87,13 @@ pub const MAX_BODY: usize = 1024 * 1024;
 const MAX_ELEMENTS: usize = 8 * MAX_BODY;
 /// The services of the contract. A method of theirs that is not here is answered for in their name.
 const SERVICES: [&str; 7] = [
-    "AccountService",
-    "EventService",
-    "GroupService",
-    "IdentityService",
-    "OrganizationService",
-    "ServiceAccountService",
-    "UserService",
+    "gitpod.v1.AccountService",
+    "gitpod.v1.EventService",
+    "gitpod.v1.GroupService",
+    "gitpod.v1.IdentityService",
+    "gitpod.v1.OrganizationService",
+    "gitpod.v1.ServiceAccountService",
+    "gitpod.v1.UserService",
 ];
 /// How long a request may take that names no deadline, and the longest it may name.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -105,12 +111,10 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let services = GroupServiceExt::register(api.clone(), services);
     let services = IdentityServiceExt::register(api.clone(), services);
     let services = UserServiceExt::register(api.clone(), services);
+    let services = rollcall::register(&api, services);
     let mut closed = routes(services);
-    for service in SERVICES {
-        closed = closed.route(
-            &format!("/gitpod.v1.{service}/{{method}}"),
-            any(http::unimplemented),
-        );
+    for service in SERVICES.into_iter().chain(rollcall::NAMES) {
+        closed = closed.route(&format!("/{service}/{{method}}"), any(http::unimplemented));
     }
     let closed = closed
         .layer(from_fn(http::read_page))
@@ -128,6 +132,7 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
         ORGANIZATION_SERVICE_SERVICE_NAME,
         USER_SERVICE_SERVICE_NAME,
     ];
+    let names = names.into_iter().chain(rollcall::NAMES);
     let (public, _) = connectrpc_health::install_static(RpcRouter::new(), names);
     let public =
         connectrpc_reflection::install(public, Reflector::from_descriptor_set_bytes(DESCRIPTORS)?);

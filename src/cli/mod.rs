@@ -1,13 +1,16 @@
-//! The command line: one file a command. Results go to stdout, everything else to stderr.
+//! The command line: one file a command. What a running server can tell, commands ask it ([`remote`]); the
+//! others work on the database. Results go to stdout, everything else to stderr.
 //! Exit codes: 0 done, 1 failed, 2 a bad setting or argument.
 
 mod keys;
 mod migrate;
 mod organization;
+mod remote;
 mod scim;
 mod serve;
 mod session;
 mod sso;
+mod status;
 mod token;
 
 use std::process::ExitCode;
@@ -50,6 +53,9 @@ enum Command {
     /// Makes, lists and revokes API tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Prints how a running server is: its database, its configurations, and who signed in. Exits with 1 when
+    /// something is BAD.
+    Status(status::Status),
     /// Lists and ends the sessions of people who signed in.
     #[command(subcommand)]
     Session(session::Command),
@@ -126,6 +132,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Scim(command) => command.run().await?,
             Command::Session(command) => command.run().await?,
             Command::Sso(command) => return command.run().await,
+            Command::Status(command) => return command.run().await,
         }
         Ok(ExitCode::SUCCESS)
     });

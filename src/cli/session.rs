@@ -1,95 +1,97 @@
 //! `rollcall session`.
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::operator;
-use crate::config::{DatabaseSettings, MAX_SESSION};
-use crate::store::{self, sessions::Listed};
+use super::remote::{Remote, plain};
+use crate::config::RemoteSettings;
+
+/// More sessions than anybody has.
+const LIMIT: u32 = 100_000;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Lists the sessions of a member, the one used last first.
+    /// Lists the sessions of a member, those that began last first.
     List {
-        #[command(flatten)]
-        member: Member,
+        /// The member's user id, as ListMembers has it.
+        #[arg(long, value_name = "ID")]
+        user: Uuid,
         /// Print a JSON array instead of lines.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        database: DatabaseSettings,
+        remote: RemoteSettings,
     },
     /// Ends one session of a member, or all of them, at once.
     End {
-        #[command(flatten)]
-        member: Member,
+        /// The member's user id, as ListMembers has it.
+        #[arg(long, value_name = "ID")]
+        user: Uuid,
         /// The session's id, as `session list` shows it. Without it, all sessions of the member end.
         #[arg(long, value_name = "ID")]
         session: Option<Uuid>,
         #[command(flatten)]
-        database: DatabaseSettings,
+        remote: RemoteSettings,
     },
 }
 
-/// Whose sessions.
-#[derive(Debug, clap::Args)]
-pub struct Member {
-    /// The organization's id.
-    #[arg(long, value_name = "ID")]
-    organization: Uuid,
-    /// The member's user id, as ListMembers has it.
-    #[arg(long, value_name = "ID")]
-    user: Uuid,
+/// A session, as the server sends it and as it is printed in JSON.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    id: Uuid,
+    sso_configuration_id: Uuid,
+    #[serde(default)]
+    user_agent: String,
+    created_at: DateTime<Utc>,
+    last_used_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended {
+    #[serde(default)]
+    ended_count: u32,
 }
 
 impl Command {
     pub async fn run(self) -> Result<()> {
         match self {
-            Self::List {
-                member,
-                json,
-                database,
-            } => {
-                let app = operator(&database).await?;
-                let mut db = app.store.acquire().await?;
-                let now = app.clock.now();
-                // How long sessions live unused is the server's setting: all that may live are shown.
-                let since = now - MAX_SESSION;
-                let organization = member.organization.into();
-                let sessions =
-                    store::sessions::list(&mut db, organization, member.user, now, since).await?;
+            Self::List { user, json, remote } => {
+                let remote = Remote::new(&remote)?;
+                let request = json!({ "userId": user });
+                let method = "SessionService/ListSessions";
+                let sessions: Vec<Session> =
+                    remote.list(method, request, "sessions", LIMIT).await?;
                 if json {
                     println!("{}", json!(sessions));
                 } else {
                     sessions
                         .iter()
-                        .for_each(|session| println!("{}", line(session)));
+                        .for_each(|session| println!("{}", plain(&line(session))));
                 }
             }
             Self::End {
-                member,
+                user,
                 session,
-                database,
+                remote,
             } => {
-                let app = operator(&database).await?;
-                let mut db = app.store.acquire().await?;
-                let organization = member.organization.into();
-                let count = match session {
-                    Some(id) => u64::from(
-                        store::sessions::end(&mut db, organization, member.user, id.into()).await?,
-                    ),
-                    None => store::sessions::end_all(&mut db, organization, member.user).await?,
-                };
-                println!("{count} ended");
+                let remote = Remote::new(&remote)?;
+                let request = json!({ "userId": user, "sessionId": session });
+                let ended: Ended = remote.call("SessionService/EndSessions", &request).await?;
+                println!("{} ended", ended.ended_count);
             }
         }
         Ok(())
     }
 }
 
-fn line(session: &Listed) -> String {
+fn line(session: &Session) -> String {
     let format = "%Y-%m-%d %H:%M";
     format!(
         "{}  since {}  last used {}  {}",

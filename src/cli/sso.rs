@@ -10,10 +10,11 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Subcommand;
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
-use crate::config::BadSetting;
-use crate::domain::policy::{self, Explanation, Verdict};
+use super::remote::{Remote, plain};
+use crate::config::{BadSetting, RemoteSettings};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -31,7 +32,32 @@ pub enum Command {
         /// at. [default: no claims]
         #[arg(long, value_name = "FILE")]
         claims: Option<String>,
+        #[command(flatten)]
+        remote: RemoteSettings,
     },
+}
+
+const LETS_IN: &str = "VERDICT_LETS_IN";
+
+#[derive(Deserialize)]
+struct Evaluated {
+    verdict: String,
+    #[serde(default)]
+    part: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    depth: usize,
+    #[serde(default)]
+    source: String,
+    value: Option<String>,
+    reason: Option<String>,
 }
 
 impl Command {
@@ -39,27 +65,36 @@ impl Command {
         match self {
             Self::Check(check) => check.run().await,
             Self::Attempts(attempts) => attempts.run().await.map(|()| ExitCode::SUCCESS),
-            Self::TryExpression { expression, claims } => {
-                // Evaluating blocks, and nothing else runs here.
-                try_expression(&expression, claims.as_deref())
-            }
+            Self::TryExpression {
+                expression,
+                claims,
+                remote,
+            } => try_expression(&expression, claims.as_deref(), &remote).await,
         }
     }
 }
 
-fn try_expression(expression: &str, file: Option<&str>) -> Result<ExitCode> {
-    // First, so that a mistake in it is told without waiting for standard input.
-    policy::check(expression).map_err(|reason| BadSetting(format!("the expression {reason}")))?;
+async fn try_expression(
+    expression: &str,
+    file: Option<&str>,
+    remote: &RemoteSettings,
+) -> Result<ExitCode> {
     let claims = match file {
         Some(file) => parse(&read(file)?).map_err(|e| BadSetting(format!("--claims: {e}")))?,
         None => Map::new(),
     };
-    let explanation = policy::explain(expression, &claims)
-        .map_err(|reason| BadSetting(format!("the expression {reason}")))?;
-    print!("{}", printed(&explanation));
-    Ok(match explanation.verdict {
-        Verdict::LetsIn => ExitCode::SUCCESS,
-        Verdict::KeepsOut { .. } => ExitCode::FAILURE,
+    let remote = Remote::new(remote)?;
+    // As text, in which numbers stay what they are.
+    let request =
+        json!({ "expression": expression, "claimsJson": Value::Object(claims).to_string() });
+    let method = "SignInService/EvaluateClaimsExpression";
+    let evaluated: Evaluated = remote.call(method, &request).await?;
+    for line in lines(&evaluated) {
+        println!("{}", plain(&line));
+    }
+    Ok(match &*evaluated.verdict {
+        LETS_IN => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }
 
@@ -103,24 +138,27 @@ fn payload(token: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-fn printed(explanation: &Explanation) -> String {
-    let mut lines = match &explanation.verdict {
-        Verdict::LetsIn => vec!["lets in".to_owned()],
-        Verdict::KeepsOut { part, reason } => {
-            vec![format!("keeps out: {} {reason}", part)]
-        }
+fn lines(evaluated: &Evaluated) -> Vec<String> {
+    let mut lines = match &*evaluated.verdict {
+        LETS_IN => vec!["lets in".to_owned()],
+        _ => vec![format!(
+            "keeps out: {} {}",
+            evaluated.part, evaluated.reason
+        )],
     };
-    if !explanation.parts.is_empty() {
+    if !evaluated.parts.is_empty() {
         lines.push(String::new());
     }
-    for part in &explanation.parts {
-        let value = match &part.value {
-            Ok(value) => format!("= {value}"),
-            Err(reason) => format!("cannot be evaluated: {reason}"),
+    for part in &evaluated.parts {
+        let value = match (&part.value, &part.reason) {
+            (Some(value), _) => format!("= {value}"),
+            (None, reason) => format!(
+                "cannot be evaluated: {}",
+                reason.as_deref().unwrap_or_default()
+            ),
         };
         let indent = "  ".repeat(part.depth);
         lines.push(format!("{indent}{}  {value}", part.source));
     }
-    lines.push(String::new());
-    lines.join("\n")
+    lines
 }

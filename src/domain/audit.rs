@@ -14,6 +14,8 @@ pub enum SubjectType {
     DomainVerification,
     /// The policies of an organization.
     OrganizationPolicy,
+    /// A member.
+    User,
 }
 
 impl SubjectType {
@@ -24,6 +26,7 @@ impl SubjectType {
             Self::ScimConfiguration => "scim_configuration",
             Self::DomainVerification => "domain_verification",
             Self::OrganizationPolicy => "organization_policy",
+            Self::User => "user",
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod sessions;
 pub mod sign_in;
 pub mod sql;
 pub mod sso;
+pub mod status;
 pub mod tokens;
 
 use std::sync::{Mutex, PoisonError};

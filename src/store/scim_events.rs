@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::query;
+use sqlx::{FromRow, QueryBuilder, query};
 use uuid::Uuid;
 
 use super::scim_resources::Tenant;
-use super::{Connection, Json};
-use crate::domain::ids::ScimConfigurationId;
+use super::{Connection, Items, Json, Page};
+use crate::domain::ids::{OrganizationId, ScimConfigurationId};
 use crate::error::Error;
 
 /// What came of a request.
@@ -84,10 +84,11 @@ pub async fn insert(db: &mut Connection, tenant: Tenant, events: &[Event]) -> Re
     Ok(())
 }
 
-/// An event as operators see it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// An event as administrators see it.
+#[derive(Debug, FromRow)]
 pub struct Listed {
+    /// Whose log it is in.
+    pub scim_configuration_id: Uuid,
     /// Its identifier.
     pub id: Uuid,
     /// When the request was made.
@@ -112,31 +113,82 @@ pub struct Listed {
     pub reason: Option<String>,
 }
 
-/// The newest events of a configuration: a command of the operator, who may see every tenant's.
+/// Which events a list has. What is `None` says nothing.
+#[derive(Debug, Default)]
+pub struct EventFilter {
+    /// The configuration.
+    pub scim_configuration_id: Option<ScimConfigurationId>,
+    /// The resource.
+    pub resource_id: Option<Uuid>,
+    /// Only those that were refused.
+    pub only_refused: bool,
+    /// From this moment on, to the millisecond.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this moment, to the millisecond.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Reads the events that a filter lets through, the newest first, from before the event `before`. An
+/// organization's log is those of its configurations, of each of which no more is read than a page.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn list(
     db: &mut Connection,
-    configuration: ScimConfigurationId,
-    only_refused: bool,
-    limit: i64,
-) -> Result<Vec<Listed>, Error> {
-    let events = sqlx::query_as!(
-        Listed,
-        "select e.id, e.created_at, e.method, e.path, e.traits, e.outcome, e.status, e.resource_type, e.resource_id, e.changes, e.reason
-         from scim_configurations c
-         join scim_events e on e.organization_id = c.organization_id and e.scim_configuration_id = c.id
-         where c.id = $1 and (not $2 or e.outcome = 'refused')
-         order by e.id desc limit $3",
-        configuration.as_uuid(),
-        only_refused,
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(events)
+    organization_id: OrganizationId,
+    filter: &EventFilter,
+    before: Option<Uuid>,
+    size: u32,
+) -> Result<Items<Listed>, Error> {
+    let page = Page {
+        after: Uuid::nil(),
+        size,
+    };
+    let mut query = QueryBuilder::new(
+        "select e.* from scim_configurations c
+         cross join lateral (
+             select scim_configuration_id, id, created_at, method, path, traits, outcome, status, resource_type, resource_id, changes, reason
+             from scim_events where organization_id = c.organization_id and scim_configuration_id = c.id",
+    );
+    if let Some(resource) = filter.resource_id {
+        query.push(" and resource_id = ").push_bind(resource);
+    }
+    if filter.only_refused {
+        // As the partial index has it.
+        query.push(" and outcome = 'refused'");
+    }
+    for (condition, bound) in [
+        (" and id < ", before),
+        (" and id >= ", filter.since.map(first_id)),
+        (" and id < ", filter.until.map(first_id)),
+    ] {
+        if let Some(bound) = bound {
+            query.push(condition).push_bind(bound);
+        }
+    }
+    query
+        .push(" order by id desc limit ")
+        .push_bind(page.limit());
+    query
+        .push(") e where c.organization_id = ")
+        .push_bind(organization_id.as_uuid());
+    if let Some(configuration) = filter.scim_configuration_id {
+        query
+            .push(" and c.id = ")
+            .push_bind(configuration.as_uuid());
+    }
+    query
+        .push(" order by e.id desc limit ")
+        .push_bind(page.limit());
+    let rows = query.build_query_as().fetch_all(db).await?;
+    Ok(Items::of(rows, page))
+}
+
+/// What every identifier of this millisecond or later is not less than (RFC 9562, section 5.7).
+fn first_id(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(u128::from(millis) << 80)
 }
 
 /// Deletes up to `limit` events from before `end`, of all tenants, and tells how many.

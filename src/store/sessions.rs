@@ -1,11 +1,10 @@
 //! Sessions of people who signed in.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
-use super::Connection;
+use super::{Connection, Items, Page};
 use crate::domain::ids::{OrganizationId, SessionId, SsoConfigurationId};
 use crate::error::Error;
 
@@ -45,18 +44,21 @@ pub struct Candidate {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A session as its owner sees it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// A session as its owner and administrators see it.
+#[derive(Debug)]
 pub struct Listed {
     /// Its identifier.
     pub id: Uuid,
+    /// Through which provider it began.
+    pub sso_configuration_id: Uuid,
     /// What the browser calls itself.
     pub user_agent: String,
     /// When it began.
     pub created_at: DateTime<Utc>,
     /// When it was last used, to the minute.
     pub last_used_at: DateTime<Utc>,
+    /// When it ends at the latest.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// Finds the row that a presented session names, if its member has access: the query that tells the
@@ -145,7 +147,7 @@ pub async fn list(
 ) -> Result<Vec<Listed>, Error> {
     Ok(query_as!(
         Listed,
-        "select id, user_agent, created_at, last_used_at from sessions
+        "select id, sso_configuration_id, user_agent, created_at, last_used_at, expires_at from sessions
          where organization_id = $1 and user_id = $2 and expires_at > $3 and last_used_at > $4
          order by last_used_at desc, id desc limit 100",
         organization_id.as_uuid(),
@@ -155,6 +157,42 @@ pub async fn list(
     )
     .fetch_all(db)
     .await?)
+}
+
+/// Reads some sessions of a member that have not ended, those that began last first, from before the
+/// session `before`.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list_newest(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+    used_since: DateTime<Utc>,
+    before: Option<Uuid>,
+    size: u32,
+) -> Result<Items<Listed>, Error> {
+    let page = Page {
+        after: Uuid::nil(),
+        size,
+    };
+    let rows = query_as!(
+        Listed,
+        "select id, sso_configuration_id, user_agent, created_at, last_used_at, expires_at from sessions
+         where organization_id = $1 and user_id = $2 and expires_at > $3 and last_used_at > $4 and id < $5
+         order by id desc limit $6",
+        organization_id.as_uuid(),
+        user_id,
+        now,
+        used_since,
+        before.unwrap_or(Uuid::max()),
+        page.limit(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Items::of(rows, page))
 }
 
 /// Ends one session of a member, and tells whether there was one.

@@ -1,14 +1,17 @@
 //! Logins, who is who at a provider, and what came of each try.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use sqlx::{query, query_as};
+use sqlx::{FromRow, QueryBuilder, query, query_as};
 use uuid::Uuid;
 
-use super::Connection;
+use super::{Connection, Items, Page};
 use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
 use crate::domain::sign_in::{Attempt, Person};
 use crate::error::Error;
+
+/// What comes of a try.
+const SIGNED_IN: &str = "signed_in";
+const REFUSED: &str = "refused";
 
 /// Takes the answer to a login, and tells whether it is the first.
 ///
@@ -290,7 +293,7 @@ pub async fn record(db: &mut Connection, attempt: &Attempt) -> Result<(), Error>
         attempt.id.as_uuid(),
         attempt.at,
         attempt.sso_configuration_id.as_uuid(),
-        if refusal.is_some() { "refused" } else { "signed_in" },
+        if refusal.is_some() { REFUSED } else { SIGNED_IN },
         refusal.map(|r| r.check.as_str()),
         refusal.map(|r| &*r.reason).or(attempt.note.as_deref()),
         attempt.email,
@@ -305,8 +308,7 @@ pub async fn record(db: &mut Connection, attempt: &Attempt) -> Result<(), Error>
 }
 
 /// A try as administrators see it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, FromRow)]
 pub struct ListedAttempt {
     /// The reference that the person was shown.
     pub id: Uuid,
@@ -332,42 +334,104 @@ pub struct ListedAttempt {
     pub user_id: Option<Uuid>,
 }
 
-/// Which tries a list has.
+/// Which tries a list has. What is `None` says nothing.
 #[derive(Debug, Default)]
 pub struct AttemptFilter {
-    /// The organization.
-    pub organization_id: Option<Uuid>,
     /// The configuration.
-    pub sso_configuration_id: Option<Uuid>,
+    pub sso_configuration_id: Option<SsoConfigurationId>,
     /// The reference.
-    pub id: Option<Uuid>,
-    /// Only those that were refused.
-    pub refused: bool,
+    pub id: Option<LoginId>,
+    /// Only those that were refused, or only those that were not.
+    pub refused: Option<bool>,
 }
 
-/// Reads the tries that a filter lets through, the newest first: for the operator, who sees all
-/// organizations.
+/// Reads the tries that a filter lets through, the newest first, from before the one that ended at
+/// this moment with this reference.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn list_attempts(
     db: &mut Connection,
+    organization_id: OrganizationId,
     filter: &AttemptFilter,
+    before: Option<(DateTime<Utc>, Uuid)>,
+    size: u32,
+) -> Result<Items<ListedAttempt>, Error> {
+    let page = Page {
+        after: Uuid::nil(),
+        size,
+    };
+    let outcomes: &[&str] = match filter.refused {
+        Some(true) => &[REFUSED],
+        Some(false) => &[SIGNED_IN],
+        None => &[SIGNED_IN, REFUSED],
+    };
+    // The indexes have the outcome in front of the time.
+    let mut query = QueryBuilder::new(
+        "select a.id, a.created_at, a.sso_configuration_id, a.outcome, a.failed_check, a.reason, a.email, a.subject, a.claim_names,
+             a.failed_expression, a.user_id
+         from unnest(",
+    );
+    query.push_bind(outcomes).push(
+        "::text[]) o(outcome) cross join lateral (
+             select * from sso_attempts a where a.outcome = o.outcome and a.organization_id = ",
+    );
+    query.push_bind(organization_id.as_uuid());
+    if let Some(configuration) = filter.sso_configuration_id {
+        query
+            .push(" and a.sso_configuration_id = ")
+            .push_bind(configuration.as_uuid());
+    }
+    if let Some(id) = filter.id {
+        query.push(" and a.id = ").push_bind(id.as_uuid());
+    }
+    if let Some((at, id)) = before {
+        query.push(" and (a.created_at, a.id) < (").push_bind(at);
+        query.push(", ").push_bind(id).push(")");
+    }
+    query
+        .push(" order by a.created_at desc, a.id desc limit ")
+        .push_bind(page.limit());
+    query
+        .push(") a order by a.created_at desc, a.id desc limit ")
+        .push_bind(page.limit());
+    let rows = query.build_query_as().fetch_all(db).await?;
+    Ok(Items::of(rows, page))
+}
+
+/// How many tries came to the same.
+#[derive(Debug)]
+pub struct AttemptCount {
+    /// Which check kept the people out; `None` for those who signed in.
+    pub failed_check: Option<String>,
+    /// How many.
+    pub count: i64,
+}
+
+/// Counts the tries since a moment by the check that failed, up to `limit` of those that were refused
+/// and of those that were not.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn count_attempts(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    since: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<ListedAttempt>, Error> {
+) -> Result<Vec<AttemptCount>, Error> {
     Ok(query_as!(
-        ListedAttempt,
-        "select id, created_at, sso_configuration_id, outcome, failed_check, reason, email, subject, claim_names,
-             failed_expression, user_id
-         from sso_attempts
-         where ($1::uuid is null or sso_configuration_id = $1) and ($2::uuid is null or id = $2)
-             and (not $3 or outcome = 'refused') and ($4::uuid is null or organization_id = $4)
-         order by created_at desc, id desc limit $5",
-        filter.sso_configuration_id,
-        filter.id,
-        filter.refused,
-        filter.organization_id,
+        AttemptCount,
+        r#"select a.failed_check, count(*) as "count!"
+           from unnest(array['signed_in', 'refused']) o(outcome)
+           cross join lateral (
+               select failed_check from sso_attempts
+               where organization_id = $1 and outcome = o.outcome and created_at >= $2
+               order by created_at desc limit $3) a
+           group by a.failed_check order by 2 desc, 1"#,
+        organization_id.as_uuid(),
+        since,
         limit,
     )
     .fetch_all(db)

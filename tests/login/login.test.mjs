@@ -140,7 +140,8 @@ async function organization(url, token) {
   const api = (method, body) => call(url, token, `/gitpod.v1.${method}`, body);
   const { organizationId } = await api('IdentityService/GetAuthenticatedIdentity', {});
   return {
-    id: organizationId,
+    /** The settings with which commands ask its server. */
+    asking: { ROLLCALL_SERVER: url, ROLLCALL_TOKEN: token },
     /** Makes an SSO configuration with a provider; returns its id. */
     async sso(displayName, issuerUrl, emailDomains, changes = {}) {
       const { ssoConfiguration } = await api('OrganizationService/CreateSSOConfiguration', {
@@ -215,7 +216,6 @@ describe('two servers behind a proxy that ends TLS', () => {
   let servers, first, second;
   let basic, post;
   let acme, sso, scim, ada;
-  let settings, organizationId;
 
   before(async () => {
     const port = await freePort();
@@ -252,7 +252,7 @@ describe('two servers behind a proxy that ends TLS', () => {
     ends.push(post.close);
 
     const token = rollcall(['token', 'generate']);
-    settings = {
+    const settings = {
       DATABASE_URL,
       ROLLCALL_ENCRYPTION_KEYS: rollcall(['keys', 'generate']),
       ROLLCALL_BOOTSTRAP_ORGANIZATION: 'Acme',
@@ -271,7 +271,6 @@ describe('two servers behind a proxy that ends TLS', () => {
     ends.push(await listen(front, port));
 
     acme = await organization(first, token);
-    organizationId = acme.id;
     sso = await acme.sso('Acme accounts', basic.issuer, ['example.com']);
     await acme.sso('Acme contractors', post.issuer, ['several.example']);
     await acme.sso('Flight control', post.issuer, ['strict.example'], {
@@ -624,15 +623,16 @@ describe('two servers behind a proxy that ends TLS', () => {
     await giveAddress(page, `${publicUrl}/login`, 'evelyn@strict.example');
     await agree(page, 'evelyn@strict.example');
     const reference = await page.locator('code').innerText();
-    const [attempt] = JSON.parse(rollcall(['sso', 'attempts', '--reference', reference, '--json'], settings));
+    const { asking } = acme;
+    const [attempt] = JSON.parse(rollcall(['sso', 'attempts', '--reference', reference, '--json'], asking));
     assert.equal(attempt.outcome, 'refused');
     assert.equal(attempt.failedCheck, 'claims_expression');
     assert.equal(attempt.failedExpression, '"flight" in claims.groups');
     assert.equal(attempt.email, 'evelyn@strict.example');
     assert.ok(attempt.claimNames.includes('groups'), attempt.claimNames);
-    assert.match(rollcall(['sso', 'attempts', '--refused', '--limit', '1'], settings), /evelyn@strict\.example/);
+    assert.match(rollcall(['sso', 'attempts', '--refused', '--limit', '1'], asking), /evelyn@strict\.example/);
 
-    const check = await rollcallAsking(['sso', 'check', sso], settings);
+    const check = await rollcallAsking(['sso', 'check', sso], asking);
     assert.match(check, /ok +client: the provider accepts client_id and client_secret/);
     assert.match(check, new RegExp(`register ${publicUrl}/auth/oidc/callback`));
     assert.doesNotMatch(check, /BAD|a secret of/);
@@ -641,22 +641,22 @@ describe('two servers behind a proxy that ends TLS', () => {
       clientSecret: 'wrong',
     });
     await assert.rejects(
-      rollcallAsking(['sso', 'check', wrong], settings),
+      rollcallAsking(['sso', 'check', wrong], asking),
       ({ code, stdout }) => code === 1 && /BAD +client: the provider does not accept/.test(stdout),
     );
 
     const grace = await signIn(GRACE);
     const { userId } = await acme.member(GRACE);
-    const hers = ['--organization', organizationId, '--user', userId];
-    const sessions = JSON.parse(rollcall(['session', 'list', ...hers, '--json'], settings));
+    const hers = ['--user', userId];
+    const sessions = JSON.parse(rollcall(['session', 'list', ...hers, '--json'], asking));
     assert.ok(sessions.some(({ userAgent }) => /Chrome/.test(userAgent)), 'her browser is listed');
-    assert.equal(rollcall(['session', 'end', ...hers], settings), `${sessions.length} ended`);
+    assert.equal(rollcall(['session', 'end', ...hers], asking), `${sessions.length} ended`);
     assert.deepEqual(await recognised(await cookieOf(grace)), [401, 401]);
   });
 });
 
 describe('one server with the embedded database, on the loopback', () => {
-  let server, provider, token;
+  let server, provider, token, data;
 
   before(async () => {
     const port = await freePort();
@@ -668,7 +668,7 @@ describe('one server with the embedded database, on the loopback', () => {
       clientAuth: 'client_secret_basic',
     });
     ends.push(provider.close);
-    const data = join(folder, 'data');
+    data = join(folder, 'data');
     server = await startServer({ ROLLCALL_DATA_DIR: data, ROLLCALL_ALLOW_INSECURE_ISSUERS: 'true' }, port);
     token = readFileSync(join(data, 'admin-token'), 'utf8').trim();
   });
@@ -682,6 +682,9 @@ describe('one server with the embedded database, on the loopback', () => {
     await giveAddress(page, `${server.url}/login`, 'ada@example.com');
     await agree(page, 'ada@example.com');
     await page.waitForURL(`${server.url}/account`);
+    // Commands need no database, and find the token.
+    const status = rollcall(['status'], { ROLLCALL_SERVER: server.url, ROLLCALL_DATA_DIR: data });
+    assert.match(status, /ok +sign-ins +1 signed in, 0 refused/);
     const { header, httpOnly, sameSite, path } = await sessionCookie(page, server.url, 'rollcall-session');
     assert.deepEqual({ httpOnly, sameSite, path }, { httpOnly: true, sameSite: 'Lax', path: '/' });
     assert.equal(await askWith(header, server.url, server.url), 200);

@@ -1,19 +1,17 @@
 //! `rollcall sso attempts`.
 
 use anyhow::{Result, bail};
+use chrono::{DateTime, Utc};
 use clap::Args;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::operator;
-use crate::config::DatabaseSettings;
-use crate::store::sign_in::{AttemptFilter, ListedAttempt, list_attempts};
+use super::super::remote::{Remote, enum_name, plain};
+use crate::config::RemoteSettings;
 
 #[derive(Args, Debug)]
 pub struct Attempts {
-    /// Only those of this organization.
-    #[arg(long, value_name = "ID")]
-    organization: Option<Uuid>,
     /// Only those through this SSO configuration.
     #[arg(long, value_name = "ID")]
     configuration: Option<Uuid>,
@@ -30,37 +28,59 @@ pub struct Attempts {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    database: DatabaseSettings,
+    remote: RemoteSettings,
+}
+
+/// A try, as the server sends it and as it is printed in JSON.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Attempt {
+    id: Uuid,
+    created_at: DateTime<Utc>,
+    sso_configuration_id: Uuid,
+    #[serde(deserialize_with = "outcome")]
+    outcome: String,
+    failed_check: Option<String>,
+    reason: Option<String>,
+    email: Option<String>,
+    subject: Option<String>,
+    #[serde(default)]
+    claim_names: Vec<String>,
+    failed_expression: Option<String>,
+    user_id: Option<Uuid>,
+}
+
+fn outcome<'de, D: Deserializer<'de>>(wire: D) -> Result<String, D::Error> {
+    Ok(enum_name(&String::deserialize(wire)?, "SIGN_IN_OUTCOME_"))
 }
 
 impl Attempts {
     pub async fn run(self) -> Result<()> {
-        let app = operator(&self.database).await?;
-        let mut db = app.store.acquire().await?;
-        let filter = AttemptFilter {
-            organization_id: self.organization,
-            sso_configuration_id: self.configuration,
-            id: self.reference,
-            refused: self.refused,
-        };
-        let attempts = list_attempts(&mut db, &filter, i64::from(self.limit)).await?;
+        let remote = Remote::new(&self.remote)?;
+        let request = json!({ "filter": {
+            "ssoConfigurationId": self.configuration,
+            "reference": self.reference,
+            "outcome": self.refused.then_some("SIGN_IN_OUTCOME_REFUSED"),
+        } });
+        let method = "SignInService/ListSignInAttempts";
+        let attempts: Vec<Attempt> = remote.list(method, request, "attempts", self.limit).await?;
         if let (Some(reference), true) = (self.reference, attempts.is_empty()) {
             bail!(
-                "no try to sign in has the reference {reference}: it is mistyped, or older than tries are kept"
+                "no try to sign in has the reference {reference}: it is mistyped, of another organization, or older than tries are kept"
             );
         }
         if self.json {
             println!("{}", json!(attempts));
         } else {
-            for attempt in &attempts {
-                println!("{}", line(attempt));
+            for line in attempts.iter().flat_map(lines) {
+                println!("{}", plain(&line));
             }
         }
         Ok(())
     }
 }
 
-fn line(attempt: &ListedAttempt) -> String {
+fn lines(attempt: &Attempt) -> Vec<String> {
     let who = match (&attempt.email, &attempt.subject) {
         (Some(email), _) => email.clone(),
         (None, Some(subject)) => format!("sub {subject}"),
@@ -70,21 +90,19 @@ fn line(attempt: &ListedAttempt) -> String {
         .failed_check
         .as_ref()
         .map(|check| format!(" ({check})"));
-    let part = attempt
-        .failed_expression
-        .as_ref()
-        .map(|part| format!("\n    expression: {part}"));
-    let claims = match attempt.claim_names.is_empty() {
-        true => String::new(),
-        false => format!("\n    claims: {}", attempt.claim_names.join(", ")),
-    };
-    format!(
-        "{}  {}  {who}  {}{}  {}{}{claims}",
+    let mut lines = vec![format!(
+        "{}  {}  {who}  {}{}  {}",
         attempt.created_at.format("%Y-%m-%d %H:%M:%S"),
         attempt.id,
         attempt.outcome,
         check.unwrap_or_default(),
         attempt.reason.as_deref().unwrap_or_default(),
-        part.unwrap_or_default(),
-    )
+    )];
+    if let Some(part) = &attempt.failed_expression {
+        lines.push(format!("    expression: {part}"));
+    }
+    if !attempt.claim_names.is_empty() {
+        lines.push(format!("    claims: {}", attempt.claim_names.join(", ")));
+    }
+    lines
 }

@@ -2,92 +2,68 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
-use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
-use super::super::operator;
-use crate::app::App;
-use crate::config::{DatabaseSettings, KeySettings, OutgoingSettings, public_url};
-use crate::domain::sso::{SsoConfiguration, client_secret_context};
-use crate::oidc::Registration;
-use crate::oidc::check::{self, Finding, Outcome};
-use crate::outgoing::Outgoing;
-use crate::provisioning::sign_in::start_url;
-use crate::store;
+use super::super::remote::{Remote, plain};
+use crate::config::RemoteSettings;
 
 #[derive(Args, Debug)]
 pub struct Check {
     /// The SSO configuration's id.
     configuration: Uuid,
-    /// Where browsers reach the server, as serve has it.
-    #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_name = "URL")]
-    public_url: String,
     #[command(flatten)]
-    outgoing: OutgoingSettings,
-    #[command(flatten)]
-    database: DatabaseSettings,
-    #[command(flatten)]
-    keys: KeySettings,
+    remote: RemoteSettings,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Checked {
+    sso_configuration_id: Uuid,
+    display_name: String,
+    findings: Vec<Finding>,
+    login_url: String,
+}
+
+#[derive(Deserialize)]
+struct Finding {
+    outcome: String,
+    subject: String,
+    #[serde(default)]
+    text: String,
 }
 
 impl Check {
     pub async fn run(self) -> Result<ExitCode> {
-        let app = App {
-            outgoing: Outgoing::with(self.outgoing.outgoing()?)?,
-            public_url: public_url(&self.public_url)?,
-            keys: self.keys.keyring()?.unwrap_or_default(),
-            ..operator(&self.database).await?
-        };
-        let mut db = app.store.acquire().await?;
-        let configuration = store::sso::find(&mut db, self.configuration.into()).await?;
-        let sealed =
-            store::sso::client_secret(&mut db, configuration.organization_id, configuration.id)
-                .await?;
-        drop(db);
-        let registration = Registration {
-            client_secret: self.open(&app, &configuration, &sealed)?,
-            configuration: &configuration,
-            public_url: &app.public_url,
-        };
-        println!("{}", configuration.label());
-        let findings = check::run(&registration, &app.providers, &app.outgoing).await;
-        for finding in &findings {
-            println!("{}", line(finding));
+        let remote = Remote::new(&self.remote)?;
+        let request = json!({ "ssoConfigurationId": self.configuration });
+        let method = "SignInService/CheckSSOConfiguration";
+        let checked: Checked = remote.call(method, &request).await?;
+        println!(
+            "{:?} ({})",
+            checked.display_name, checked.sso_configuration_id
+        );
+        for finding in &checked.findings {
+            println!("{}", plain(&line(finding)));
         }
-        println!("      link: {}", start_url(&app, &configuration, "", ""));
-        let is_bad = findings.iter().any(|f| f.outcome == Outcome::Bad);
+        println!("      link: {}", plain(&checked.login_url));
+        let is_bad = checked.findings.iter().any(|f| f.outcome == "OUTCOME_BAD");
         Ok(if is_bad {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
         })
     }
-
-    fn open(
-        &self,
-        app: &App,
-        configuration: &SsoConfiguration,
-        sealed: &[u8],
-    ) -> Result<Option<SecretString>> {
-        if self.keys.keyring()?.is_none() {
-            return Ok(None);
-        }
-        let context = client_secret_context(configuration.organization_id, configuration.id);
-        let secret = app.keys.open(sealed, &context);
-        let secret = secret.and_then(|secret| String::from_utf8(secret.to_vec()).ok());
-        secret.map(|secret| Some(secret.into())).ok_or_else(|| {
-            anyhow!("no key of ROLLCALL_ENCRYPTION_KEYS opens the client secret: add the key that sealed it")
-        })
-    }
 }
 
 fn line(finding: &Finding) -> String {
-    let mark = match finding.outcome {
-        Outcome::Good => "ok   ",
-        Outcome::Doubtful => "look ",
-        Outcome::Bad => "BAD  ",
+    let mark = match &*finding.outcome {
+        "OUTCOME_OK" => "ok   ",
+        "OUTCOME_BAD" => "BAD  ",
+        _ => "look ",
     };
     format!("{mark} {}: {}", finding.subject, finding.text)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, operators};
 use cel::common::types::CelBool;
@@ -17,6 +18,10 @@ use super::{Part, Verdict};
 
 const LONG: &str = "takes too many steps";
 const LARGE: &str = "takes too much memory";
+
+/// How long all parts of an expression may take together: each has the limits of an evaluation, and
+/// there may be a thousand.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 static ENVIRONMENT: LazyLock<Option<Arc<Env>>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
@@ -91,15 +96,18 @@ impl<'a> Evaluator<'a> {
     /// The parts that have a value of their own and are no literals.
     pub(super) fn parts(&self) -> Vec<Part> {
         let mut parts = vec![];
-        self.add_parts(self.program.expression(), 0, &mut parts);
+        let end = Instant::now() + PATIENCE;
+        self.add_parts(self.program.expression(), 0, end, &mut parts);
         parts
     }
 
-    fn add_parts(&self, expr: &IdedExpr, depth: usize, parts: &mut Vec<Part>) {
+    fn add_parts(&self, expr: &IdedExpr, depth: usize, end: Instant, parts: &mut Vec<Part>) {
         let long = Err(format!("it {LONG}"));
         let value = if parts.iter().any(|part| part.value == long) {
             // Parts of it would take as long, one after the other.
             Err("it was not tried, after a part that takes too many steps".to_owned())
+        } else if Instant::now() > end {
+            Err("it was not tried: those before it took too long".to_owned())
         } else {
             limits::start();
             self.run(expr, |value| match (value, limits::passed()) {
@@ -120,7 +128,7 @@ impl<'a> Evaluator<'a> {
             _ => true,
         };
         for operand in operands(expr).into_iter().filter(is_shown) {
-            self.add_parts(operand, depth + 1, parts);
+            self.add_parts(operand, depth + 1, end, parts);
         }
     }
 

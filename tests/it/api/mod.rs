@@ -6,6 +6,7 @@ mod isolation;
 mod members;
 mod paging;
 mod policies;
+mod rollcall;
 mod rules;
 mod scim;
 mod sso;

@@ -3,5 +3,6 @@
 #[cfg(feature = "embedded-postgres")]
 mod embedded;
 mod operators;
+mod remote;
 mod settings;
 mod sso;

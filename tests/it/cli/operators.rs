@@ -10,14 +10,14 @@ use crate::support::process::{Serving, output, printed};
 use crate::support::{database_url, run};
 
 /// A database that is gone when the test ends.
-struct Database {
+pub struct Database {
     server: String,
     name: String,
     key: String,
 }
 
 impl Database {
-    fn create() -> Option<Self> {
+    pub fn create() -> Option<Self> {
         let server = database_url()?;
         let id = Random::system().unwrap().uuid_v7(Clock::System.now());
         let name = format!("rollcall_test_{}", id.simple());
@@ -37,7 +37,15 @@ impl Database {
         });
     }
 
-    fn url(&self) -> String {
+    /// Carries out a statement in the database itself.
+    pub fn execute_in(&self, statement: &str) {
+        run(async {
+            let mut db = PgConnection::connect(&self.url()).await.unwrap();
+            db.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        });
+    }
+
+    pub fn url(&self) -> String {
         let (server, _) = self.server.rsplit_once('/').unwrap();
         format!("{server}/{}", self.name)
     }
@@ -46,7 +54,7 @@ impl Database {
         printed(arguments, &[("DATABASE_URL", &self.url())])
     }
 
-    fn serve(&self, more: &[(&str, &str)]) -> Serving {
+    pub fn serve(&self, more: &[(&str, &str)]) -> Serving {
         let url = self.url();
         let mut settings = vec![
             ("DATABASE_URL", &*url),

@@ -161,6 +161,106 @@ fn operators_commands_need_a_database() {
 }
 
 #[test]
+fn commands_that_ask_a_server_need_its_address_and_a_token() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let token = printed(&["token", "generate"], &[]);
+    let status = |settings: &[(&str, &str)]| {
+        let settings = [&[("ROLLCALL_DATA_DIR", data)][..], settings].concat();
+        output(&["status"], &settings)
+    };
+    let missing = refused(&status(&[(
+        "DATABASE_URL",
+        "postgres://nobody@127.0.0.1:1/none",
+    )]));
+    for words in ["admin-token", data, "ROLLCALL_TOKEN", "ROLLCALL_DATA_DIR"] {
+        assert!(missing.contains(words), "{missing}");
+    }
+    std::fs::write(folder.path().join("admin-token"), "hunter2\n").unwrap();
+    assert!(refused(&status(&[])).contains("admin-token is not a complete API token"));
+    let broken = format!("{token}x");
+    let broken = refused(&status(&[("ROLLCALL_TOKEN", &broken)]));
+    assert!(
+        broken.contains("ROLLCALL_TOKEN is not a complete API token"),
+        "{broken}"
+    );
+    assert!(!broken.contains(&token), "{broken}");
+    for server in [
+        "localhost:8080",
+        "ftp://x",
+        "https://u:hunter2@x",
+        "https://x?y",
+    ] {
+        let error = refused(&status(&[
+            ("ROLLCALL_TOKEN", &token),
+            ("ROLLCALL_SERVER", server),
+        ]));
+        assert!(error.contains("ROLLCALL_SERVER must be"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    let help = output(&["status", "--help"], &[("ROLLCALL_TOKEN", &token)]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    for words in [
+        "ROLLCALL_SERVER",
+        "http://127.0.0.1:8080",
+        "ROLLCALL_TOKEN",
+        "./rollcall-data",
+    ] {
+        assert!(help.contains(words), "{words}: {help}");
+    }
+    assert!(!help.contains(&token), "{help}");
+}
+
+#[test]
+fn a_server_that_is_none_is_told_in_one_line() {
+    use std::io::{Read, Write};
+
+    let token = printed(&["token", "generate"], &[]);
+    let told = |server: &str| {
+        let settings = [("ROLLCALL_TOKEN", &*token), ("ROLLCALL_SERVER", server)];
+        let output = output(&["status"], &settings);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+        assert!(!error.contains(&token), "{error}");
+        error
+    };
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let error = told(&address);
+    for words in [&*address, "ROLLCALL_SERVER", "refused"] {
+        assert!(error.contains(words), "{error}");
+    }
+
+    for (answer, words) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+            "not as a Rollcall does",
+        ),
+        (
+            "HTTP/1.1 301 Moved\r\nlocation: https://elsewhere.example\r\ncontent-length: 0\r\n\r\n",
+            "redirects are not followed",
+        ),
+    ] {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", other.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = other.accept().unwrap();
+            let mut start = [0; 1];
+            stream.read_exact(&mut start).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_end(&mut vec![]);
+        });
+        let error = told(&address);
+        assert!(error.contains(words), "{error}");
+        serving.join().unwrap();
+    }
+}
+
+#[test]
 fn every_setting_is_in_the_help() {
     let help = printed(&["serve", "--help"], &[]);
     for setting in [

@@ -6,19 +6,21 @@ use std::process::{Output, Stdio};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::support::process::{output, rollcall};
+use super::remote::Installation;
 
 /// Tries an expression on what standard input has.
-fn try_on(expression: &str, claims: &str) -> Output {
+fn try_on(installation: &Installation, expression: &str, claims: &str) -> Output {
     let arguments = ["sso", "try-expression", expression, "--claims", "-"];
-    let mut child = rollcall(&arguments, &[])
+    let mut child = installation
+        .command(&arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A refused expression leaves its standard input unread.
-    let _ = child.stdin.take().unwrap().write_all(claims.as_bytes());
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(claims.as_bytes()).unwrap();
+    drop(stdin);
     child.wait_with_output().unwrap()
 }
 
@@ -32,9 +34,12 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn an_expression_is_tried_on_claims() {
+    let Some(installation) = Installation::start() else {
+        return;
+    };
     let claims = r#"{"email": "ada@example.com", "groups": ["staff"]}"#;
     let expression = r#"claims.email.endsWith("@example.com") && "staff" in claims.groups"#;
-    let tried = try_on(expression, claims);
+    let tried = try_on(&installation, expression, claims);
     assert_eq!(tried.status.code(), Some(0));
     assert_eq!(
         stdout(&tried),
@@ -50,6 +55,7 @@ claims.email.endsWith("@example.com") && "staff" in claims.groups  = true
     assert_eq!(stderr(&tried), "");
 
     let tried = try_on(
+        &installation,
         r#"claims.groups.size() > 0 && "root" in claims.roles"#,
         claims,
     );
@@ -71,34 +77,38 @@ claims.groups.size() > 0 && "root" in claims.roles  cannot be evaluated: no such
 
 #[test]
 fn claims_come_from_a_file_or_a_token_or_nowhere() {
+    let Some(installation) = Installation::start() else {
+        return;
+    };
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(br#"{"admin": true}"#).unwrap();
     let path = file.path().to_str().unwrap();
-    let tried = output(
-        &["sso", "try-expression", "claims.admin", "--claims", path],
-        &[],
-    );
+    let tried = installation.output(&["sso", "try-expression", "claims.admin", "--claims", path]);
     assert_eq!(tried.status.code(), Some(0), "{}", stderr(&tried));
 
     let payload = URL_SAFE_NO_PAD.encode(r#"{"admin": true}"#);
     let tried = try_on(
+        &installation,
         "claims.admin",
         &format!("eyJhbGciOiJub25lIn0.{payload}.c2ln\n"),
     );
     assert_eq!(tried.status.code(), Some(0), "{}", stderr(&tried));
     assert!(stderr(&tried).contains("signature and expiry were not looked at"));
 
-    let tried = output(&["sso", "try-expression", "has(claims.admin)"], &[]);
+    let tried = installation.output(&["sso", "try-expression", "has(claims.admin)"]);
     assert_eq!(tried.status.code(), Some(1));
-    let tried = output(&["sso", "try-expression", ""], &[]);
+    let tried = installation.output(&["sso", "try-expression", ""]);
     assert_eq!(stdout(&tried), "lets in\n");
 }
 
 #[test]
 fn what_cannot_be_tried_is_one_line_and_exit_code_2() {
+    let Some(installation) = Installation::start() else {
+        return;
+    };
     let array = URL_SAFE_NO_PAD.encode("[]");
     for (expression, claims, expected) in [
-        ("claims.", "{}", "the expression must be a CEL expression"),
+        ("claims.", "{}", "expression must be a CEL expression"),
         ("user.admin", "{}", "\"user\" is not known"),
         ("true", "{\"a\":", "the claims are not JSON"),
         ("true", "", "a JSON object"),
@@ -107,7 +117,7 @@ fn what_cannot_be_tried_is_one_line_and_exit_code_2() {
         ("true", &format!("a.{array}.c"), "a JSON object"),
         ("true", "a.b.c.d.e", "encrypted"),
     ] {
-        let tried = try_on(expression, claims);
+        let tried = try_on(&installation, expression, claims);
         let error = stderr(&tried);
         assert_eq!(
             tried.status.code(),
@@ -121,10 +131,7 @@ fn what_cannot_be_tried_is_one_line_and_exit_code_2() {
             "{error}"
         );
     }
-    let tried = output(
-        &["sso", "try-expression", "true", "--claims", "/no/such"],
-        &[],
-    );
+    let tried = installation.output(&["sso", "try-expression", "true", "--claims", "/no/such"]);
     assert_eq!(tried.status.code(), Some(2));
     assert!(
         stderr(&tried).contains("--claims: cannot read /no/such"),

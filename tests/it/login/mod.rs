@@ -295,11 +295,17 @@ impl Place {
     /// What came of each try, the last first.
     pub async fn attempts(&self) -> Vec<ListedAttempt> {
         let filter = AttemptFilter {
-            sso_configuration_id: Some(self.sso.parse().unwrap()),
+            sso_configuration_id: Some(self.sso.parse::<Uuid>().unwrap().into()),
             ..AttemptFilter::default()
         };
+        self.attempts_of(&filter).await
+    }
+
+    async fn attempts_of(&self, filter: &AttemptFilter) -> Vec<ListedAttempt> {
         let mut db = self.server.app.store.acquire().await.unwrap();
-        list_attempts(&mut db, &filter, 100).await.unwrap()
+        let organization = self.server.organization_id();
+        let found = list_attempts(&mut db, organization, filter, None, 100).await;
+        found.unwrap().items
     }
 
     /// Makes sure that a reply keeps a person out, tells her no more than a reference, and that
@@ -314,12 +320,10 @@ impl Place {
         let page = reply.text();
         let reference = reference(&page).unwrap_or_else(|| panic!("a reference: {page}"));
         let filter = AttemptFilter {
-            id: Some(reference),
+            id: Some(reference.into()),
             ..AttemptFilter::default()
         };
-        let mut db = self.server.app.store.acquire().await.unwrap();
-        let mut found = list_attempts(&mut db, &filter, 2).await.unwrap();
-        drop(db);
+        let mut found = self.attempts_of(&filter).await;
         assert_eq!(found.len(), 1, "a row for the reference");
         let attempt = found.remove(0);
         assert_eq!(attempt.sso_configuration_id.to_string(), self.sso);
@@ -330,7 +334,7 @@ impl Place {
             reason.contains(words),
             "{reason:?} should contain {words:?}"
         );
-        let row = serde_json::to_string(&attempt).unwrap();
+        let row = format!("{attempt:?}");
         for secret in self.provider.secrets() {
             assert!(!row.contains(&secret), "{row} tells {secret}");
             assert!(!page.contains(&secret), "{page} tells {secret}");

@@ -1,0 +1,139 @@
+//! `ProvisioningService`: what identity providers pushed.
+
+use chrono::{DateTime, Utc};
+use connectrpc::RequestContext;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::api::paging::List;
+use crate::api::proto::rollcall::v1::provisioning_event::Change;
+use crate::api::proto::rollcall::v1::{
+    ListProvisioningEventsRequest, ListProvisioningEventsResponse, ProvisioningEvent,
+    ProvisioningOutcome,
+};
+use crate::api::{parse_id, timestamp};
+use crate::app::App;
+use crate::domain::identity::Caller;
+use crate::error::{Error, Violation};
+use crate::store;
+use crate::store::scim_events::{EventFilter, Listed};
+
+/// `ListProvisioningEvents`. Two round trips.
+pub async fn list_events(
+    app: &App,
+    caller: &Caller,
+    ctx: &RequestContext,
+    request: ListProvisioningEventsRequest,
+) -> Result<ListProvisioningEventsResponse, Error> {
+    let wire = request.filter.as_option().cloned().unwrap_or_default();
+    let filter = EventFilter {
+        scim_configuration_id: optional_id(
+            "filter.scim_configuration_id",
+            &wire.scim_configuration_id,
+        )?,
+        resource_id: optional_id("filter.resource_id", &wire.resource_id)?,
+        only_refused: wire.only_refused,
+        since: time("filter.since", wire.since.as_option())?,
+        until: time("filter.until", wire.until.as_option())?,
+    };
+    let list = List {
+        name: "provisioning_events",
+        organization_id: caller.organization_id,
+        query: format!("{filter:?}"),
+    };
+    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+    caller.may_read()?;
+
+    let mut db = app.store.acquire().await?;
+    let before = asked.after.map(|(_, id)| id);
+    let events =
+        store::scim_events::list(&mut db, caller.organization_id, &filter, before, asked.size)
+            .await?;
+    if let (Some(id), true) = (filter.scim_configuration_id, events.items.is_empty()) {
+        // An empty log, or none?
+        store::scim::get(&mut db, caller.organization_id, id).await?;
+    }
+    Ok(ListProvisioningEventsResponse {
+        pagination: list
+            .response(app, &events, |event| (String::new(), event.id))?
+            .into(),
+        events: events.items.into_iter().map(event).collect(),
+        ..Default::default()
+    })
+}
+
+/// The identifier of a filter; the empty one says nothing.
+pub fn optional_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Option<Id>, Error> {
+    match text {
+        "" => Ok(None),
+        text => parse_id(field, text).map(Some),
+    }
+}
+
+fn time(
+    field: &'static str,
+    wire: Option<&buffa_types::google::protobuf::Timestamp>,
+) -> Result<Option<DateTime<Utc>>, Error> {
+    let Some(wire) = wire else {
+        return Ok(None);
+    };
+    let nanos = u32::try_from(wire.nanos).ok();
+    let time = nanos.and_then(|nanos| DateTime::from_timestamp(wire.seconds, nanos));
+    time.map(Some)
+        .ok_or_else(|| Error::invalid(field, Violation::TIME, "must be a time"))
+}
+
+fn event(event: Listed) -> ProvisioningEvent {
+    let outcome = match &*event.outcome {
+        "created" => ProvisioningOutcome::PROVISIONING_OUTCOME_CREATED,
+        "updated" => ProvisioningOutcome::PROVISIONING_OUTCOME_UPDATED,
+        "deleted" => ProvisioningOutcome::PROVISIONING_OUTCOME_DELETED,
+        "refused" => ProvisioningOutcome::PROVISIONING_OUTCOME_REFUSED,
+        _ => ProvisioningOutcome::PROVISIONING_OUTCOME_UNSPECIFIED,
+    };
+    let changes = match event.changes {
+        Some(Value::Array(changes)) => changes,
+        _ => vec![],
+    };
+    ProvisioningEvent {
+        id: event.id.to_string(),
+        scim_configuration_id: event.scim_configuration_id.to_string(),
+        created_at: timestamp(event.created_at).into(),
+        method: event.method,
+        path: event.path,
+        status: event.status.into(),
+        outcome: outcome.into(),
+        traits: event.traits,
+        resource_type: event.resource_type.unwrap_or_default(),
+        resource_id: event
+            .resource_id
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        changes: changes.into_iter().map(change).collect(),
+        reason: event.reason.unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+fn change(mut change: Value) -> Change {
+    let mut side = |name: &str| {
+        let value = change.get_mut(name).map(Value::take);
+        // Every JSON value is one of these.
+        value
+            .and_then(|value| serde_json::from_value(value).ok())
+            .map_or_else(
+                Default::default,
+                |value: buffa_types::google::protobuf::Value| value.into(),
+            )
+    };
+    Change {
+        old_value: side("old"),
+        new_value: side("new"),
+        attribute: change["attribute"].as_str().unwrap_or_default().to_owned(),
+        count: change["count"]
+            .as_i64()
+            .and_then(|count| i32::try_from(count).ok())
+            .unwrap_or_default(),
+        ..Default::default()
+    }
+}

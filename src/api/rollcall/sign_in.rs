@@ -1,0 +1,264 @@
+//! `SignInService`: who signed in, who could not, and who could.
+
+use std::num::NonZero;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
+
+use buffa_types::google::protobuf::value::Kind;
+use buffa_types::google::protobuf::{Struct, Value as WireValue};
+use chrono::{DateTime, SecondsFormat, Utc};
+use connectrpc::RequestContext;
+use serde_json::{Map, Number, Value};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::provisioning::optional_id;
+use crate::api::paging::List;
+use crate::api::proto::rollcall::v1::check_sso_configuration_response::{
+    Finding as WireFinding, Outcome as WireOutcome,
+};
+use crate::api::proto::rollcall::v1::evaluate_claims_expression_request::Input;
+use crate::api::proto::rollcall::v1::evaluate_claims_expression_response::part::Result as PartResult;
+use crate::api::proto::rollcall::v1::evaluate_claims_expression_response::{
+    Part as WirePart, Verdict as WireVerdict,
+};
+use crate::api::proto::rollcall::v1::{
+    CheckSSOConfigurationRequest, CheckSSOConfigurationResponse, EvaluateClaimsExpressionRequest,
+    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, ListSignInAttemptsResponse,
+    SignInAttempt, SignInOutcome,
+};
+use crate::api::{parse_id, timestamp};
+use crate::app::App;
+use crate::domain::identity::Caller;
+use crate::domain::policy::{self, Part, Verdict};
+use crate::domain::sso::client_secret_context;
+use crate::error::{Error, Violation};
+use crate::oidc::check::{self, Finding, Outcome};
+use crate::oidc::{Providers, Registration};
+use crate::provisioning::sign_in::start_url;
+use crate::store;
+use crate::store::sign_in::{AttemptFilter, ListedAttempt};
+
+/// `ListSignInAttempts`. Two round trips.
+pub async fn list_attempts(
+    app: &App,
+    caller: &Caller,
+    ctx: &RequestContext,
+    request: ListSignInAttemptsRequest,
+) -> Result<ListSignInAttemptsResponse, Error> {
+    let wire = request.filter.as_option().cloned().unwrap_or_default();
+    let refused = match wire.outcome.as_known() {
+        Some(SignInOutcome::SIGN_IN_OUTCOME_SIGNED_IN) => Some(false),
+        Some(SignInOutcome::SIGN_IN_OUTCOME_REFUSED) => Some(true),
+        _ => None,
+    };
+    let filter = AttemptFilter {
+        sso_configuration_id: optional_id(
+            "filter.sso_configuration_id",
+            &wire.sso_configuration_id,
+        )?,
+        id: optional_id("filter.reference", &wire.reference)?,
+        refused,
+    };
+    let list = List {
+        name: "sign_in_attempts",
+        organization_id: caller.organization_id,
+        query: format!("{filter:?}"),
+    };
+    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+    caller.may_read()?;
+
+    // The text is ours: page tokens are sealed.
+    let before = asked.after.and_then(|(at, id)| Some((read(&at)?, id)));
+    let mut db = app.store.acquire().await?;
+    let attempts =
+        store::sign_in::list_attempts(&mut db, caller.organization_id, &filter, before, asked.size)
+            .await?;
+    if let (Some(id), true) = (filter.sso_configuration_id, attempts.items.is_empty()) {
+        // Nobody tried, or there is nothing to try?
+        store::sso::get(&mut db, caller.organization_id, id).await?;
+    }
+    Ok(ListSignInAttemptsResponse {
+        pagination: list
+            .response(app, &attempts, |attempt| {
+                (written(attempt.created_at), attempt.id)
+            })?
+            .into(),
+        attempts: attempts.items.into_iter().map(attempt).collect(),
+        ..Default::default()
+    })
+}
+
+fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn read(at: &str) -> Option<DateTime<Utc>> {
+    at.parse().ok()
+}
+
+fn attempt(attempt: ListedAttempt) -> SignInAttempt {
+    let outcome = match &*attempt.outcome {
+        "signed_in" => SignInOutcome::SIGN_IN_OUTCOME_SIGNED_IN,
+        _ => SignInOutcome::SIGN_IN_OUTCOME_REFUSED,
+    };
+    SignInAttempt {
+        id: attempt.id.to_string(),
+        sso_configuration_id: attempt.sso_configuration_id.to_string(),
+        created_at: timestamp(attempt.created_at).into(),
+        outcome: outcome.into(),
+        failed_check: attempt.failed_check.unwrap_or_default(),
+        reason: attempt.reason.unwrap_or_default(),
+        failed_expression: attempt.failed_expression.unwrap_or_default(),
+        email: attempt.email.unwrap_or_default(),
+        subject: attempt.subject.unwrap_or_default(),
+        claim_names: attempt.claim_names,
+        user_id: attempt.user_id.map(|id| id.to_string()).unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+/// `CheckSSOConfiguration`. Three round trips, and up to three requests to the provider, during which
+/// no connection to the database is held.
+pub async fn check(
+    app: &App,
+    caller: &Caller,
+    request: CheckSSOConfigurationRequest,
+) -> Result<CheckSSOConfigurationResponse, Error> {
+    let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
+    caller.may_read()?;
+
+    let organization_id = caller.organization_id;
+    let mut db = app.store.acquire().await?;
+    let configuration = store::sso::get(&mut db, organization_id, id).await?;
+    let sealed = store::sso::client_secret(&mut db, organization_id, id).await?;
+    drop(db);
+    let secret = app
+        .keys
+        .open(&sealed, &client_secret_context(organization_id, id))
+        .and_then(|secret| String::from_utf8(secret.to_vec()).ok());
+    let registration = Registration {
+        client_secret: secret.map(Into::into),
+        configuration: &configuration,
+        public_url: &app.public_url,
+    };
+    // What is remembered of a provider may be older than its last change, which is being tested.
+    let providers = Providers::new(app.clock.clone());
+    let findings = check::run(&registration, &providers, &app.outgoing).await;
+    Ok(CheckSSOConfigurationResponse {
+        sso_configuration_id: id.to_string(),
+        display_name: configuration.display_name().to_owned(),
+        findings: findings.into_iter().map(finding).collect(),
+        login_url: start_url(app, &configuration, "", ""),
+        ..Default::default()
+    })
+}
+
+fn finding(finding: Finding) -> WireFinding {
+    let outcome = match finding.outcome {
+        Outcome::Good => WireOutcome::OUTCOME_OK,
+        Outcome::Doubtful => WireOutcome::OUTCOME_DOUBTFUL,
+        Outcome::Bad => WireOutcome::OUTCOME_BAD,
+    };
+    WireFinding {
+        outcome: outcome.into(),
+        subject: finding.subject.to_owned(),
+        text: finding.text,
+        ..Default::default()
+    }
+}
+
+/// How many expressions are evaluated at a time at an administrator's request: each takes a core for up
+/// to some seconds, and people who sign in need some, too.
+static EVALUATIONS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    Semaphore::new(cores.div_ceil(2))
+});
+
+/// `EvaluateClaimsExpression`. No round trip of its own.
+pub async fn evaluate(
+    caller: &Caller,
+    request: EvaluateClaimsExpressionRequest,
+) -> Result<EvaluateClaimsExpressionResponse, Error> {
+    let claims = match request.input {
+        None => Map::new(),
+        Some(Input::Claims(claims)) => object(*claims),
+        Some(Input::ClaimsJson(text)) => parse(&text)?,
+    };
+    caller.may_read()?;
+
+    let turn = EVALUATIONS.acquire().await.map_err(Error::internal)?;
+    let expression = request.expression;
+    let explained = spawn_blocking(move || {
+        // Whoever asked may be gone: the turn lasts as long as the work.
+        let _turn = turn;
+        policy::explain(&expression, &claims)
+    });
+    let explained = explained.await.map_err(Error::internal)?;
+    let explanation = explained
+        .map_err(|reason| Error::invalid("expression", Violation::CLAIMS_EXPRESSION, reason))?;
+    let (verdict, part, reason) = match explanation.verdict {
+        Verdict::LetsIn => (WireVerdict::VERDICT_LETS_IN, String::new(), String::new()),
+        Verdict::KeepsOut { part, reason } => (WireVerdict::VERDICT_KEEPS_OUT, part, reason),
+    };
+    Ok(EvaluateClaimsExpressionResponse {
+        verdict: verdict.into(),
+        part,
+        reason,
+        parts: explanation.parts.into_iter().map(wire_part).collect(),
+        ..Default::default()
+    })
+}
+
+fn wire_part(part: Part) -> WirePart {
+    let result = match part.value {
+        Ok(value) => PartResult::Value(value),
+        Err(reason) => PartResult::Reason(reason),
+    };
+    WirePart {
+        depth: i32::try_from(part.depth).unwrap_or(i32::MAX),
+        source: part.source,
+        result: Some(result),
+        ..Default::default()
+    }
+}
+
+/// Claims as they are written. A mistake is told by its place: they are private.
+fn parse(text: &str) -> Result<Map<String, Value>, Error> {
+    let invalid = |message| Error::invalid("claims_json", Violation::JSON_OBJECT, message);
+    match serde_json::from_str(text) {
+        Ok(Value::Object(claims)) => Ok(claims),
+        Ok(_) => Err(invalid("must be a JSON object".to_owned())),
+        Err(error) => Err(invalid(format!(
+            "must be a JSON object: it is no JSON at line {}, column {}",
+            error.line(),
+            error.column()
+        ))),
+    }
+}
+
+fn object(wire: Struct) -> Map<String, Value> {
+    let fields = wire.fields.into_iter();
+    fields.map(|(name, value)| (name, json(value))).collect()
+}
+
+fn json(wire: WireValue) -> Value {
+    match wire.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => value.into(),
+        Some(Kind::NumberValue(number)) => Value::Number(whole(number)),
+        Some(Kind::StringValue(text)) => text.into(),
+        Some(Kind::StructValue(wire)) => Value::Object(object(*wire)),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
+    }
+}
+
+/// A double as the number that was written: CEL tells whole numbers from others.
+fn whole(number: f64) -> Number {
+    /// Below it, every whole number is a double.
+    const LIMIT: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= LIMIT {
+        return (number as i64).into();
+    }
+    Number::from_f64(number).unwrap_or_else(|| 0.into())
+}

@@ -1,0 +1,155 @@
+//! `StatusService`: how the installation and the caller's organization are.
+
+use buffa_types::google::protobuf::Duration;
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use crate::api::proto::rollcall::v1::scim_configuration_status::Refusal;
+use crate::api::proto::rollcall::v1::sign_in_counts::Check;
+use crate::api::proto::rollcall::v1::token_expiry::Token;
+use crate::api::proto::rollcall::v1::{
+    DatabaseStatus, GetStatusResponse, SCIMConfigurationStatus, SSOConfigurationStatus,
+    SchemaStatus, SignInCounts, TokenExpiry,
+};
+use crate::api::timestamp;
+use crate::app::App;
+use crate::domain::identity::Caller;
+use crate::domain::sso::SsoConfiguration;
+use crate::error::Error;
+use crate::store::sign_in::AttemptCount;
+use crate::store::status::{Database, ExpiringToken, ScimStatus};
+use crate::store::{self, Page};
+
+/// The most configurations of a kind.
+const MAX_CONFIGURATIONS: u32 = 100;
+/// The most tries of an outcome that are counted: the cost must not grow with the organization.
+const MAX_COUNT: i64 = 10_000;
+const COUNTED: TimeDelta = TimeDelta::hours(1);
+
+/// `GetStatus`. Seven round trips.
+pub async fn get(app: &App, caller: &Caller) -> Result<GetStatusResponse, Error> {
+    caller.may_read()?;
+    let id = caller.organization_id;
+    let now = app.clock.now();
+    let mut db = app.store.acquire().await?;
+    let database = store::status::database(&mut db).await?;
+    let organization = store::organizations::get(&mut db, id).await?;
+    let scim = store::status::scim_configurations(&mut db, id, MAX_CONFIGURATIONS.into()).await?;
+    let page = Page {
+        after: Uuid::nil(),
+        size: MAX_CONFIGURATIONS,
+    };
+    let sso = store::sso::list(&mut db, id, page).await?;
+    let counts = store::sign_in::count_attempts(&mut db, id, now - COUNTED, MAX_COUNT).await?;
+    let token = store::status::next_expiring_token(&mut db, id, now).await?;
+    Ok(GetStatusResponse {
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        time: timestamp(now).into(),
+        organization_id: id.to_string(),
+        organization_name: organization.name,
+        schema: SchemaStatus {
+            applied_version: number(database.schema_version.unwrap_or_default()),
+            known_version: number(store::status::known_schema_version()),
+            ..Default::default()
+        }
+        .into(),
+        database: database_status(database).into(),
+        scim_configurations: scim.into_iter().map(scim_status).collect(),
+        sso_configurations: sso.items.into_iter().map(sso_status).collect(),
+        sign_ins: sign_in_counts(counts).into(),
+        next_token_to_expire: token.map(token_expiry).into(),
+        ..Default::default()
+    })
+}
+
+/// A number that is small, unless something is very wrong.
+fn number(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn database_status(database: Database) -> DatabaseStatus {
+    DatabaseStatus {
+        version: database.version,
+        writable: database.writable,
+        standby_count: number(database.standby_count),
+        replication_lag: database.lag_seconds.map(duration).into(),
+        ..Default::default()
+    }
+}
+
+fn duration(seconds: f64) -> Duration {
+    let lag = std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
+    Duration {
+        seconds: i64::try_from(lag.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(lag.subsec_nanos()).unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+fn scim_status(status: ScimStatus) -> SCIMConfigurationStatus {
+    let refusal = status.refused_at.map(|at| Refusal {
+        at: timestamp(at).into(),
+        method: status.refused_method.unwrap_or_default(),
+        path: status.refused_path.unwrap_or_default(),
+        status: status.refused_status.unwrap_or_default().into(),
+        reason: status.refused_reason.unwrap_or_default(),
+        ..Default::default()
+    });
+    SCIMConfigurationStatus {
+        id: status.id.to_string(),
+        name: status.name,
+        enabled: status.enabled,
+        token_expires_at: timestamp(status.token_expires_at).into(),
+        user_count: number(status.user_count),
+        last_event_at: status.last_event_at.map(timestamp).into(),
+        last_refusal: refusal.into(),
+        ..Default::default()
+    }
+}
+
+fn sso_status(configuration: SsoConfiguration) -> SSOConfigurationStatus {
+    SSOConfigurationStatus {
+        id: configuration.id.to_string(),
+        display_name: configuration.display_name().to_owned(),
+        active: configuration.is_active,
+        ..Default::default()
+    }
+}
+
+fn sign_in_counts(counts: Vec<AttemptCount>) -> SignInCounts {
+    let total = |refused: bool| {
+        let counted = counts
+            .iter()
+            .filter(|c| c.failed_check.is_some() == refused);
+        counted.map(|c| c.count).sum::<i64>()
+    };
+    let (signed_in, refused) = (total(false), total(true));
+    let check = |count: &AttemptCount| {
+        Some(Check {
+            failed_check: count.failed_check.clone()?,
+            count: number(count.count),
+            ..Default::default()
+        })
+    };
+    SignInCounts {
+        signed_in: number(signed_in),
+        refused: number(refused),
+        refusals: counts.iter().filter_map(check).collect(),
+        at_least: signed_in >= MAX_COUNT || refused >= MAX_COUNT,
+        ..Default::default()
+    }
+}
+
+fn token_expiry(token: ExpiringToken) -> TokenExpiry {
+    let id = token.id.to_string();
+    TokenExpiry {
+        token: Some(if token.is_scim {
+            Token::ScimConfigurationId(id)
+        } else {
+            Token::ApiTokenId(id)
+        }),
+        name: token.name,
+        expires_at: timestamp(token.expires_at).into(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,163 @@
+//! How the database and an organization's configurations are, for `GetStatus`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, query_as};
+use uuid::Uuid;
+
+use super::{Connection, MIGRATIONS};
+use crate::domain::ids::OrganizationId;
+use crate::error::Error;
+
+/// How PostgreSQL is. It belongs to the installation, not to a tenant.
+#[derive(Debug, FromRow)]
+pub struct Database {
+    /// Its version, such as `17.5`.
+    pub version: String,
+    /// Whether it takes writes.
+    pub writable: bool,
+    /// How many standbys it feeds.
+    pub standby_count: i64,
+    /// How far, in seconds, the slowest standby is behind, or it behind its primary; `None` where there is
+    /// none, and where this user may not know.
+    pub lag_seconds: Option<f64>,
+    /// The newest version of the schema in it.
+    pub schema_version: Option<i64>,
+}
+
+/// Looks at the database.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn database(db: &mut Connection) -> Result<Database, Error> {
+    // Not checked: the table of versions is not in the schema that queries are checked against. Of those who may not
+    // know, pg_stat_replication hides all but that there is a standby.
+    Ok(query_as(
+        "select split_part(current_setting('server_version'), ' ', 1) as version,
+             current_setting('transaction_read_only') = 'off' as writable,
+             (select count(*) from pg_stat_replication) as standby_count,
+             case
+                 when not pg_is_in_recovery() then
+                     (select extract(epoch from max(coalesce(replay_lag, '0'))) from pg_stat_replication where state is not null)
+                 when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() then 0
+                 else extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())
+             end::float8 as lag_seconds,
+             (select max(version) from _sqlx_migrations where success) as schema_version",
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// The newest version of the schema that this server knows.
+pub fn known_schema_version() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|m| m.version)
+        .max()
+        .unwrap_or_default()
+}
+
+/// A SCIM configuration and what happened last.
+#[derive(Debug)]
+pub struct ScimStatus {
+    /// The configuration.
+    pub id: Uuid,
+    /// What administrators call it.
+    pub name: String,
+    /// Whether it answers at all.
+    pub enabled: bool,
+    /// When its token ends.
+    pub token_expires_at: DateTime<Utc>,
+    /// How many users it has.
+    pub user_count: i64,
+    /// When the newest event of its log was.
+    pub last_event_at: Option<DateTime<Utc>>,
+    /// The same of the newest refusal.
+    pub refused_at: Option<DateTime<Utc>>,
+    /// The HTTP method of what was refused.
+    pub refused_method: Option<String>,
+    /// Its path.
+    pub refused_path: Option<String>,
+    /// The HTTP status of the answer.
+    pub refused_status: Option<i16>,
+    /// Why.
+    pub refused_reason: Option<String>,
+}
+
+/// Up to `limit` SCIM configurations of the organization, the oldest first.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn scim_configurations(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    limit: i64,
+) -> Result<Vec<ScimStatus>, Error> {
+    Ok(query_as!(
+        ScimStatus,
+        r#"select c.id, c.name, c.enabled, c.token_expires_at,
+               coalesce((select sum(count) from scim_user_counts u
+                   where u.organization_id = c.organization_id and u.scim_configuration_id = c.id), 0)::bigint as "user_count!",
+               l.created_at as "last_event_at?",
+               r.created_at as "refused_at?", r.method as "refused_method?", r.path as "refused_path?",
+               r.status as "refused_status?", r.reason as "refused_reason?"
+           from scim_configurations c
+           left join lateral (
+               select created_at from scim_events
+               where organization_id = c.organization_id and scim_configuration_id = c.id
+               order by id desc limit 1) l on true
+           left join lateral (
+               select created_at, method, path, status, reason from scim_events
+               where organization_id = c.organization_id and scim_configuration_id = c.id and outcome = 'refused'
+               order by id desc limit 1) r on true
+           where c.organization_id = $1
+           order by c.id limit $2"#,
+        organization_id.as_uuid(),
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// A token that ends.
+#[derive(Debug)]
+pub struct ExpiringToken {
+    /// Whether it is a SCIM configuration's.
+    pub is_scim: bool,
+    /// The API token, or the SCIM configuration.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The next token of the organization to end, of those that open something now.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn next_expiring_token(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    now: DateTime<Utc>,
+) -> Result<Option<ExpiringToken>, Error> {
+    Ok(query_as!(
+        ExpiringToken,
+        r#"(select false as "is_scim!", t.id as "id!", a.name as "name!", t.expires_at as "expires_at!"
+            from api_tokens t
+            join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
+            where t.organization_id = $1 and t.revoked_at is null and t.expires_at > $2
+            order by t.expires_at limit 1)
+           union all
+           (select true, c.id, c.name, c.token_expires_at from scim_configurations c
+            where c.organization_id = $1 and c.enabled and c.token_expires_at > $2
+            order by c.token_expires_at limit 1)
+           order by 4 limit 1"#,
+        organization_id.as_uuid(),
+        now,
+    )
+    .fetch_optional(db)
+    .await?)
+}
