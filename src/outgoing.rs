@@ -8,13 +8,17 @@ use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse, url};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use tokio::sync::Semaphore;
+use tracing::Instrument;
+
+use crate::metrics::Metrics;
+use crate::traces;
 
 /// The largest response, in bytes.
 pub const MAX_RESPONSE: usize = 1024 * 1024;
@@ -36,6 +40,7 @@ pub struct Outgoing {
     client: reqwest::Client,
     reach: Reach,
     deadline: Duration,
+    metrics: Metrics,
 }
 
 /// Why there is no answer, in words for an administrator.
@@ -74,7 +79,13 @@ impl Outgoing {
             client,
             reach,
             deadline,
+            metrics: Metrics::default(),
         })
+    }
+
+    /// Has requests counted and timed.
+    pub fn measure(&mut self, metrics: Metrics) {
+        self.metrics = metrics;
     }
 
     /// Makes sure that a URL may be asked, as far as its text tells.
@@ -107,6 +118,33 @@ impl Outgoing {
     ///
     /// Why there is none.
     pub async fn send(
+        &self,
+        mut request: http::Request<Vec<u8>>,
+    ) -> Result<http::Response<Bytes>, OutgoingError> {
+        let begun = Instant::now();
+        let span = traces::outgoing(&mut request);
+        let result = self.exchange(request).instrument(span.clone()).await;
+        let time = begun.elapsed();
+        let outcome = match &result {
+            Ok(answer) => {
+                traces::answered(&span, answer.status());
+                status_class(answer.status())
+            }
+            Err(_) => {
+                let outcome = if time < self.deadline {
+                    "failed"
+                } else {
+                    "timeout"
+                };
+                traces::unanswered(&span, outcome);
+                outcome
+            }
+        };
+        self.metrics.outgoing(outcome, time);
+        result
+    }
+
+    async fn exchange(
         &self,
         request: http::Request<Vec<u8>>,
     ) -> Result<http::Response<Bytes>, OutgoingError> {
@@ -187,6 +225,16 @@ impl<'c> AsyncHttpClient<'c> for Outgoing {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move { Ok(self.send(request).await?.map(Into::into)) })
+    }
+}
+
+fn status_class(status: http::StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        _ => "other",
     }
 }
 

@@ -85,6 +85,9 @@ pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Failure> {
         scim_users::insert(&mut db, tenant, now, &told(context, new), false).await?;
     }
     db.release();
+    for new in new {
+        context.count(Outcome::Created, USER, &new.traits);
+    }
     Ok(())
 }
 
@@ -178,6 +181,7 @@ async fn update(
             scim_users::update(db_now, context.tenant, context.now, &row, version, &event).await?;
         db.release();
         if is_done {
+            context.count(Outcome::Updated, USER, &traits);
             let stored = Stored {
                 resource: Json(row.resource),
                 version: stored.version + 1,
@@ -214,6 +218,7 @@ pub async fn delete(
     }
     let event = context.event(Outcome::Deleted, 204, (USER, id), json!([]), vec![]);
     if scim_users::delete(&mut db, context.tenant, context.now, id, version, &event).await? {
+        context.count(Outcome::Deleted, USER, &[]);
         return Ok(Reply::no_content());
     }
     match version {

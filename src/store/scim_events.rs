@@ -25,6 +25,18 @@ pub enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    /// The name in the log of the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// A row of the log of a configuration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {

@@ -57,6 +57,10 @@ fn a_bad_setting_is_one_line_and_exit_code_2() {
             vec![("ROLLCALL_DNS_SERVERS", "9.9.9.9, dns.example.com")],
             "ROLLCALL_DNS_SERVERS: \"dns.example.com\"",
         ),
+        (
+            vec![("ROLLCALL_METRICS_LISTEN", "9464")],
+            "ROLLCALL_METRICS_LISTEN: \"9464\"",
+        ),
         (vec![database], "rollcall keys generate"),
         (
             vec![database, ("ROLLCALL_ENCRYPTION_KEYS", "")],
@@ -126,6 +130,7 @@ fn every_setting_is_in_the_help() {
     let help = printed(&["serve", "--help"], &[]);
     for setting in [
         "ROLLCALL_LISTEN",
+        "ROLLCALL_METRICS_LISTEN",
         "ROLLCALL_PUBLIC_URL",
         "DATABASE_URL",
         "ROLLCALL_DATA_DIR",

@@ -9,8 +9,11 @@ use serde_json::Value;
 /// `rollcall` with no setting but `settings`.
 pub fn rollcall(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
-    let inherited = std::env::vars()
-        .filter(|(name, _)| name.starts_with("ROLLCALL_") || name == "DATABASE_URL");
+    let inherited = std::env::vars().filter(|(name, _)| {
+        ["ROLLCALL_", "OTEL_", "DATABASE_URL"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    });
     for (name, _) in inherited {
         command.env_remove(name);
     }
