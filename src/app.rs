@@ -71,6 +71,7 @@ impl App {
     /// Has everything counted in `metrics`.
     pub fn measure(&mut self, metrics: &Metrics) {
         self.metrics = metrics.clone();
+        self.store.measure(metrics.clone());
         self.tokens.measure(metrics.clone());
         self.outgoing.measure(metrics.clone());
     }

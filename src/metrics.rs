@@ -173,6 +173,10 @@ struct Inner {
     job_rows: Counters<1>,
     job_successes: Gauges<1>,
     outgoing_times: Times<Labels<1>>,
+    connections_max: Gauge,
+    connections_in_use: Gauge,
+    connections_waiting: Gauge,
+    connection_waits: Histogram,
 }
 
 fn times() -> Histogram {
@@ -283,6 +287,26 @@ impl Metrics {
             outgoing_times: r.times(
                 "rollcall_outgoing_request_duration_seconds",
                 "Time of a request to an identity provider",
+            ),
+            connections_max: r.add(
+                "rollcall_database_connections_max",
+                "How many connections to the database there may be",
+                Gauge::default(),
+            ),
+            connections_in_use: r.add(
+                "rollcall_database_connections_in_use",
+                "Connections to the database that somebody uses",
+                Gauge::default(),
+            ),
+            connections_waiting: r.add(
+                "rollcall_database_connections_waiting",
+                "How many wait for a connection to the database",
+                Gauge::default(),
+            ),
+            connection_waits: r.add(
+                "rollcall_database_wait_duration_seconds",
+                "Time until there was a connection to the database, or it was given up",
+                times(),
             ),
             registry: r.0,
         };
@@ -422,6 +446,22 @@ impl Metrics {
         }
     }
 
+    /// How many connections to the database there may be, and are used at this moment.
+    pub fn connections(&self, max: usize, in_use: usize) {
+        let Some(inner) = &self.0 else { return };
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        inner.connections_max.set(number(max));
+        inner.connections_in_use.set(number(in_use));
+    }
+
+    /// Somebody waits for a connection to the database, until what is returned is dropped.
+    pub fn connection_wanted(&self) -> Waiting {
+        Waiting(self.0.clone().map(|inner| {
+            inner.connections_waiting.inc();
+            (inner, Instant::now())
+        }))
+    }
+
     /// A request to an identity provider ended.
     pub fn outgoing(&self, outcome: &'static str, time: Duration) {
         let Some(inner) = &self.0 else { return };
@@ -450,6 +490,20 @@ impl Inner {
         for outcome in ["signed_in", "failed"] {
             let labels = [("outcome", outcome), ("check", "")];
             self.sign_ins.get_or_create_owned(&labels);
+        }
+    }
+}
+
+/// A wait for a connection.
+#[must_use]
+pub struct Waiting(Option<(Arc<Inner>, Instant)>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some((inner, begun)) = &self.0 {
+            inner.connections_waiting.dec();
+            let time = begun.elapsed().as_secs_f64();
+            inner.connection_waits.observe(time);
         }
     }
 }

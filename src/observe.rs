@@ -99,6 +99,8 @@ pub fn metrics_router(app: &Arc<App>) -> Router {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let (max, in_use) = app.store.connections();
+    app.metrics.connections(max, in_use);
     match app.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {

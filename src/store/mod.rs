@@ -32,6 +32,7 @@ use uuid::Uuid;
 use self::pool::Pool;
 pub use self::pool::{Later, Lease, Transaction};
 use crate::error::{Error, Violation};
+use crate::metrics::Metrics;
 
 /// A value as JSON, on its way to or from the database.
 pub use sqlx::types::Json;
@@ -60,7 +61,9 @@ pub fn is_url(url: &str) -> bool {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
+    max_connections: u32,
     patience: Duration,
+    metrics: Metrics,
 }
 
 impl Store {
@@ -84,7 +87,23 @@ impl Store {
         };
         let options = options.application_name("rollcall");
         let pool = Pool::open(options, max_connections, patience).await?;
-        Ok(Self { pool, patience })
+        Ok(Self {
+            pool,
+            max_connections,
+            patience,
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Has waits for connections timed.
+    pub fn measure(&mut self, metrics: Metrics) {
+        self.metrics = metrics;
+    }
+
+    /// How many connections there may be, and how many somebody uses.
+    pub fn connections(&self) -> (usize, usize) {
+        let max = self.max_connections as usize;
+        (max, max.saturating_sub(self.pool.free()))
     }
 
     /// Brings the schema up to date. Replicas that start together take turns under an advisory
@@ -108,6 +127,7 @@ impl Store {
     ///
     /// [`Error::Unavailable`] when none is free in time.
     pub async fn acquire(&self) -> Result<Lease, Error> {
+        let _waiting = self.metrics.connection_wanted();
         self.pool.acquire().await
     }
 

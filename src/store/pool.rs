@@ -102,6 +102,11 @@ impl Pool {
         })
     }
 
+    /// How many connections nobody uses, those included that are not open yet.
+    pub(super) fn free(&self) -> usize {
+        self.0.turns.available_permits()
+    }
+
     pub(super) async fn close(&self) {
         self.0.turns.close();
         self.0.released().clear();

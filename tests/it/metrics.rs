@@ -529,6 +529,9 @@ fn the_listener_of_the_metrics_has_nothing_else() {
             "text/plain; version=0.0.4; charset=utf-8"
         );
         assert!(reply.text().contains("rollcall_build_info{version="));
+        let read = |name| value(&metrics, name, &[]);
+        assert!(read("rollcall_database_connections_max") >= 1.0);
+        assert!(read("rollcall_database_wait_duration_seconds_count") >= 1.0);
         for path in ["/", "/livez", "/login", "/metrics/", "/scim/v2/Users"] {
             assert_eq!(ask(Method::GET, path).await.status, 404, "{path}");
         }
