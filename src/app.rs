@@ -11,6 +11,7 @@ use uuid::{Builder, Uuid};
 
 use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::{Token, TokenKind};
+use crate::metrics::Metrics;
 use crate::oidc::Providers;
 use crate::outgoing::dns::Dns;
 use crate::outgoing::{Outgoing, Reach};
@@ -40,6 +41,8 @@ pub struct App {
     pub providers: Providers,
     /// How people sign in.
     pub sign_in: SignInSettings,
+    /// Where everything is counted.
+    pub metrics: Metrics,
 }
 
 impl App {
@@ -61,7 +64,16 @@ impl App {
             tokens: TokenHasher::default(),
             dns: Dns::default(),
             public_url,
+            metrics: Metrics::default(),
         })
+    }
+
+    /// Has everything counted in `metrics`.
+    pub fn measure(&mut self, metrics: &Metrics) {
+        self.metrics = metrics.clone();
+        self.store.measure(metrics.clone());
+        self.tokens.measure(metrics.clone());
+        self.outgoing.measure(metrics.clone());
     }
 
     /// A new identifier: UUIDv7 (RFC 9562, section 5.7), so that rows made together lie together.

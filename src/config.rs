@@ -145,6 +145,11 @@ pub struct ServeSettings {
     )]
     pub listen: SocketAddr,
 
+    /// The address and port for metrics, at /metrics in Prometheus' text format: for an internal network only. Port 0
+    /// takes a free one. Unless given, there are none.
+    #[arg(long, env = "ROLLCALL_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<String>,
+
     /// Where clients and browsers reach this server, as `https://rollcall.example.com`. [default: http:// and the address
     /// listened on]
     #[arg(long, env = "ROLLCALL_PUBLIC_URL", value_name = "URL")]
@@ -403,6 +408,23 @@ impl ServeSettings {
             return Ok(format!("http://{address}"));
         };
         public_url(url)
+    }
+
+    /// The address and port for metrics, if they are wanted.
+    ///
+    /// # Errors
+    ///
+    /// What form it must have.
+    pub fn metrics_listen(&self) -> Result<Option<SocketAddr>, BadSetting> {
+        let text = self.metrics_listen.as_deref();
+        let address = text.filter(|text| !text.is_empty()).map(|text| {
+            text.parse().map_err(|_| {
+                BadSetting(format!(
+                    "ROLLCALL_METRICS_LISTEN: {text:?} must be an IP address and a port, such as 127.0.0.1:9464"
+                ))
+            })
+        });
+        address.transpose()
     }
 
     /// How requests to providers leave.

@@ -8,6 +8,7 @@
 //!
 //! - [`config`], [`cli`]: settings and commands;
 //! - [`server`]: the listener and what surrounds every request;
+//! - [`observe`]: the requests of each door, counted, timed and traced;
 //! - [`app`]: what every door is handed;
 //! - [`api`]: the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
 //! - [`scim`]: SCIM 2.0 for identity providers;
@@ -17,6 +18,7 @@
 //! - [`outgoing`]: the one way out to addresses that users chose, and what asks the domain name system;
 //! - [`bearer`], [`session`]: the token and the session of a request, for every door;
 //! - [`provisioning`]: rules that several doors share;
+//! - [`metrics`], [`traces`]: what operators see;
 //! - [`store`]: the only SQL;
 //! - [`secrets`]: sealing and hashing;
 //! - [`domain`]: nouns and rules, without I/O;
@@ -31,6 +33,8 @@ pub mod domain;
 pub mod error;
 pub mod jobs;
 pub mod login;
+pub mod metrics;
+pub mod observe;
 pub mod oidc;
 pub mod outgoing;
 pub mod provisioning;
@@ -39,3 +43,4 @@ pub mod secrets;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod traces;

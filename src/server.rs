@@ -29,6 +29,8 @@ use crate::api;
 use crate::app::App;
 use crate::error::Error;
 use crate::login;
+use crate::metrics::Door;
+use crate::observe::observed;
 use crate::scim;
 use crate::store::Access;
 
@@ -74,11 +76,13 @@ impl RequestId {
 ///
 /// When a door cannot be built: a fault of the build.
 pub fn router(app: &Arc<App>) -> Result<Router> {
-    let doors = api::router(app)?
-        .merge(scim::router(app))
-        .merge(login::router(app))
+    let probes = Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz).with_state(app.clone()));
+    let doors = observed(app, Door::Api, api::router(app)?)
+        .merge(observed(app, Door::Scim, scim::router(app)))
+        .merge(observed(app, Door::Login, login::router(app)))
+        .merge(observed(app, Door::Probe, probes));
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
         .on_request(())
@@ -120,6 +124,7 @@ fn span(request: &Request) -> Span {
         method = %request.method(),
         path = request.uri().path(),
         request_id = id,
+        trace_id = tracing::field::Empty,
         organization = tracing::field::Empty,
     )
 }

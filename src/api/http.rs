@@ -1,6 +1,7 @@
 //! What stands between HTTP and the RPC library: who calls, which page of a list, and answers that
 //! the library leaves without a body.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use connectrpc::{ConnectError, Protocol};
+use connectrpc::{ConnectError, ErrorCode, Protocol};
 use futures_util::FutureExt;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -182,6 +183,27 @@ fn protocol_headers(headers: &HeaderMap) -> HeaderMap {
         .map(|value| (CONTENT_TYPE, value.clone()))
         .into_iter()
         .collect()
+}
+
+/// What metrics call the method of a route: the package of the contract goes without saying.
+pub fn method_label(route: &str) -> Cow<'static, str> {
+    let method = route.strip_prefix("/api").unwrap_or(route);
+    let method = method.trim_start_matches('/');
+    let method = method.strip_prefix("gitpod.v1.").unwrap_or(method);
+    if method.contains('{') {
+        "unimplemented".into()
+    } else {
+        method.to_owned().into()
+    }
+}
+
+/// The HTTP status of an answer; for gRPC, which has 200 for everything, the one that its code stands
+/// for.
+pub fn status(response: &Response) -> StatusCode {
+    let code = response.headers().get("grpc-status");
+    let code = code.and_then(|value| value.to_str().ok()?.parse().ok());
+    code.and_then(ErrorCode::from_grpc_code)
+        .map_or(response.status(), |code| code.http_status())
 }
 
 /// Answers for the methods of the contract that this server does not have.

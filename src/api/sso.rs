@@ -22,6 +22,7 @@ use crate::domain::sso::{
     SsoChange, SsoConfiguration, client_secret_context, too_long, with_leading_domain,
 };
 use crate::error::{Error, Violation, no_violations};
+use crate::metrics::SessionEnd;
 use crate::store;
 
 /// `CreateSSOConfiguration`. Five round trips: begin, insert, audit, commit, and the caller's token.
@@ -154,9 +155,11 @@ pub async fn update(
         .map(|secret| seal(app, &after, &secret))
         .transpose()?;
     store::sso::update(&mut tx, caller.organization_id, &after, secret.as_deref()).await?;
-    if secret.is_some() || before.ends_sessions(&after) {
-        store::sessions::end_all_through(&mut tx, caller.organization_id, id).await?;
-    }
+    let ended = if secret.is_some() || before.ends_sessions(&after) {
+        store::sessions::end_all_through(&mut tx, caller.organization_id, id).await?
+    } else {
+        0
+    };
     audit(
         app,
         &mut tx,
@@ -165,6 +168,7 @@ pub async fn update(
     )
     .await?;
     tx.commit().await?;
+    app.metrics.sessions_ended(SessionEnd::Configuration, ended);
     Ok(UpdateSSOConfigurationResponse::default())
 }
 

@@ -18,13 +18,16 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::app::App;
 use crate::config::{BadSetting, DatabaseSettings, LogFormat, LogSettings};
 use crate::error::{Error, Violation};
 use crate::secrets::keys::Keyring;
 use crate::store::Store;
+use crate::traces::{self, Traces};
 
 /// Knows who belongs to an organization: SSO and SCIM configuration over the gitpod.v1 API.
 ///
@@ -118,10 +121,14 @@ fn describe(error: &anyhow::Error) -> String {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    start_log(&cli.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let traces = match cli.command {
+        Command::Serve(_) => Traces::from_environment(runtime.handle())?,
+        _ => None,
+    };
+    start_log(&cli.log, traces.as_ref())?;
     let result = runtime.block_on(async {
         match cli.command {
             Command::Serve(command) => command.run().await?,
@@ -136,26 +143,37 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     });
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     // What still runs was told to stop and did not.
     runtime.shutdown_background();
     result
 }
 
-fn start_log(settings: &LogSettings) -> Result<(), BadSetting> {
+fn start_log(settings: &LogSettings, traces: Option<&Traces>) -> Result<()> {
     let filter: EnvFilter = settings.level.parse().map_err(|e| {
         BadSetting(format!(
             "ROLLCALL_LOG: {:?} cannot be used: {e}",
             settings.level
         ))
     })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match settings.format {
+    // The spans of traces are none of the log's.
+    let filter = filter.add_directive(format!("{}=off", traces::TARGET).parse()?);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         LogFormat::Text => log
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    match traces {
+        // One filter for all costs less than one for each.
+        None => Registry::default().with(log).with(filter).init(),
+        Some(traces) => Registry::default()
+            .with(log.with_filter(filter))
+            .with(traces.layer())
             .init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! `rollcall serve`.
 
+use std::future::pending;
+use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::app::App;
 use crate::config::{DatabaseSettings, KeySettings, ServeSettings};
 use crate::domain::sign_in::is_loopback;
 use crate::domain::sso::client_secret_context;
+use crate::metrics::Metrics;
+use crate::observe::metrics_router;
 use crate::outgoing::Outgoing;
 use crate::provisioning::organizations;
 use crate::secrets::keys::Keyring;
@@ -44,27 +48,39 @@ impl Serve {
         self.settings.sign_in()?;
         self.settings.event_retention()?;
         self.settings.outgoing()?;
+        self.settings.metrics_listen()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
             return self.run_embedded(keys).await;
         };
         let keys = keys.map_or_else(|| self.keys.required_keyring(), Ok)?;
-        let listener = listen(self.settings.listen).await?;
+        let listeners = self.listen().await?;
         let store = super::connect(url, MAX_CONNECTIONS).await?;
         store.migrate().await?;
-        let url = self.settings.public_url(listener.local_addr()?)?;
+        let url = self.settings.public_url(listeners.doors.local_addr()?)?;
         let app = self.app(store, keys, url)?;
         check_keys(&app).await?;
         if let Some(bootstrap) = bootstrap {
             organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
         }
         println!("Rollcall listens on {}.", app.public_url);
-        serve(listener, &app, self.settings.event_retention()?).await
+        serve(listeners, &app, self.settings.event_retention()?).await
+    }
+
+    /// Takes the addresses early: one that is in use is told before anything else is done.
+    async fn listen(&self) -> Result<Listeners> {
+        Ok(Listeners {
+            doors: listen(self.settings.listen, "ROLLCALL_LISTEN").await?,
+            metrics: match self.settings.metrics_listen()? {
+                Some(address) => Some(listen(address, "ROLLCALL_METRICS_LISTEN").await?),
+                None => None,
+            },
+        })
     }
 
     fn app(&self, store: Store, keys: Keyring, url: String) -> Result<Arc<App>> {
         let outgoing = self.settings.outgoing()?;
-        let app = App {
+        let mut app = App {
             dns: outgoing.dns.clone(),
             outgoing: Outgoing::with(outgoing)?,
             sign_in: self.settings.sign_in()?,
@@ -75,6 +91,9 @@ impl Serve {
                 "the public URL {} is not https: browsers send sessions over it in the clear",
                 app.public_url
             );
+        }
+        if self.settings.metrics_listen()?.is_some() {
+            app.measure(&Metrics::on(app.clock.now()));
         }
         Ok(Arc::new(app))
     }
@@ -100,15 +119,40 @@ async fn check_keys(app: &App) -> Result<()> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener> {
+/// Where requests come in.
+struct Listeners {
+    doors: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address}: stop what listens there, or choose another address with ROLLCALL_LISTEN"))
+        .with_context(|| format!("cannot listen on {address}: stop what listens there, or choose another address with {setting}"))
+}
+
+/// Serves the metrics until it is dropped, which is after the last request is finished.
+async fn serve_metrics(listener: Option<TcpListener>, app: &Arc<App>) {
+    if let Some(listener) = listener {
+        server::serve(
+            listener,
+            metrics_router(app),
+            pending::<()>(),
+            pending::<()>(),
+        )
+        .await;
+    }
+    pending().await
 }
 
 /// Serves until the first SIGTERM or Ctrl-C; the second ends it at once.
-async fn serve(listener: TcpListener, app: &Arc<App>, kept: TimeDelta) -> Result<()> {
+async fn serve(listeners: Listeners, app: &Arc<App>, kept: TimeDelta) -> Result<()> {
     let router = server::router(app)?;
+    if let Some(listener) = &listeners.metrics {
+        let address = listener.local_addr()?;
+        // Whoever reads may have been content with the first line.
+        let _ = writeln!(stdout(), "Metrics are at http://{address}/metrics.");
+    }
     let (mut term, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -125,7 +169,7 @@ async fn serve(listener: TcpListener, app: &Arc<App>, kept: TimeDelta) -> Result
         async move { counted.wait_for(|count| *count >= number).await.is_ok() }
     };
     let work = async {
-        server::serve(listener, router, signals(1), signals(2)).await;
+        server::serve(listeners.doors, router, signals(1), signals(2)).await;
         tokio::select! {
             () = app.store.close() => {}
             _ = signals(2) => {}
@@ -137,6 +181,7 @@ async fn serve(listener: TcpListener, app: &Arc<App>, kept: TimeDelta) -> Result
         () = jobs::events::run(app.clone(), kept) => {}
         () = jobs::sign_in::run(app.clone(), kept) => {}
         () = jobs::statistics::run(app.clone()) => {}
+        () = serve_metrics(listeners.metrics, app) => {}
         () = listen_for_signals => {}
     }
     Ok(())

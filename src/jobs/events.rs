@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{BATCH, in_batches};
+use super::{BATCH, counted, in_batches};
 use crate::app::App;
 use crate::error::Error;
 use crate::store::scim_events;
@@ -35,8 +35,8 @@ pub async fn run(app: Arc<App>, kept: TimeDelta) {
 /// As the database has them.
 pub async fn delete_old(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let end = app.clock.now() - kept;
-    in_batches(app, |db| {
+    let events = in_batches(app, |db| {
         Box::pin(scim_events::delete_before(db, end, BATCH))
-    })
-    .await
+    });
+    counted(app, "provisioning_events", events).await
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{BATCH, in_batches};
+use super::{BATCH, counted, in_batches};
 use crate::app::App;
 use crate::error::Error;
+use crate::metrics::SessionEnd;
 use crate::store;
 
 /// How often there is a look.
@@ -35,6 +36,10 @@ pub async fn run(app: Arc<App>, kept: TimeDelta) {
 ///
 /// As the database has them.
 pub async fn tidy_up(app: &App, kept: TimeDelta) -> Result<u64, Error> {
+    counted(app, "sign_in", delete_all_over(app, kept)).await
+}
+
+async fn delete_all_over(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let now = app.clock.now();
     let unused_since = now - app.sign_in.session_idle;
     let sessions = in_batches(app, |db| {
@@ -46,5 +51,7 @@ pub async fn tidy_up(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let attempts = in_batches(app, |db| {
         Box::pin(store::sign_in::delete_attempts(db, now - kept, BATCH))
     });
-    Ok(sessions.await? + logins.await? + attempts.await?)
+    let ended = sessions.await?;
+    app.metrics.sessions_ended(SessionEnd::Expired, ended);
+    Ok(ended + logins.await? + attempts.await?)
 }

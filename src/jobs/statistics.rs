@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counted;
 use crate::app::App;
+use crate::error::Error;
 use crate::store::scim_resources;
 
 /// How often there is a look for tables that changed a lot.
@@ -16,11 +18,7 @@ pub async fn run(app: Arc<App>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let analyzed = match app.store.acquire().await {
-            Ok(mut db) => scim_resources::analyze(&mut db).await,
-            Err(error) => Err(error),
-        };
-        match analyzed {
+        match bring_up_to_date(&app).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "analyzed tables that changed a lot"),
             Err(error) => {
@@ -28,4 +26,18 @@ pub async fn run(app: Arc<App>) {
             }
         }
     }
+}
+
+/// Analyzes the tables that changed a lot, and tells how many.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn bring_up_to_date(app: &App) -> Result<u64, Error> {
+    let analyze = async {
+        let mut db = app.store.acquire().await?;
+        let count = scim_resources::analyze(&mut db).await?;
+        Ok(count as u64)
+    };
+    counted(app, "statistics", analyze).await
 }

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::domain::ids::SessionId;
 use crate::domain::sign_in::origin;
 use crate::error::Error;
+use crate::metrics::SessionEnd;
 use crate::session::{self, Session};
 use crate::store;
 
@@ -87,7 +88,11 @@ pub async fn end_session(
         .await
     };
     match ended.await {
-        Ok(_) => redirect("/account"),
+        Ok(is_ended) => {
+            let count = is_ended.into();
+            app.metrics.sessions_ended(SessionEnd::EndedByMember, count);
+            redirect("/account")
+        }
         Err(error) => failed(&error),
     }
 }
@@ -113,8 +118,9 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
             let mut db = app.store.acquire().await?;
             store::sessions::end_presented(&mut db, token.id().into(), token.digest()).await
         };
-        if let Err(error) = ended.await {
-            return failed(&error);
+        match ended.await {
+            Ok(count) => app.metrics.sessions_ended(SessionEnd::SignedOut, count),
+            Err(error) => return failed(&error),
         }
     }
     let mut response = redirect("/signed-out");

@@ -82,7 +82,7 @@ pub async fn start(
     let configuration = match found {
         Ok(configuration) if configuration.is_active => configuration,
         Ok(_) | Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
-        Err(error) => return failed(&error),
+        Err(error) => return fault(&app, &error),
     };
     let state = app.random.token(TokenKind::Login, app.new_id());
     match begin(&app, &configuration, &start, &state).await {
@@ -103,7 +103,7 @@ pub async fn start(
             let attempt = attempt(&app, &configuration, id);
             refuse(&app, attempt, refusal, &start.return_to).await
         }
-        Err(error) => failed(&error),
+        Err(error) => fault(&app, &error),
     }
 }
 
@@ -210,7 +210,7 @@ async fn not_begun_here(app: &App, id: SsoConfigurationId) -> Response {
     let configuration = match found {
         Ok(configuration) => configuration,
         Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
-        Err(error) => return failed(&error),
+        Err(error) => return fault(app, &error),
     };
     let refusal = Refusal::new(
         Check::Login,
@@ -262,7 +262,7 @@ async fn finish(
     let configuration = match found {
         Ok(configuration) => configuration,
         Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
-        Err(error) => return failed(&error),
+        Err(error) => return fault(app, &error),
     };
     let attempt = attempt(app, &configuration, id);
     if !configuration.is_active {
@@ -274,6 +274,7 @@ async fn finish(
     }
     match admit(app, headers, &configuration, begun, answer, attempt).await {
         Ok(Ok(token)) => {
+            app.metrics.sign_in(None);
             let target = if begun.return_to.is_empty() {
                 "/account"
             } else {
@@ -284,7 +285,7 @@ async fn finish(
             response
         }
         Ok(Err((attempt, refusal))) => refuse(app, attempt, refusal, &begun.return_to).await,
-        Err(error) => failed(&error),
+        Err(error) => fault(app, &error),
     }
 }
 
@@ -452,8 +453,15 @@ fn attempt(app: &App, configuration: &SsoConfiguration, id: LoginId) -> Attempt 
     }
 }
 
+/// The page for a login that fails for what is neither the person's nor the provider's doing.
+fn fault(app: &App, error: &Error) -> Response {
+    app.metrics.sign_in_failed();
+    failed(error)
+}
+
 /// Tells administrators why, and the person what to do.
 async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) -> Response {
+    app.metrics.sign_in(Some(refusal.check));
     let (check, reason) = (refusal.check.as_str(), &*refusal.reason);
     tracing::info!(reference = %attempt.id, check, reason, "a login was refused");
     let why = match refusal.check {

@@ -13,16 +13,19 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse, url};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
+use tracing::Instrument;
 
 use self::dns::Dns;
 pub use self::proxy::{BadProxy, Proxy};
 pub use self::reach::{Allowed, Reach};
+use crate::metrics::Metrics;
+use crate::traces;
 
 /// The largest response, in bytes.
 pub const MAX_RESPONSE: usize = 1024 * 1024;
@@ -61,6 +64,7 @@ pub struct Outgoing {
     proxied: Option<(Proxy, reqwest::Client)>,
     reach: Arc<Reach>,
     deadline: Duration,
+    metrics: Metrics,
 }
 
 /// Why there is no answer, in words for an administrator.
@@ -116,7 +120,13 @@ impl Outgoing {
             proxied: proxied.transpose()?,
             reach,
             deadline,
+            metrics: Metrics::default(),
         })
+    }
+
+    /// Has requests counted and timed.
+    pub fn measure(&mut self, metrics: Metrics) {
+        self.metrics = metrics;
     }
 
     /// The client of the proxy, if a URL is asked through it.
@@ -152,6 +162,33 @@ impl Outgoing {
     ///
     /// Why there is none.
     pub async fn send(
+        &self,
+        mut request: http::Request<Vec<u8>>,
+    ) -> Result<http::Response<Bytes>, OutgoingError> {
+        let begun = Instant::now();
+        let span = traces::outgoing(&mut request);
+        let result = self.exchange(request).instrument(span.clone()).await;
+        let time = begun.elapsed();
+        let outcome = match &result {
+            Ok(answer) => {
+                traces::answered(&span, answer.status());
+                status_class(answer.status())
+            }
+            Err(_) => {
+                let outcome = if time < self.deadline {
+                    "failed"
+                } else {
+                    "timeout"
+                };
+                traces::unanswered(&span, outcome);
+                outcome
+            }
+        };
+        self.metrics.outgoing(outcome, time);
+        result
+    }
+
+    async fn exchange(
         &self,
         request: http::Request<Vec<u8>>,
     ) -> Result<http::Response<Bytes>, OutgoingError> {
@@ -246,6 +283,16 @@ impl<'c> AsyncHttpClient<'c> for Outgoing {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move { Ok(self.send(request).await?.map(Into::into)) })
+    }
+}
+
+fn status_class(status: http::StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        _ => "other",
     }
 }
 

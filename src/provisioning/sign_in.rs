@@ -8,6 +8,7 @@ use crate::domain::sign_in::{Attempt, Check, Person, Refusal, email_domain, orig
 use crate::domain::sso::SsoConfiguration;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Error, Violation};
+use crate::metrics::SessionEnd;
 use crate::store::sessions::NewSession;
 use crate::store::sign_in::{Candidate, Profile};
 use crate::store::sso;
@@ -126,10 +127,12 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refu
         user_id: None,
     };
     let admitted = admit(app, &mut tx, login).await?;
+    let mut replaced = 0;
     let result = match admitted {
         Ok(admitted) => {
             attempt.user_id = Some(admitted.user_id);
             attempt.note = admitted.note;
+            replaced = end_former_session(&mut tx, login).await?;
             Ok(begin_session(app, &mut tx, login, admitted.user_id).await?)
         }
         Err(refusal) => {
@@ -139,6 +142,10 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refu
     };
     store::sign_in::record(&mut tx, &attempt).await?;
     tx.commit().await?;
+    if result.is_ok() {
+        app.metrics.session_begun();
+        app.metrics.sessions_ended(SessionEnd::Replaced, replaced);
+    }
     Ok(result)
 }
 
@@ -420,16 +427,22 @@ async fn follow(
     Ok(note.map(str::to_owned))
 }
 
+/// Whoever knew the session that the browser had before shall not share the new one.
+async fn end_former_session(db: &mut Connection, login: &SignIn<'_>) -> Result<u64, Error> {
+    match &login.former {
+        Some(former) => {
+            store::sessions::end_presented(db, SessionId::from(former.id()), former.digest()).await
+        }
+        None => Ok(0),
+    }
+}
+
 async fn begin_session(
     app: &App,
     db: &mut Connection,
     login: &SignIn<'_>,
     user_id: Uuid,
 ) -> Result<Token, Error> {
-    // Whoever knew the session that the browser had before shall not share the new one.
-    if let Some(former) = &login.former {
-        store::sessions::end_presented(db, SessionId::from(former.id()), former.digest()).await?;
-    }
     let token = app.random.token(TokenKind::Session, app.new_id());
     let now = app.clock.now();
     let session = NewSession {

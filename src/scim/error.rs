@@ -71,6 +71,26 @@ impl ScimError {
         }
     }
 
+    /// Why, in one word for metrics: the keyword, or the status where there is none.
+    pub const fn reason(&self) -> &'static str {
+        match (self.scim_type, self.status) {
+            (Some(scim_type), _) => scim_type.as_str(),
+            (None, 401) => "401",
+            (None, 403) => "403",
+            (None, 404) => "404",
+            (None, 405) => "405",
+            (None, 409) => "409",
+            (None, 412) => "412",
+            (None, 413) => "413",
+            (None, 415) => "415",
+            (None, 429) => "429",
+            (None, 500) => "500",
+            (None, 501) => "501",
+            (None, 503) => "503",
+            (None, _) => "other",
+        }
+    }
+
     /// The error form: the body of the response.
     pub fn to_json(&self) -> Value {
         let mut body = json!({

@@ -61,7 +61,7 @@ pub async fn create_as(
         let added = scim_groups::add_members(&mut tx, context.tenant, id, &rows).await?;
         tell(&mut changes, "new", added);
     }
-    let event = context.event(Outcome::Created, 201, (GROUP, id), changes, traits);
+    let event = context.event(Outcome::Created, 201, (GROUP, id), changes, traits.clone());
     scim_events::insert(&mut tx, context.tenant, &[event]).await?;
     let stored = Stored {
         id,
@@ -74,6 +74,7 @@ pub async fn create_as(
     };
     let reply = show(&mut tx, context, 201, stored, wishes).await?;
     tx.commit().await?;
+    context.count(Outcome::Created, GROUP, &traits);
     Ok(reply)
 }
 
@@ -147,7 +148,13 @@ async fn push(
         ),
         _ => (vec![], vec![]),
     };
-    let event = context.event(Outcome::Updated, 200, (GROUP, id), Value::Null, traits);
+    let event = context.event(
+        Outcome::Updated,
+        200,
+        (GROUP, id),
+        Value::Null,
+        traits.clone(),
+    );
     let mut db = context.app.store.acquire().await?;
     let stored = scim_groups::push_members(
         &mut db,
@@ -160,6 +167,9 @@ async fn push(
     )
     .await?;
     let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+    if stored.last_modified == context.now {
+        context.count(Outcome::Updated, GROUP, &traits);
+    }
     let reply = show_briefly(&mut db, context, stored, wishes).await?;
     db.release();
     Ok(reply)
@@ -191,7 +201,7 @@ async fn update(
     }
     if is_changed {
         scim_groups::update(&mut tx, context.tenant, context.now, id, row.as_ref()).await?;
-        let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits);
+        let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits.clone());
         scim_events::insert(&mut tx, context.tenant, &[event]).await?;
         stored.version += 1;
         stored.last_modified = context.now;
@@ -205,6 +215,9 @@ async fn update(
         show(&mut tx, context, 200, stored, wishes).await?
     };
     tx.commit().await?;
+    if is_changed {
+        context.count(Outcome::Updated, GROUP, &traits);
+    }
     Ok(reply)
 }
 
@@ -303,6 +316,7 @@ pub async fn delete(
     let event = context.event(Outcome::Deleted, 204, (GROUP, id), json!([]), vec![]);
     scim_events::insert(&mut tx, context.tenant, &[event]).await?;
     tx.commit().await?;
+    context.count(Outcome::Deleted, GROUP, &[]);
     Ok(Reply::no_content())
 }
 

@@ -85,7 +85,9 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok(found) => found,
         Err(error) => {
             drain(body).await;
-            return respond(Err(Failure::from(error)));
+            let failure = Failure::from(error);
+            app.metrics.scim_refused(failure.error.reason());
+            return respond(Err(failure));
         }
     };
     let span = tracing::Span::current();
@@ -134,8 +136,10 @@ async fn answer(
     dispatch(context, path, head, query, found, body.ok()).await
 }
 
-/// Tells the log of the configuration of a refusal.
+/// Tells the log of the configuration and the metrics of a refusal.
 pub async fn record(context: &Context, failure: &Failure) {
+    let metrics = &context.app.metrics;
+    metrics.scim_refused(failure.error.reason());
     if !failure.is_worth_an_event {
         return;
     }
@@ -387,6 +391,33 @@ pub fn endpoint_type(endpoint: &str) -> Option<ResourceType> {
     ResourceType::ALL
         .into_iter()
         .find(|kind| kind.endpoint().trim_start_matches('/') == endpoint)
+}
+
+/// Which endpoint a path names, without what it names there.
+pub fn endpoint_label(path: &str) -> &'static str {
+    let path = path.strip_prefix(ROOT).unwrap_or("other");
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
+    match &*segments {
+        [] => "/",
+        [".search"] => "/.search",
+        ["Users"] => "/Users",
+        ["Users", ".search"] => "/Users/.search",
+        ["Users", _] => "/Users/{id}",
+        ["Groups"] => "/Groups",
+        ["Groups", ".search"] => "/Groups/.search",
+        ["Groups", _] => "/Groups/{id}",
+        ["Bulk"] => "/Bulk",
+        ["Me"] => "/Me",
+        ["ServiceProviderConfig"] => "/ServiceProviderConfig",
+        ["ResourceTypes"] => "/ResourceTypes",
+        ["ResourceTypes", _] => "/ResourceTypes/{id}",
+        ["Schemas"] => "/Schemas",
+        ["Schemas", _] => "/Schemas/{id}",
+        _ => "/other",
+    }
 }
 
 fn precondition(headers: &HeaderMap, name: header::HeaderName) -> Precondition {

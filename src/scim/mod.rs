@@ -81,6 +81,12 @@ impl Context {
         }
     }
 
+    /// Counts a change that was made.
+    pub fn count(&self, outcome: Outcome, kind: ResourceType, traits: &[&'static str]) {
+        let metrics = &self.app.metrics;
+        metrics.scim_changed(kind.name(), outcome.as_str(), traits);
+    }
+
     /// What the log of the configuration says of a request that changed nothing.
     pub fn plain_event(&self, outcome: Outcome, status: u16) -> Event {
         Event {

@@ -113,6 +113,7 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
         let (tenant, now, version) = (context.tenant, context.now, stored.version);
         if scim_users::update(&mut db, tenant, now, &row, version, &event).await? {
             db.release();
+            context.count(Outcome::Created, USER, &new.traits);
             return Ok(Some(changed(stored, row, now)));
         }
     }
@@ -171,6 +172,9 @@ pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
     for _ in 0..ATTEMPTS {
         if inserted == Inserted::All {
             db.release();
+            for new in new {
+                context.count(Outcome::Created, USER, &new.traits);
+            }
             return Ok(());
         }
         for new in &mut *new {
@@ -289,6 +293,7 @@ async fn update(
             scim_users::update(db_now, context.tenant, context.now, &row, version, &event).await?;
         db.release();
         if is_done {
+            context.count(Outcome::Updated, USER, &traits);
             let stored = changed(stored, row, context.now);
             return show(context, 200, stored, wishes).await;
         }
@@ -320,6 +325,7 @@ pub async fn delete(
     }
     let event = context.event(Outcome::Deleted, 204, (USER, id), json!([]), vec![]);
     if scim_users::delete(&mut db, context.tenant, context.now, id, version, &event).await? {
+        context.count(Outcome::Deleted, USER, &[]);
         return Ok(Reply::no_content());
     }
     match version {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use crate::domain::token::Token;
 use crate::error::Error;
+use crate::metrics::{Metrics, Verification};
 
 /// How many verified pairs are remembered.
 const CACHED: usize = 10_000;
@@ -53,6 +54,7 @@ pub struct TokenHasher {
     verifying: Lane,
     /// For tokens of rows that were tried in vain too often.
     suspect: Lane,
+    metrics: Metrics,
 }
 
 #[derive(Clone, Copy)]
@@ -95,11 +97,17 @@ impl Default for TokenHasher {
             making: Lane::new(cores.div_ceil(2), WAITING),
             verifying: Lane::new(cores.div_ceil(2), WAITING),
             suspect: Lane::new(1, 0),
+            metrics: Metrics::default(),
         }
     }
 }
 
 impl TokenHasher {
+    /// Has runs and verdicts counted.
+    pub fn measure(&mut self, metrics: Metrics) {
+        self.metrics = metrics;
+    }
+
     /// Hashes a new token, in PHC string format.
     ///
     /// # Errors
@@ -114,7 +122,7 @@ impl TokenHasher {
             hash.map(|hash| hash.to_string())
                 .map_err(|e| Error::internal(e.to_string()))
         };
-        spawn_blocking(hash).await.map_err(Error::internal)?
+        self.timed("make", hash).await
     }
 
     /// Whether `token` is the one that was hashed to `hash`.
@@ -129,6 +137,22 @@ impl TokenHasher {
         hash: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, Error> {
+        let result = self.check(token, hash, now).await;
+        let outcome = match &result {
+            Err(Error::Throttled(_)) => Verification::Throttled,
+            Err(_) => return result.map(|_| false),
+            Ok(outcome) => *outcome,
+        };
+        self.metrics.verification(outcome);
+        result.map(|outcome| outcome != Verification::Wrong)
+    }
+
+    async fn check(
+        &self,
+        token: &Token,
+        hash: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Verification, Error> {
         let pair: [u8; 32] = Sha256::new()
             .chain_update(token.expose())
             .chain_update([0])
@@ -136,7 +160,7 @@ impl TokenHasher {
             .finalize()
             .into();
         if self.verified.get(&pair).is_some() {
-            return Ok(true);
+            return Ok(Verification::Cached);
         }
         let was_suspect = self.is_suspect(token.id(), now);
         let lane = if was_suspect {
@@ -147,7 +171,7 @@ impl TokenHasher {
         let _turn = lane.turn().await?;
         // Much may have happened while it waited: the same token may have verified, or others failed.
         if self.verified.get(&pair).is_some() {
-            return Ok(true);
+            return Ok(Verification::Cached);
         }
         if !was_suspect && self.is_suspect(token.id(), now) {
             return Err(Error::Throttled(RETRY));
@@ -162,12 +186,24 @@ impl TokenHasher {
                 Argon2::default().verify_password(presented.expose_secret().as_bytes(), &stored);
             Ok::<_, Error>(verdict.is_ok())
         };
-        let is_right = spawn_blocking(verify).await.map_err(Error::internal)??;
-        if is_right {
-            self.verified.insert(pair, ());
-            self.attempts().remove(&token.id());
+        if !self.timed("verify", verify).await? {
+            return Ok(Verification::Wrong);
         }
-        Ok(is_right)
+        self.verified.insert(pair, ());
+        self.attempts().remove(&token.id());
+        Ok(Verification::Verified)
+    }
+
+    /// Runs argon2id where it holds nobody up.
+    async fn timed<T: Send + 'static>(
+        &self,
+        purpose: &'static str,
+        run: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let begun = Instant::now();
+        let result = spawn_blocking(run).await.map_err(Error::internal)?;
+        self.metrics.hashed(purpose, begun.elapsed());
+        result
     }
 
     fn is_suspect(&self, row: Uuid, now: DateTime<Utc>) -> bool {

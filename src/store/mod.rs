@@ -37,6 +37,7 @@ pub use self::pool::{Later, Lease, Transaction};
 pub use self::servers::Access;
 use self::servers::Servers;
 use crate::error::{Error, Violation};
+use crate::metrics::Metrics;
 
 /// A value as JSON, on its way to or from the database.
 pub use sqlx::types::Json;
@@ -69,7 +70,9 @@ pub fn check_url(url: &str) -> Result<(), String> {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
+    max_connections: u32,
     patience: Duration,
+    metrics: Metrics,
 }
 
 impl Store {
@@ -96,7 +99,23 @@ impl Store {
             PATIENCE_IN_TURNS
         };
         let pool = Pool::open(Servers::new(address), max_connections, patience).await?;
-        Ok(Self { pool, patience })
+        Ok(Self {
+            pool,
+            max_connections,
+            patience,
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Has waits for connections timed.
+    pub fn measure(&mut self, metrics: Metrics) {
+        self.metrics = metrics;
+    }
+
+    /// How many connections there may be, and how many somebody uses.
+    pub fn connections(&self) -> (usize, usize) {
+        let max = self.max_connections as usize;
+        (max, max.saturating_sub(self.pool.free()))
     }
 
     /// Brings the schema up to date. Replicas that start together take turns under an advisory
@@ -133,6 +152,7 @@ impl Store {
     ///
     /// [`Error::Unavailable`] when none is free in time.
     pub async fn acquire(&self) -> Result<Lease, Error> {
+        let _waiting = self.metrics.connection_wanted();
         self.pool.acquire().await
     }
 

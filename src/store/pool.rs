@@ -148,6 +148,11 @@ impl Pool {
         access
     }
 
+    /// How many connections nobody uses, those included that are not open yet.
+    pub(super) fn free(&self) -> usize {
+        self.0.turns.available_permits()
+    }
+
     pub(super) async fn close(&self) {
         self.0.is_closed.store(true, Ordering::Relaxed);
         let all = self.0.turns.acquire_many(self.0.max_connections).await;

@@ -217,7 +217,8 @@ pub async fn end(
     Ok(done.rows_affected() > 0)
 }
 
-/// Ends the session of this token, whichever tenant's it is: for a browser that gives it back.
+/// Ends the session of this token, whichever tenant's it is: for a browser that gives it back. Tells
+/// how many there were.
 ///
 /// # Errors
 ///
@@ -226,15 +227,15 @@ pub async fn end_presented(
     db: &mut Connection,
     id: SessionId,
     token_hash: [u8; 32],
-) -> Result<(), Error> {
-    query!(
+) -> Result<u64, Error> {
+    let done = query!(
         "delete from sessions where id = $1 and token_hash = $2",
         id.as_uuid(),
         &token_hash,
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 /// Ends all sessions of a member, and tells how many.
@@ -257,7 +258,7 @@ pub async fn end_all(
     Ok(done.rows_affected())
 }
 
-/// Ends all sessions that began through a provider.
+/// Ends all sessions that began through a provider, and tells how many.
 ///
 /// # Errors
 ///
@@ -266,15 +267,15 @@ pub async fn end_all_through(
     db: &mut Connection,
     organization_id: OrganizationId,
     sso_configuration_id: SsoConfigurationId,
-) -> Result<(), Error> {
-    query!(
+) -> Result<u64, Error> {
+    let done = query!(
         "delete from sessions where organization_id = $1 and sso_configuration_id = $2",
         organization_id.as_uuid(),
         sso_configuration_id.as_uuid(),
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 /// Deletes up to `limit` sessions of all organizations that ended before `now` or were not used since

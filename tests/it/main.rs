@@ -14,6 +14,7 @@ mod api;
 mod architecture;
 mod cli;
 mod login;
+mod metrics;
 mod outgoing;
 mod scim;
 mod store;

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
 
-use super::{Serve, check_keys, listen, serve};
+use super::{Serve, check_keys, serve};
 use crate::app::Random;
 use crate::domain::ids::OrganizationId;
 use crate::error::Error;
@@ -23,14 +23,14 @@ impl Serve {
     pub(super) async fn run_embedded(&self, keys: Option<Keyring>) -> Result<()> {
         let folder = &*self.settings.data_dir;
         let bootstrap = self.settings.bootstrap()?;
-        let listener = listen(self.settings.listen).await?;
+        let listeners = self.listen().await?;
         make_private(folder)
             .with_context(|| format!("cannot use the data directory {}", folder.display()))?;
         let (embedded, store) = Embedded::start(&folder.join("postgres")).await?;
         store.migrate().await?;
 
         let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
-        let url = self.settings.public_url(listener.local_addr()?)?;
+        let url = self.settings.public_url(listeners.doors.local_addr()?)?;
         let app = self.app(store, keys, url.clone())?;
         check_keys(&app).await?;
         let token_file = folder.join("admin-token");
@@ -55,7 +55,7 @@ impl Serve {
                 ),
             }
         }
-        serve(listener, &app, self.settings.event_retention()?).await?;
+        serve(listeners, &app, self.settings.event_retention()?).await?;
         embedded.stop().await;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "embedded-postgres")]
 mod embedded;
+mod observability;
 mod operators;
 mod remote;
 mod settings;

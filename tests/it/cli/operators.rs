@@ -1,6 +1,8 @@
 //! Commands on `DATABASE_URL`, and `serve` with it. Each test has a database of its own, so they run
 //! on a real PostgreSQL alone: without `DATABASE_URL` there is nothing for them to test.
 
+use std::process::Output;
+
 use rollcall::app::{Clock, Random};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection};
@@ -56,12 +58,25 @@ impl Database {
 
     pub fn serve(&self, more: &[(&str, &str)]) -> Serving {
         let url = self.url();
-        let mut settings = vec![
-            ("DATABASE_URL", &*url),
-            ("ROLLCALL_ENCRYPTION_KEYS", &*self.key),
+        Serving::start(&self.settings(&url, more))
+    }
+
+    /// Runs a command to its end.
+    pub(super) fn output(&self, arguments: &[&str], more: &[(&str, &str)]) -> Output {
+        let url = self.url();
+        output(arguments, &self.settings(&url, more))
+    }
+
+    fn settings<'a>(
+        &'a self,
+        url: &'a str,
+        more: &[(&'a str, &'a str)],
+    ) -> Vec<(&'a str, &'a str)> {
+        let own = [
+            ("DATABASE_URL", url),
+            ("ROLLCALL_ENCRYPTION_KEYS", &self.key),
         ];
-        settings.extend(more);
-        Serving::start(&settings)
+        [&own, more].concat()
     }
 }
 

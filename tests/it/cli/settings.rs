@@ -85,6 +85,8 @@ fn a_bad_setting_is_one_line_and_exit_code_2() {
                 database,
             ],
             "rollcall keys generate",
+            vec![("ROLLCALL_METRICS_LISTEN", "9464")],
+            "ROLLCALL_METRICS_LISTEN: \"9464\"",
         ),
         (vec![database], "rollcall keys generate"),
         (
@@ -265,6 +267,7 @@ fn every_setting_is_in_the_help() {
     let help = printed(&["serve", "--help"], &[]);
     for setting in [
         "ROLLCALL_LISTEN",
+        "ROLLCALL_METRICS_LISTEN",
         "ROLLCALL_PUBLIC_URL",
         "DATABASE_URL",
         "ROLLCALL_DATA_DIR",

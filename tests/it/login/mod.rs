@@ -6,7 +6,7 @@ mod answers;
 mod id_token;
 mod network;
 mod people;
-mod provider;
+pub mod provider;
 mod requests;
 mod sessions;
 

@@ -16,6 +16,7 @@ use rollcall::app::{App, Clock, Random};
 use rollcall::domain::identity::Role;
 use rollcall::domain::ids::OrganizationId;
 use rollcall::domain::sign_in::SignInSettings;
+use rollcall::metrics::Metrics;
 use rollcall::oidc::Providers;
 use rollcall::outgoing::dns::Dns;
 use rollcall::outgoing::{Outgoing, Reach};
@@ -116,6 +117,7 @@ impl Server {
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![self.name_server.address]),
             public_url: self.app.public_url.clone(),
+            metrics: Metrics::default(),
         });
         Self {
             router: rollcall::server::router(&app).unwrap(),
@@ -166,6 +168,7 @@ impl Server {
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![name_server.address]),
             public_url: "https://rollcall.test".to_owned(),
+            metrics: Metrics::default(),
         };
         change(&mut app);
         let app = Arc::new(app);
