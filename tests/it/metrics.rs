@@ -268,7 +268,7 @@ fn allowed() -> BTreeMap<&'static str, String> {
     let verb = "(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|_OTHER)";
     let scim = r"/(Users|Groups)(/\{id\}|/\.search)?|/(\.search|Bulk|Me|ServiceProviderConfig|other)?|/(Schemas|ResourceTypes)(/\{id\})?";
     let pages = "/(login/?|auth/oidc/(start|callback)|account(/end-session)?|logout|signed-out|livez|readyz)?";
-    let services = "(Account|Group|Identity|Organization|User)Service|grpc\\.health\\.v1\\.Health|grpc\\.reflection\\.v1(alpha)?\\.ServerReflection";
+    let services = "(Account|Group|Identity|Organization|User)Service|rollcall\\.v1\\.(Provisioning|Session|SignIn|Status)Service|grpc\\.health\\.v1\\.Health|grpc\\.reflection\\.v1(alpha)?\\.ServerReflection";
     BTreeMap::from([
         ("door", "api|scim|login|probe|other".to_owned()),
         (

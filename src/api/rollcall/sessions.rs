@@ -14,6 +14,7 @@ use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
 use crate::domain::ids::SessionId;
 use crate::error::Error;
+use crate::metrics::SessionEnd;
 use crate::store;
 
 /// `ListSessions`. Three round trips.
@@ -99,6 +100,7 @@ pub async fn end(
         audit(app, &mut tx, caller, change).await?;
     }
     tx.commit().await?;
+    app.metrics.sessions_ended(SessionEnd::Administrator, ended);
     Ok(EndSessionsResponse {
         ended_count: i32::try_from(ended).unwrap_or(i32::MAX),
         ..Default::default()

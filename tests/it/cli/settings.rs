@@ -85,6 +85,8 @@ fn a_bad_setting_is_one_line_and_exit_code_2() {
                 database,
             ],
             "rollcall keys generate",
+        ),
+        (
             vec![("ROLLCALL_METRICS_LISTEN", "9464")],
             "ROLLCALL_METRICS_LISTEN: \"9464\"",
         ),
