@@ -16,6 +16,7 @@
 //! - [`oidc`]: the client's side of OpenID Connect;
 //! - [`outgoing`]: the one way out to addresses that users chose;
 //! - [`dns`]: the one place that asks the domain name system;
+//! - [`path`]: the paths of requests, in one form for every door;
 //! - [`bearer`], [`session`]: the token and the session of a request, for every door;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`store`]: the only SQL;
@@ -35,6 +36,7 @@ pub mod jobs;
 pub mod login;
 pub mod oidc;
 pub mod outgoing;
+pub mod path;
 pub mod provisioning;
 pub mod scim;
 pub mod secrets;

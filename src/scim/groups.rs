@@ -159,7 +159,7 @@ async fn push(
         &event,
     )
     .await?;
-    let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+    let stored = stored.ok_or_else(|| no_such(GROUP))?;
     let reply = show_briefly(&mut db, context, stored, wishes).await?;
     db.release();
     Ok(reply)
@@ -176,7 +176,7 @@ async fn update(
 ) -> Result<Reply, Failure> {
     let mut tx = context.app.store.begin().await?;
     let stored = scim_groups::lock(&mut tx, context.tenant, id).await?;
-    let mut stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+    let mut stored = stored.ok_or_else(|| no_such(GROUP))?;
     check(&wishes.if_match, stored.version)?;
     let new = change(&stored.resource)?;
     let mut changes = resource::changes(&stored.resource, &new);
@@ -290,14 +290,14 @@ pub async fn delete(
     let mut version = None;
     if if_match.0.is_some() {
         let stored = scim_resources::get(&mut tx, context.tenant, SOURCE, id).await?;
-        let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+        let stored = stored.ok_or_else(|| no_such(GROUP))?;
         check(if_match, stored.version)?;
         version = Some(stored.version);
     }
     if !scim_groups::delete(&mut tx, context.tenant, context.now, id, version).await? {
         return Err(match version {
             Some(_) => changed_meanwhile().into(),
-            None => no_such(GROUP, &id.to_string()).into(),
+            None => no_such(GROUP).into(),
         });
     }
     let event = context.event(Outcome::Deleted, 204, (GROUP, id), json!([]), vec![]);

@@ -14,6 +14,7 @@ mod api;
 mod architecture;
 mod cli;
 mod login;
+mod no_echo;
 mod scim;
 mod store;
 mod support;

@@ -1,7 +1,8 @@
 //! The SCIM endpoint, as identity providers use it.
 
 mod checklist;
-mod client;
+pub mod client;
 mod filters;
 mod idp_traffic;
+mod paths;
 mod provisioning;
