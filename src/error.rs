@@ -8,6 +8,7 @@
 //! What only the operator may see is its source, which is logged and never sent.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 /// What went wrong that the operator should know: logged, never sent.
@@ -71,6 +72,20 @@ impl Error {
     }
 }
 
+/// An error with its causes, for the log. The debug form of an error of the database has values of the
+/// row that it is about; this has none.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0
+            .source()
+            .map_or(Ok(()), |cause| write!(f, ": {}", Chain(cause)))
+    }
+}
+
 /// A field of a request that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -83,6 +98,10 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// A value of the field's type.
+    pub const TYPE: &str = "rollcall.type";
+    /// A field that is given once, and alone of its `oneof`.
+    pub const ONCE: &str = "rollcall.once";
     /// A value.
     pub const REQUIRED: &str = "required";
     /// A UUID.

@@ -16,6 +16,7 @@
 //! - [`jobs`]: background work;
 //! - [`oidc`]: the client's side of OpenID Connect;
 //! - [`outgoing`]: the one way out to addresses that users chose, and what asks the domain name system;
+//! - [`path`]: the paths of requests, in one form for every door;
 //! - [`bearer`], [`session`]: the token and the session of a request, for every door;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`metrics`], [`traces`]: what operators see;
@@ -37,6 +38,7 @@ pub mod metrics;
 pub mod observe;
 pub mod oidc;
 pub mod outgoing;
+pub mod path;
 pub mod provisioning;
 pub mod scim;
 pub mod secrets;

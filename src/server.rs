@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Result;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt;
-use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -27,10 +27,11 @@ use tracing::{Level, Span};
 
 use crate::api;
 use crate::app::App;
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::login;
 use crate::metrics::Door;
 use crate::observe::observed;
+use crate::path;
 use crate::scim;
 use crate::store::Access;
 
@@ -95,7 +96,7 @@ pub fn router(app: &Arc<App>) -> Result<Router> {
         .layer(CatchPanicLayer::new())
         .layer(trace)
         .layer(from_fn_with_state(app.clone(), identify));
-    Ok(Router::new().fallback_service(MapRequest::new(doors, collapse_slashes)))
+    Ok(Router::new().fallback_service(MapRequest::new(doors, path::normalize)))
 }
 
 async fn readyz(State(app): State<Arc<App>>) -> Response {
@@ -107,7 +108,7 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
             format!("the database {access}")
         }
         Err(error) => {
-            tracing::warn!(cause = ?error, "the database does not answer");
+            tracing::warn!(cause = %Chain(&error), "the database does not answer");
             "the database does not answer".to_owned()
         }
     };
@@ -121,12 +122,37 @@ fn span(request: &Request) -> Span {
         .map(tracing::field::display);
     tracing::info_span!(
         "request",
-        method = %request.method(),
-        path = request.uri().path(),
+        method = method(request),
+        path = place(request),
         request_id = id,
         trace_id = tracing::field::Empty,
         organization = tracing::field::Empty,
     )
+}
+
+/// The method for the log. Clients may make up their own.
+fn method(request: &Request) -> &str {
+    match *request.method() {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => request.method().as_str(),
+        _ => "other",
+    }
+}
+
+/// The path for the log: that of the route, and below `/scim` what of the path is the server's own
+/// words. The rest may be anything, such as an address in the place of an id.
+fn place(request: &Request) -> String {
+    let route = request.extensions().get::<MatchedPath>();
+    match route.map(MatchedPath::as_str) {
+        Some(route) if route.starts_with(scim::TOP) => scim::http::place(request.uri().path()),
+        Some(route) => route.to_owned(),
+        None => "no route".to_owned(),
+    }
 }
 
 /// Reads what a refused client still sends, and keeps none of it: or the client could find its
@@ -158,26 +184,6 @@ async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next)
         response.headers_mut().insert(REQUEST_ID, header);
     }
     response
-}
-
-/// A base URL that ends in a slash makes clients ask for `/api//gitpod…`.
-fn collapse_slashes(mut request: Request) -> Request {
-    if !request.uri().path().contains("//") {
-        return request;
-    }
-    let mut path = String::with_capacity(request.uri().path().len());
-    for c in request.uri().path().chars() {
-        if c != '/' || !path.ends_with('/') {
-            path.push(c);
-        }
-    }
-    if let Some(query) = request.uri().query() {
-        path = format!("{path}?{query}");
-    }
-    if let Ok(uri) = Uri::try_from(path) {
-        *request.uri_mut() = uri;
-    }
-    request
 }
 
 /// Waits until it is plain which version of HTTP a client speaks: from then on hyper's own time

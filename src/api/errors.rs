@@ -15,7 +15,6 @@
 //! Every error names its request: a `google.rpc.RequestInfo` detail with the id that the log has.
 
 use std::error::Error as _;
-use std::fmt;
 use std::time::Duration;
 
 use buffa::{Message, MessageName};
@@ -32,7 +31,7 @@ use protovalidate_buffa::proto::{
 };
 
 use super::proto::google::rpc::{RequestInfo, RetryInfo};
-use crate::error::{Error, Violation};
+use crate::error::{Chain, Error, Violation};
 use crate::server::RequestId;
 
 /// How many violations an error names: details travel in headers over gRPC, whose size is limited.
@@ -158,42 +157,71 @@ fn explain(failure: &ValidationError, method: &str) -> ConnectError {
     if failure.compile_error.is_some() || failure.runtime_error.is_some() {
         return ConnectError::internal("internal error").with_source(failure.clone());
     }
-    let paths = failure
+    let paths: Vec<FieldPath> = failure
         .to_proto()
         .violations
         .into_iter()
-        .map(|v| v.field.into_option().unwrap_or_default());
-    let violations = failure.violations.iter().map(|v| Violation {
-        field: v.field.to_string(),
-        rule: v.rule_id.clone(),
-        message: match &*v.rule_id {
-            "duration.gte_lte" | "int32.gte_lte" => range(method, &v.field).to_owned(),
-            "string.email" | "string.email_empty" => {
-                "must be an e-mail address such as ada@example.com".to_owned()
-            }
-            "required" => "is required".to_owned(),
-            "string.uuid" | "string.uuid_empty" => {
-                "must be a UUID such as 0190a6e0-1c2b-7def-8123-456789abcdef".to_owned()
-            }
-            "string.uri" | "string.uri_empty" => {
-                "must be a URI such as https://accounts.example.com".to_owned()
-            }
-            "string.pattern" if v.message == DOMAIN => {
-                "must be a domain name such as example.com, without @".to_owned()
-            }
-            "repeated.unique" => "must not hold the same value twice".to_owned(),
-            "enum.defined_only" => "must be a value that the enum defines".to_owned(),
-            "enum.not_in" => {
-                "must be a value of the enum that is allowed here, not UNSPECIFIED".to_owned()
-            }
-            _ => v.message.replacen("value ", "", 1),
-        },
-    });
-    invalid(paths.zip(violations).collect())
+        .map(|v| without_keys(v.field.into_option().unwrap_or_default()))
+        .collect();
+    let violations = failure
+        .violations
+        .iter()
+        .zip(&paths)
+        .map(|(v, path)| Violation {
+            field: in_words(path),
+            rule: v.rule_id.clone(),
+            message: match &*v.rule_id {
+                "duration.gte_lte" | "int32.gte_lte" => range(method, path).to_owned(),
+                "string.email" | "string.email_empty" => {
+                    "must be an e-mail address such as ada@example.com".to_owned()
+                }
+                "required" => "is required".to_owned(),
+                "string.uuid" | "string.uuid_empty" => {
+                    "must be a UUID such as 0190a6e0-1c2b-7def-8123-456789abcdef".to_owned()
+                }
+                "string.uri" | "string.uri_empty" => {
+                    "must be a URI such as https://accounts.example.com".to_owned()
+                }
+                "string.pattern" if v.message == DOMAIN => {
+                    "must be a domain name such as example.com, without @".to_owned()
+                }
+                "repeated.unique" => "must not hold the same value twice".to_owned(),
+                "enum.defined_only" => "must be a value that the enum defines".to_owned(),
+                "enum.not_in" => {
+                    "must be a value of the enum that is allowed here, not UNSPECIFIED".to_owned()
+                }
+                _ => v.message.replacen("value ", "", 1),
+            },
+        });
+    let violations: Vec<Violation> = violations.collect();
+    invalid(paths.into_iter().zip(violations).collect())
+}
+
+/// The path of a field without keys of maps: they are what was sent.
+fn without_keys(mut path: FieldPath) -> FieldPath {
+    for element in &mut path.elements {
+        if !matches!(element.subscript, Some(Subscript::Index(_))) {
+            element.subscript = None;
+        }
+    }
+    path
+}
+
+/// The path of a field in words, such as `email_domains[2]`.
+fn in_words(path: &FieldPath) -> String {
+    let element = |element: &FieldPathElement| {
+        let name = element.field_name.as_deref().unwrap_or_default();
+        match element.subscript {
+            Some(Subscript::Index(index)) => format!("{name}[{index}]"),
+            _ => name.to_owned(),
+        }
+    };
+    let elements: Vec<String> = path.elements.iter().map(element).collect();
+    elements.join(".")
 }
 
 /// What a field with a range may be.
-fn range(method: &str, field: &protovalidate_buffa::FieldPath) -> &'static str {
+fn range(method: &str, field: &FieldPath) -> &'static str {
     let names = field
         .elements
         .iter()
@@ -220,7 +248,7 @@ impl Interceptor for Errors {
         let method = request.ctx.spec().map_or("", |spec| spec.procedure);
         next.run(request)
             .await
-            .map_err(|error| finish(in_words(error, method), id.as_ref()))
+            .map_err(|error| finish(explained(error, method), id.as_ref()))
     }
 
     async fn intercept_streaming(
@@ -233,24 +261,12 @@ impl Interceptor for Errors {
         let method = request.ctx.spec().map_or("", |spec| spec.procedure);
         next.run(request, inbound)
             .await
-            .map_err(|error| finish(in_words(error, method), id.as_ref()))
-    }
-}
-
-/// A cause with its own causes.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        self.0
-            .source()
-            .map_or(Ok(()), |cause| write!(f, ": {}", Chain(cause)))
+            .map_err(|error| finish(explained(error, method), id.as_ref()))
     }
 }
 
 /// Replaces what the library says of broken rules.
-fn in_words(error: ConnectError, method: &str) -> ConnectError {
+fn explained(error: ConnectError, method: &str) -> ConnectError {
     let broken_rules = error
         .source()
         .and_then(|source| source.downcast_ref::<ValidationError>());

@@ -2,6 +2,7 @@
 //! the library leaves without a body.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -9,10 +10,15 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode::Indifferent;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use connectrpc::{ConnectError, ErrorCode, Protocol};
 use futures_util::FutureExt;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use super::errors;
 use super::paging::PageOverride;
@@ -25,6 +31,12 @@ use crate::error::Error;
 use crate::server::{RequestId, drain};
 use crate::session;
 use crate::store;
+
+/// Base64url, padded or not.
+const URL_SAFE_ANY: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(Indifferent),
+);
 
 /// Asks the Stainless SDKs not to repeat a request that would fail again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -109,8 +121,9 @@ pub async fn read_page(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Refuses bodies that no protocol reads; GET has none, whatever it says.
-pub async fn check_content_type(mut request: Request, next: Next) -> Response {
+/// Refuses what no protocol reads, before the RPC library does so in words that repeat it. GET has no
+/// body, whatever it says.
+pub async fn check_protocol(mut request: Request, next: Next) -> Response {
     // Media types are the same in any case (RFC 9110, section 8.3.1); the library knows one.
     if let Some(value) = request.headers_mut().get_mut(CONTENT_TYPE)
         && let Ok(lower) = HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase())
@@ -120,14 +133,64 @@ pub async fn check_content_type(mut request: Request, next: Next) -> Response {
     let headers = request.headers();
     let is_rpc =
         Protocol::detect(headers).is_some() || headers.get(CONTENT_TYPE).is_some_and(is_grpc);
-    if is_rpc || request.method() != Method::POST {
-        return next.run(request).await;
+    let refusal = if *request.method() == Method::GET {
+        check_query(request.uri().query().unwrap_or_default()).err()
+    } else if is_rpc || request.method() != Method::POST {
+        check_compression(headers).err()
+    } else {
+        let error = ConnectError::invalid_argument(
+            "send a request with the header \"Content-Type: application/json\" (or application/proto)",
+        );
+        Some(error.with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+    };
+    match refusal {
+        Some(error) => refuse(error, request).await,
+        None => next.run(request).await,
     }
-    let error = ConnectError::invalid_argument(
-        "send a request with the header \"Content-Type: application/json\" (or application/proto)",
-    )
-    .with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    refuse(error, request).await
+}
+
+/// The parameters of a GET (Connect protocol, "Unary-Get-Request"). Names and all values but the
+/// message are read as they are.
+fn check_query(query: &str) -> Result<(), ConnectError> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let parameters: HashMap<&str, &str> = pairs.collect();
+    let get = |name: &str| parameters.get(name).copied();
+    if !matches!(get("encoding"), None | Some("json" | "proto")) {
+        return Err(ConnectError::unsupported_media_type(
+            "the parameter encoding must be json or proto",
+        ));
+    }
+    if !matches!(get("compression"), None | Some("" | "identity" | "gzip")) {
+        return Err(unknown_compression("the parameter compression"));
+    }
+    let message: Vec<u8> = percent_decode_str(get("message").unwrap_or_default()).collect();
+    if get("base64") == Some("1") && URL_SAFE_ANY.decode(message).is_err() {
+        return Err(ConnectError::invalid_argument(
+            "the parameter message must be base64url",
+        ));
+    }
+    Ok(())
+}
+
+/// The header that names how the body, or the messages in it, are compressed.
+fn check_compression(headers: &HeaderMap) -> Result<(), ConnectError> {
+    let content_type = headers.get(CONTENT_TYPE);
+    let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"application/connect+");
+    let name = match content_type {
+        Some(value) if is_grpc(value) => "grpc-encoding",
+        Some(value) if is_stream(value) => "connect-content-encoding",
+        _ => "content-encoding",
+    };
+    match headers.get(name) {
+        Some(value) if !["", "identity", "gzip"].iter().any(|known| value == known) => {
+            Err(unknown_compression(&format!("the header {name}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unknown_compression(place: &str) -> ConnectError {
+    ConnectError::unimplemented(format!("{place} must be gzip or identity"))
 }
 
 /// Answers what the RPC library would answer without a word, and marks what must not be repeated.
@@ -208,12 +271,7 @@ pub fn status(response: &Response) -> StatusCode {
 
 /// Answers for the methods of the contract that this server does not have.
 pub async fn unimplemented(request: Request) -> Response {
-    let path = request.uri().path();
-    let method = PACKAGES
-        .iter()
-        .find_map(|package| path.find(package))
-        .map_or(path, |start| &path[start + 1..]);
-    let error = ConnectError::unimplemented(format!("{method} is not implemented by this server"));
+    let error = ConnectError::unimplemented("this method is not implemented by this server");
     refuse(error, request).await
 }
 

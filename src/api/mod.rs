@@ -1,9 +1,9 @@
 //! Door 1: the public `gitpod.v1` services over Connect, gRPC and gRPC-Web, and our own, `rollcall.v1`.
 //!
 //! A request passes [`http::explain`] (panics, answers without a body), [`http::authenticate`] (who
-//! calls), [`http::check_content_type`], [`http::read_page`] (the query of lists), then the RPC
-//! library, which decodes it, and here: the `buf.validate` rules (`#[connect_impl]`), and the
-//! handler, one file a resource.
+//! calls), [`http::check_protocol`], [`http::read_page`] (the query of lists), the check of its JSON
+//! ([`json`]), then the RPC library, which decodes it, and here: the `buf.validate` rules
+//! (`#[connect_impl]`), and the handler, one file a resource.
 
 mod account;
 mod domains;
@@ -11,6 +11,7 @@ pub mod errors;
 mod groups;
 pub mod http;
 mod identity;
+mod json;
 mod organization;
 mod paging;
 mod policies;
@@ -78,8 +79,8 @@ mod rules {
     }
 }
 
-/// The descriptors of everything in `proto/`, for server reflection.
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+/// The descriptors of everything in `proto/`: for server reflection, and the check of JSON.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The largest body of a request, and the largest message in one, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -106,24 +107,25 @@ const MAX_DEADLINE: Duration = Duration::from_secs(60);
 /// When the descriptors do not fit together: a fault of the build.
 pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let api = Arc::new(Api { app: app.clone() });
+    let json = json::Json::new(DESCRIPTORS)?;
     let services = RpcRouter::new();
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = GroupServiceExt::register(api.clone(), services);
     let services = IdentityServiceExt::register(api.clone(), services);
     let services = UserServiceExt::register(api.clone(), services);
     let services = rollcall::register(&api, services);
-    let mut closed = routes(services);
+    let mut closed = routes(services, &json);
     for service in SERVICES.into_iter().chain(rollcall::NAMES) {
         closed = closed.route(&format!("/{service}/{{method}}"), any(http::unimplemented));
     }
     let closed = closed
         .layer(from_fn(http::read_page))
-        .layer(from_fn(http::check_content_type))
+        .layer(from_fn(http::check_protocol))
         .layer(from_fn_with_state(app.clone(), http::authenticate));
 
-    let account = routes(AccountServiceExt::register(api, RpcRouter::new()))
+    let account = routes(AccountServiceExt::register(api, RpcRouter::new()), &json)
         .layer(from_fn(http::read_page))
-        .layer(from_fn(http::check_content_type));
+        .layer(from_fn(http::check_protocol));
 
     let names = [
         ACCOUNT_SERVICE_SERVICE_NAME,
@@ -137,7 +139,8 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let public =
         connectrpc_reflection::install(public, Reflector::from_descriptor_set_bytes(DESCRIPTORS)?);
 
-    let routes = routes(public).merge(account).merge(closed);
+    let public = routes(public, &json).layer(from_fn(http::check_protocol));
+    let routes = public.merge(account).merge(closed);
     let routes = routes.clone().nest("/api", routes);
     Ok(routes
         .fallback(http::nothing_here)
@@ -145,9 +148,9 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
 }
 
 /// One route a method, so that a router's layers see its methods alone.
-fn routes(services: RpcRouter) -> Router {
+fn routes(services: RpcRouter, json: &json::Json) -> Router {
     let methods: Vec<String> = services.methods().map(str::to_owned).collect();
-    let services = rpc(services);
+    let services = rpc(services).with_interceptor(json.clone());
     methods.into_iter().fold(Router::new(), |router, method| {
         router.route_service(&format!("/{method}"), services.clone())
     })

@@ -27,7 +27,7 @@ use crate::domain::policy::{self, Verdict};
 use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, Person, Refusal};
 use crate::domain::sso::{SsoConfiguration, client_secret_context};
 use crate::domain::token::{Token, TokenKind};
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::oidc::{Claims, LoginSecrets, Registration, printable};
 use crate::provisioning::sign_in::{SignIn, check_return_to, sign_in};
 use crate::session;
@@ -462,7 +462,10 @@ fn fault(app: &App, error: &Error) -> Response {
 /// Tells administrators why, and the person what to do.
 async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) -> Response {
     app.metrics.sign_in(Some(refusal.check));
-    let (check, reason) = (refusal.check.as_str(), &*refusal.reason);
+    // These two reasons quote the answer that the browser brought: they are for administrators alone.
+    let quotes = matches!(refusal.check, Check::Authorization | Check::Issuer);
+    let reason = (!quotes).then_some(&*refusal.reason);
+    let check = refusal.check.as_str();
     tracing::info!(reference = %attempt.id, check, reason, "a login was refused");
     let why = match refusal.check {
         Check::Login => Why::Again,
@@ -480,7 +483,7 @@ async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) 
         store::sign_in::record(&mut db, &attempt).await
     };
     if let Err(error) = recorded.await {
-        tracing::warn!(cause = ?error, "a refusal could not be recorded");
+        tracing::warn!(cause = %Chain(&error), "a refusal could not be recorded");
     }
     Page::refused(why, Some(id), return_to).into_response()
 }

@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 use self::pages::Page;
 use crate::app::App;
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::oidc::CALLBACK_PATH;
 use crate::provisioning::sign_in::{self, START_PATH};
 use crate::session;
@@ -156,7 +156,7 @@ fn redirect(url: &str) -> Response {
 
 /// The page for what is not the person's doing.
 fn failed(error: &Error) -> Response {
-    tracing::error!(cause = ?error, "a page failed");
+    tracing::error!(cause = %Chain(error), "a page failed");
     Page::fault().into_response()
 }
 

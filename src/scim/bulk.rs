@@ -15,10 +15,13 @@ use super::project::Projection;
 use super::schema::ResourceType;
 use super::users::{self, New};
 use super::{Context, Precondition, Reply, Wishes, groups, resource};
+use crate::path::{Malformed, segments};
 
 /// The most operations of a request.
 pub const MAX_OPERATIONS: usize = 1000;
 
+/// The methods of operations.
+const METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 const REQUEST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkRequest";
 const RESPONSE_URN: &str = "urn:ietf:params:scim:api:messages:2.0:BulkResponse";
 
@@ -27,6 +30,8 @@ struct Operation {
     method: String,
     bulk_id: Option<String>,
     path: String,
+    /// The decoded segments of the path.
+    target: Result<Vec<String>, Malformed>,
     version: Precondition,
     data: Value,
     /// Of what a POST creates.
@@ -61,7 +66,7 @@ pub async fn run(context: &Context, body: Value) -> Result<Reply, Failure> {
         }
         for (operation, result) in carry_out(context, batch, &ids).await {
             errors += i64::from(result.is_err());
-            results.push(operation.result(context, result));
+            results.push(operation.result(context, &ids, result));
         }
     }
     Ok(Reply::ok(
@@ -121,6 +126,7 @@ impl Operation {
         Ok(Self {
             method: method.to_ascii_uppercase(),
             bulk_id: text("bulkId"),
+            target: segments(&path),
             path,
             version: Precondition(text("version")),
             data: get("data").cloned().unwrap_or(Value::Null),
@@ -140,12 +146,28 @@ impl Operation {
     }
 
     fn is_new_user(&self) -> bool {
-        self.method == "POST" && self.bulk_id.is_some() && self.path.trim_matches('/') == "Users"
+        let is_users = matches!(&self.target, Ok(target) if *target == ["Users"]);
+        self.method == "POST" && self.bulk_id.is_some() && is_users
     }
 
-    fn result(&self, context: &Context, result: Result<Reply, Failure>) -> Value {
+    /// The resource that the operation is about, if its path is one's.
+    fn resource(&self, ids: &HashMap<String, Uuid>) -> Option<(ResourceType, Uuid)> {
+        match &**self.target.as_ref().ok()? {
+            [endpoint, id] => Some((endpoint_type(endpoint)?, id_of(id, ids)?)),
+            _ => None,
+        }
+    }
+
+    fn result(
+        &self,
+        context: &Context,
+        ids: &HashMap<String, Uuid>,
+        result: Result<Reply, Failure>,
+    ) -> Value {
         let mut shown = Map::new();
-        shown.insert("method".to_owned(), json!(self.method));
+        if METHODS.contains(&&*self.method) {
+            shown.insert("method".to_owned(), json!(self.method));
+        }
         if let Some(bulk_id) = &self.bulk_id {
             shown.insert("bulkId".to_owned(), json!(bulk_id));
         }
@@ -160,8 +182,8 @@ impl Operation {
                 reply.status
             }
             Err(failure) => {
-                if self.method != "POST" {
-                    let location = format!("{}/{}", context.base, self.path.trim_matches('/'));
+                if let Some((kind, id)) = self.resource(ids) {
+                    let location = resource::location(&context.base, kind, id);
                     shown.insert("location".to_owned(), json!(location));
                 }
                 shown.insert("response".to_owned(), failure.error.to_json());
@@ -223,8 +245,9 @@ async fn carry_out_one(
     operation: &Operation,
     ids: &HashMap<String, Uuid>,
 ) -> Result<Reply, Failure> {
-    let segments: Vec<&str> = operation.path.trim_matches('/').split('/').collect();
     let bad = |text: &str| ScimError::bad_request(ScimType::InvalidSyntax, text);
+    let target = operation.target.as_ref().map_err(|e| bad(&e.to_string()))?;
+    let segments: Vec<&str> = target.iter().map(String::as_str).collect();
     let kind = segments
         .first()
         .and_then(|endpoint| endpoint_type(endpoint));
@@ -249,7 +272,7 @@ async fn carry_out_one(
         (method @ ("PUT" | "PATCH" | "DELETE"), [_, id]) => {
             let id = match id.strip_prefix("bulkId:") {
                 Some(bulk_id) => reference(bulk_id, ids)?,
-                None => Uuid::try_parse(id).map_err(|_| http::no_such(kind, id))?,
+                None => id_of(id, ids).ok_or_else(|| http::no_such(kind))?,
             };
             match method {
                 "PUT" => http::replace(context, kind, id, None, data()?, &wishes).await,
@@ -261,10 +284,17 @@ async fn carry_out_one(
     }
 }
 
+/// The id in a path: one that was issued, or a reference.
+fn id_of(text: &str, ids: &HashMap<String, Uuid>) -> Option<Uuid> {
+    match text.strip_prefix("bulkId:") {
+        Some(bulk_id) => ids.get(bulk_id).copied(),
+        None => Uuid::try_parse(text).ok(),
+    }
+}
+
 fn reference(bulk_id: &str, ids: &HashMap<String, Uuid>) -> Result<Uuid, ScimError> {
     ids.get(bulk_id).copied().ok_or_else(|| {
-        let bulk_id: String = bulk_id.chars().take(200).collect();
-        let text = format!("no POST of this request has the bulkId {bulk_id:?}");
+        let text = "bulkId: must be followed by the bulkId of a POST of this request";
         ScimError::bad_request(ScimType::InvalidValue, text)
     })
 }

@@ -7,6 +7,9 @@ use super::list::{CURSOR_LIFETIME, DEFAULT_COUNT, LIST_URN, MAX_COUNT};
 use super::schema::{ResourceType, SCHEMAS, schema};
 use super::{MAX_BODY, Reply, bulk};
 
+/// Where they are.
+pub const ENDPOINTS: [&str; 3] = ["ServiceProviderConfig", "ResourceTypes", "Schemas"];
+
 const CONFIG_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig";
 
 /// Answers a GET below one of the three discovery endpoints.
@@ -35,17 +38,10 @@ pub fn get(base: &str, segments: &[&str], has_filter: bool) -> Result<Reply, Sci
         ["Schemas", id] => schema(id).map(|schema| schema.to_json(base)),
         _ => None,
     };
-    let found = found.ok_or_else(|| {
-        let path: String = segments.join("/").chars().take(200).collect();
-        ScimError::new(
-            404,
-            format!(
-                "there is no /{path}: see /{}",
-                segments.first().unwrap_or(&"Schemas")
-            ),
-        )
-    })?;
-    Ok(Reply::ok(found))
+    found.map(Reply::ok).ok_or_else(|| {
+        let text = "there is nothing of this name: see /ResourceTypes and /Schemas";
+        ScimError::new(404, text)
+    })
 }
 
 fn all(resources: Vec<Value>) -> Value {

@@ -281,10 +281,9 @@ impl<'a> Parser<'a> {
         }
         let Some(operator) = Operator::parse(word) else {
             self.at = start;
-            return Err(self.error(format!(
-                "expected an operator after {:?}, not {word:?}: eq, ne, co, sw, ew, gt, ge, lt, le or pr",
-                name.text
-            )));
+            return Err(self.error(
+                "expected an operator after the attribute: eq, ne, co, sw, ew, gt, ge, lt, le or pr",
+            ));
         };
         self.skip_space();
         Ok(Filter::Compare(name, operator, self.literal()?))

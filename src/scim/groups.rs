@@ -166,7 +166,7 @@ async fn push(
         &event,
     )
     .await?;
-    let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+    let stored = stored.ok_or_else(|| no_such(GROUP))?;
     if stored.last_modified == context.now {
         context.count(Outcome::Updated, GROUP, &traits);
     }
@@ -186,7 +186,7 @@ async fn update(
 ) -> Result<Reply, Failure> {
     let mut tx = context.app.store.begin().await?;
     let stored = scim_groups::lock(&mut tx, context.tenant, id).await?;
-    let mut stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+    let mut stored = stored.ok_or_else(|| no_such(GROUP))?;
     check(&wishes.if_match, stored.version)?;
     let new = change(&stored.resource)?;
     let mut changes = resource::changes(&stored.resource, &new);
@@ -303,14 +303,14 @@ pub async fn delete(
     let mut version = None;
     if if_match.0.is_some() {
         let stored = scim_resources::get(&mut tx, context.tenant, SOURCE, id).await?;
-        let stored = stored.ok_or_else(|| no_such(GROUP, &id.to_string()))?;
+        let stored = stored.ok_or_else(|| no_such(GROUP))?;
         check(if_match, stored.version)?;
         version = Some(stored.version);
     }
     if !scim_groups::delete(&mut tx, context.tenant, context.now, id, version).await? {
         return Err(match version {
             Some(_) => changed_meanwhile().into(),
-            None => no_such(GROUP, &id.to_string()).into(),
+            None => no_such(GROUP).into(),
         });
     }
     let event = context.event(Outcome::Deleted, 204, (GROUP, id), json!([]), vec![]);

@@ -1,5 +1,6 @@
 //! HTTP for SCIM: the token, the body, the errors, and the event of a refusal.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 use serde_json::Value;
+use serde_json::error::Category;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -22,18 +24,21 @@ use super::error::{ScimError, ScimType};
 use super::project::Projection;
 use super::schema::ResourceType;
 use super::{
-    Context, MAX_BODY, Precondition, ROOT, Reply, Wishes, bulk, discovery, groups, list, resource,
-    users,
+    Context, MAX_BODY, Precondition, ROOT, Reply, TOP, Wishes, bulk, discovery, groups, list,
+    resource, users,
 };
 use crate::app::App;
 use crate::bearer;
 use crate::domain::token::{Token, TokenKind};
-use crate::error::Error;
+use crate::error::{Chain, Error};
+use crate::path::{Malformed, segments};
 use crate::server::drain;
 use crate::store;
 use crate::store::scim_events::Outcome;
 use crate::store::scim_resources::{Lookup, Stored};
 
+/// The version of the protocol: the last segment of [`ROOT`].
+const VERSION: &str = "v2";
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a verified token is trusted while its request's body arrives.
@@ -42,9 +47,26 @@ const TRUSTED: TimeDelta = TimeDelta::seconds(1);
 /// All routes of this door.
 pub fn router(app: &Arc<App>) -> Router {
     Router::new()
-        .route(ROOT, any(serve))
-        .route(&format!("{ROOT}/{{*path}}"), any(serve))
+        .route(TOP, any(serve))
+        .route(&format!("{TOP}/"), any(serve))
+        .route(&format!("{TOP}/{{*path}}"), any(serve))
         .with_state(app.clone())
+}
+
+/// The path of a request as the log may have it: of what is not a word of this server, identifiers
+/// alone.
+pub fn place(path: &str) -> String {
+    let endpoints = ResourceType::ALL.map(|kind| kind.endpoint().trim_start_matches('/'));
+    let is_known = |segment: &str| {
+        endpoints.contains(&segment)
+            || ["", "scim", "v2", ".search", "Bulk", "Me"].contains(&segment)
+            || discovery::ENDPOINTS.contains(&segment)
+            || Uuid::try_parse(segment).is_ok()
+    };
+    let shown = path
+        .split('/')
+        .map(|segment| if is_known(segment) { segment } else { "…" });
+    shown.collect::<Vec<_>>().join("/")
 }
 
 /// The parameters of a query, with names in lower case; the last of each counts.
@@ -71,17 +93,31 @@ impl Query {
 }
 
 async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
-    let path = request
-        .uri()
-        .path()
-        .strip_prefix(ROOT)
-        .unwrap_or_default()
-        .trim_matches('/')
-        .to_owned();
+    guarded(handle(app, request)).await
+}
+
+/// A panic is a fault of the server, and answered as one.
+async fn guarded(work: impl Future<Output = Response>) -> Response {
+    let handled = AssertUnwindSafe(work).catch_unwind().await;
+    handled.unwrap_or_else(|_| respond(Err(Error::internal("a handler panicked").into())))
+}
+
+async fn handle(app: Arc<App>, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    let path = match below_root(head.uri.path()) {
+        Ok(path) => path,
+        Err(error) => {
+            drain(body).await;
+            return respond(Err(error.into()));
+        }
+    };
     let query = Query::of(&head.uri);
-    let lookup = lookup(&head.method, &path, &query);
-    let (context, closed, found) = match authenticate(&app, &head, &path, lookup).await {
+    let target = segments(path);
+    let lookup = target
+        .as_ref()
+        .ok()
+        .and_then(|target| lookup(&head.method, target, &query));
+    let (context, closed, found) = match authenticate(&app, &head, path, lookup).await {
         Ok(found) => found,
         Err(error) => {
             drain(body).await;
@@ -95,13 +131,14 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
         "organization",
         tracing::field::display(context.tenant.organization_id),
     );
-    let result = match closed {
-        Some(error) => {
+    let malformed = |error: Malformed| ScimError::new(400, error.to_string());
+    let result = match (closed, target.map_err(malformed)) {
+        (Some(error), _) | (None, Err(error)) => {
             drain(body).await;
             Ok(Err(error.into()))
         }
-        None => {
-            let answer = answer(&context, &path, &head, &query, found, body);
+        (None, Ok(target)) => {
+            let answer = answer(&context, &target, &head, &query, found, body);
             timeout(DEADLINE, answer).await
         }
     };
@@ -113,11 +150,29 @@ async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
     respond(result)
 }
 
+/// What of a path is below the root, without slashes around.
+fn below_root(path: &str) -> Result<&str, ScimError> {
+    let rest = path.strip_prefix(TOP).unwrap_or_default();
+    let rest = rest.trim_matches('/');
+    let (version, below) = rest.split_once('/').unwrap_or((rest, ""));
+    if version == VERSION {
+        return Ok(below.trim_matches('/'));
+    }
+    let text = format!("SCIM 2.0 is at {ROOT}: the base URL must end in it");
+    let is_version = version
+        .strip_prefix('v')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    Err(match is_version {
+        true => ScimError::bad_request(ScimType::InvalidVers, text),
+        false => ScimError::new(404, text),
+    })
+}
+
 /// Reads the body and does what is asked. While a client sends slowly, its token may be replaced, or
 /// its configuration switched off or deleted.
 async fn answer(
     context: &Context,
-    path: &str,
+    target: &[String],
     head: &Parts,
     query: &Query,
     found: Option<Vec<Stored>>,
@@ -128,12 +183,12 @@ async fn answer(
         _ => Ok(Bytes::new()),
     };
     if context.app.clock.now() - context.now > TRUSTED {
-        let (_, closed, _) = authenticate(&context.app, head, path, None).await?;
+        let (_, closed, _) = authenticate(&context.app, head, "", None).await?;
         if let Some(error) = closed {
             return Err(error.into());
         }
     }
-    dispatch(context, path, head, query, found, body.ok()).await
+    dispatch(context, target, head, query, found, body.ok()).await
 }
 
 /// Tells the log of the configuration and the metrics of a refusal.
@@ -150,20 +205,20 @@ pub async fn record(context: &Context, failure: &Failure) {
         Err(error) => Err(error),
     };
     if let Err(error) = recorded {
-        tracing::warn!(cause = ?error, "a refusal could not be recorded");
+        tracing::warn!(cause = %Chain(&error), "a refusal could not be recorded");
     }
 }
 
 /// How to read what a request is about together with its token's row. Nothing of it is used before
 /// the token is verified.
-fn lookup(method: &Method, path: &str, query: &Query) -> Option<Lookup> {
-    let mut segments = path.split('/');
-    let kind = endpoint_type(segments.next()?)?;
+fn lookup(method: &Method, target: &[String], query: &Query) -> Option<Lookup> {
+    let (endpoint, rest) = target.split_first()?;
+    let kind = endpoint_type(endpoint)?;
     let reads = *method == Method::GET;
     let changes_user = kind == ResourceType::User && [Method::PUT, Method::PATCH].contains(method);
-    match (segments.next(), segments.next()) {
-        (None, _) if reads => list::lookup(kind, query),
-        (Some(id), None) if reads || changes_user => {
+    match rest {
+        [] if reads => list::lookup(kind, query),
+        [id] if reads || changes_user => {
             let source = resource::source(kind, &projection(kind, query));
             Some(Lookup::by_id(source, Uuid::try_parse(id).ok()?))
         }
@@ -234,16 +289,13 @@ async fn authenticate(
 
 async fn dispatch(
     context: &Context,
-    path: &str,
+    target: &[String],
     head: &Parts,
     query: &Query,
     found: Option<Vec<Stored>>,
     body: Option<Bytes>,
 ) -> Result<Reply, Failure> {
-    let segments: Vec<&str> = path
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .collect();
+    let segments: Vec<&str> = target.iter().map(String::as_str).collect();
     let (method, headers) = (&head.method, &head.headers);
     let wishes = |resource_type| Wishes {
         projection: projection(resource_type, query),
@@ -277,7 +329,7 @@ async fn dispatch(
         (_, [".search"]) => Err(not_allowed("POST")),
         (_, []) => Err(not_allowed("GET")),
         (_, [endpoint, rest @ ..]) => {
-            let resource_type = endpoint_type(endpoint).ok_or_else(|| nothing_here(path))?;
+            let resource_type = endpoint_type(endpoint).ok_or_else(nothing_here)?;
             match (method, rest) {
                 (&Method::GET, []) => Ok(list::get(context, &[resource_type], query, found).await?),
                 (&Method::POST, []) => {
@@ -294,7 +346,7 @@ async fn dispatch(
                     if !is_known {
                         return Err(not_allowed("GET, PUT, PATCH, DELETE"));
                     }
-                    let id = Uuid::try_parse(id).map_err(|_| no_such(resource_type, id))?;
+                    let id = Uuid::try_parse(id).map_err(|_| no_such(resource_type))?;
                     let wishes = wishes(resource_type);
                     let found = found.and_then(|found| found.into_iter().next());
                     match *method {
@@ -308,7 +360,7 @@ async fn dispatch(
                         _ => modify(context, resource_type, id, found, body()?, &wishes).await,
                     }
                 }
-                _ => Err(nothing_here(path).into()),
+                _ => Err(nothing_here().into()),
             }
         }
     }
@@ -456,9 +508,16 @@ fn read_json(headers: &HeaderMap, body: Option<Bytes>) -> Result<Value, Failure>
         )
     })?;
     Ok(serde_json::from_slice(&bytes).map_err(|e| {
+        // The text of a syntax error never quotes the body; that of another error may.
+        let reason = match e.classify() {
+            Category::Syntax | Category::Eof => e.to_string(),
+            Category::Data | Category::Io => {
+                format!("not at line {} column {}", e.line(), e.column())
+            }
+        };
         ScimError::bad_request(
             ScimType::InvalidSyntax,
-            format!("the body must be a JSON object: {e}"),
+            format!("the body must be a JSON object: {reason}"),
         )
     })?)
 }
@@ -471,21 +530,16 @@ fn not_allowed(methods: &'static str) -> Failure {
     }
 }
 
-fn nothing_here(path: &str) -> ScimError {
-    let path: String = path.chars().take(200).collect();
-    ScimError::new(
-        404,
-        format!("there is no endpoint /{path}: see /ResourceTypes"),
-    )
+fn nothing_here() -> ScimError {
+    ScimError::new(404, "there is no endpoint at this path: see /ResourceTypes")
 }
 
 /// The error for a resource that is not there.
-pub fn no_such(resource_type: ResourceType, id: &str) -> ScimError {
-    let id: String = id.chars().take(200).collect();
+pub fn no_such(resource_type: ResourceType) -> ScimError {
     ScimError::new(
         404,
         format!(
-            "there is no {} with the id {id:?} in this configuration",
+            "there is no {} with this id in this configuration",
             resource_type.name()
         ),
     )
@@ -539,11 +593,11 @@ impl From<Error> for Failure {
             }
             Error::Throttled(wait) => (plain(429), Some(wait.as_secs().max(1)), false),
             Error::Unavailable(cause) => {
-                tracing::error!(%cause, "a request failed");
+                tracing::error!(cause = %Chain(&*cause), "a request failed");
                 (plain(503), Some(1), false)
             }
             Error::Internal(cause) => {
-                tracing::error!(%cause, "a request failed");
+                tracing::error!(cause = %Chain(&*cause), "a request failed");
                 let text = "internal error: the server's log has the cause under the x-request-id of this response";
                 (ScimError::new(500, text), None, false)
             }
@@ -601,4 +655,39 @@ fn respond(result: Result<Reply, Failure>) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_fault_in_the_form_of_scim() {
+        let response = guarded(async { panic!("on purpose") }).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/scim+json"
+        );
+    }
+
+    #[test]
+    fn a_path_in_the_log_has_no_words_but_ours() {
+        let id = "0190a6e0-1c2b-7def-8123-456789abcdef";
+        for (path, expected) in [
+            ("/scim/v2/Users", "/scim/v2/Users".to_owned()),
+            ("/scim/v2/", "/scim/v2/".to_owned()),
+            (
+                &format!("/scim/v2/Groups/{id}"),
+                format!("/scim/v2/Groups/{id}"),
+            ),
+            (
+                "/scim/v2/Users/ada@example.com",
+                "/scim/v2/Users/…".to_owned(),
+            ),
+            ("/scim/v1/%2Fx/.search", "/scim/…/…/.search".to_owned()),
+        ] {
+            assert_eq!(place(path), expected);
+        }
+    }
 }

@@ -45,7 +45,7 @@ pub async fn one(
     stored: Option<Stored>,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
-    let stored = stored.ok_or_else(|| no_such(kind, &id.to_string()))?;
+    let stored = stored.ok_or_else(|| no_such(kind))?;
     let version = stored.version;
     let location = resource::location(&context.base, kind, id);
     if wishes.if_none_match.0.is_some() && wishes.if_none_match.allows(version) {
@@ -256,15 +256,17 @@ fn parts(
 }
 
 fn order(kind: ResourceType, name: &str, descending: bool) -> Result<Order, ScimError> {
-    let key = kind
-        .attribute(name)
-        .and_then(|path| search::sort_key(&path));
+    let path = kind.attribute(name);
+    let key = path.as_ref().and_then(search::sort_key);
     let key = key.ok_or_else(|| {
-        let name: String = name.chars().take(200).collect();
-        ScimError::bad_request(
-            ScimType::InvalidValue,
-            format!("{} cannot be sorted by {name:?}", kind.name()),
-        )
+        let text = match path {
+            Some(path) => format!("{} cannot be sorted by {path}", kind.name()),
+            None => format!(
+                "sortBy must name an attribute of {}: see /Schemas",
+                kind.name()
+            ),
+        };
+        ScimError::bad_request(ScimType::InvalidValue, text)
     })?;
     Ok(Order { key, descending })
 }

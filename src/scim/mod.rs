@@ -37,6 +37,9 @@ use crate::app::App;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::Tenant;
 
+/// Everything at or below this path is answered by this door.
+pub const TOP: &str = "/scim";
+
 /// Where the endpoints are, below the public URL.
 pub const ROOT: &str = "/scim/v2";
 
@@ -93,7 +96,8 @@ impl Context {
             id: self.app.new_id(),
             created_at: self.now,
             method: self.method.clone(),
-            path: self.path.chars().take(500).collect(),
+            // The path of a bulk operation may have what cannot be stored.
+            path: self.path.replace('\0', "").chars().take(500).collect(),
             traits: vec![],
             outcome,
             status: i16::try_from(status).unwrap_or_default(),

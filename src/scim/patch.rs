@@ -130,8 +130,18 @@ pub fn plan(resource_type: ResourceType, body: Value) -> Result<Plan, ScimError>
         operations: vec![],
         members: vec![],
     };
-    for operation in planner.operations_of(body)? {
-        planner.operation(operation)?;
+    let operations = planner.operations_of(body)?;
+    let is_only = operations.len() == 1;
+    for (index, operation) in operations.into_iter().enumerate() {
+        planner
+            .operation(operation)
+            .map_err(|error| match is_only {
+                true => error,
+                false => ScimError {
+                    detail: format!("operation {}: {}", index + 1, error.detail),
+                    ..error
+                },
+            })?;
     }
     Ok(Plan {
         members: planner.members.into_iter().map(without_repeats).collect(),

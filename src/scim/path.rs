@@ -38,7 +38,7 @@ impl Path {
 ///
 /// A 400 `invalidPath` for a malformed path, or a filter that does not fit the attribute.
 pub fn parse(text: &str, resource_type: ResourceType) -> Result<Option<Path>, ScimError> {
-    let invalid = |error: FilterError| invalid_path(text, &error.to_string());
+    let invalid = |error: FilterError| invalid_path(&error.to_string());
     if let Some(schema) = schema_named(text, resource_type) {
         return Ok(Some(Path::Schema(schema)));
     }
@@ -50,10 +50,9 @@ pub fn parse(text: &str, resource_type: ResourceType) -> Result<Option<Path>, Sc
         return Ok(Some(Path::Attribute(path)));
     };
     if !path.leaf().multi_valued {
-        return Err(invalid_path(
-            text,
-            &format!("{path} is single-valued: leave out the brackets"),
-        ));
+        return Err(invalid_path(&format!(
+            "{path} is single-valued: leave out the brackets"
+        )));
     }
     let filter = filter::resolve_within(&filter, path).map_err(invalid)?;
     let sub_attribute = match sub {
@@ -77,11 +76,10 @@ pub(super) fn schema_named(text: &str, resource_type: ResourceType) -> Option<&'
         .find(|schema| schema.id.eq_ignore_ascii_case(text))
 }
 
-fn invalid_path(text: &str, reason: &str) -> ScimError {
-    let shown: String = text.chars().take(100).collect();
+fn invalid_path(reason: &str) -> ScimError {
     ScimError::bad_request(
         ScimType::InvalidPath,
-        format!("the path {shown:?} is not valid: {reason}"),
+        format!("the path is not valid: {reason}"),
     )
 }
 

@@ -276,7 +276,7 @@ async fn update(
             Some(stored) => Some(stored),
             None => scim_resources::get(db.get().await?, context.tenant, source, id).await?,
         };
-        let stored = stored.ok_or_else(|| no_such(USER, &id.to_string()))?;
+        let stored = stored.ok_or_else(|| no_such(USER))?;
         check(&wishes.if_match, stored.version)?;
         let old = &stored.resource.0;
         let new = change(old)?;
@@ -319,7 +319,7 @@ pub async fn delete(
             with_groups: false,
         };
         let stored = scim_resources::get(&mut db, context.tenant, source, id).await?;
-        let stored = stored.ok_or_else(|| no_such(USER, &id.to_string()))?;
+        let stored = stored.ok_or_else(|| no_such(USER))?;
         check(if_match, stored.version)?;
         version = Some(stored.version);
     }
@@ -330,7 +330,7 @@ pub async fn delete(
     }
     match version {
         Some(_) => Err(changed_meanwhile().into()),
-        None => Err(no_such(USER, &id.to_string()).into()),
+        None => Err(no_such(USER).into()),
     }
 }
 

@@ -15,6 +15,7 @@ mod architecture;
 mod cli;
 mod login;
 mod metrics;
+mod no_echo;
 mod outgoing;
 mod scim;
 mod store;

@@ -68,10 +68,7 @@ pub(super) fn compile(expression: &str) -> Result<Program, String> {
     let program = Program::compile(expression).map_err(|errors| match errors.errors.first() {
         Some(error) => {
             let (line, column) = (error.pos.0.max(1), error.pos.1.max(1));
-            let reason = match error.msg.lines().next().unwrap_or_default() {
-                limit if limit.contains("ecursion limit") => "the expression is nested too deeply",
-                reason => reason,
-            };
+            let reason = in_our_words(&error.msg);
             format!("must be a CEL expression: line {line}, column {column}: {reason}")
         }
         None => "must be a CEL expression: it cannot be parsed".to_owned(),
@@ -87,6 +84,28 @@ pub(super) fn compile(expression: &str) -> Result<Program, String> {
             &format!("the result is {what}: an expression must yield true or false, such as claims.email_verified"),
         )),
     }
+}
+
+/// What the parser found, without the part of the expression that it quotes.
+fn in_our_words(message: &str) -> &'static str {
+    let reasons = [
+        ("ecursion limit", "the expression is nested too deeply"),
+        ("count exceeds limit", "the expression is too large"),
+        ("input '<EOF>'", "the expression ends too early"),
+        ("expecting <EOF>", "the expression should end here"),
+        ("unterminated", "what is in quotes has no end"),
+        ("unescape", "what is in quotes has a wrong escape"),
+        ("reserved identifier", "CEL reserves this word"),
+        ("literal", "this is no number"),
+        ("expected identifier", "a name is expected here"),
+        ("simple name", "the macro's first argument must be a name"),
+        (
+            "has() macro",
+            "has() takes a field, as in has(claims.email)",
+        ),
+    ];
+    let found = reasons.iter().find(|(part, _)| message.contains(part));
+    found.map_or("this is not expected here", |(_, reason)| reason)
 }
 
 /// What is known of a result before there are claims.
@@ -114,9 +133,9 @@ impl Checker<'_> {
             {
                 Ok(())
             }
-            Expr::Ident(name) => Err(self.fault(
+            Expr::Ident(_) => Err(self.fault(
                 expr,
-                &format!("{name:?} is not known: the only variable is claims, as in claims.email"),
+                "this name is not known: the only variable is claims, as in claims.email",
             )),
             Expr::Call(call) => {
                 self.check_function(expr, &call.func_name)?;
@@ -150,10 +169,7 @@ impl Checker<'_> {
                 bound.truncate(outside);
                 walked
             }
-            Expr::Struct(message) => Err(self.fault(
-                expr,
-                &format!("messages such as {:?} are not available", message.type_name),
-            )),
+            Expr::Struct(_) => Err(self.fault(expr, "messages are not available")),
             Expr::Literal(_) | Expr::Unspecified => Ok(()),
         }
     }
@@ -162,7 +178,7 @@ impl Checker<'_> {
         if OPERATORS.contains(&name) || FUNCTIONS.iter().any(|(known, _)| *known == name) {
             return Ok(());
         }
-        Err(self.fault(expr, &format!("there is no function {name:?}")))
+        Err(self.fault(expr, "there is no function of this name"))
     }
 
     fn result(&self, expr: &IdedExpr) -> Yields {
@@ -248,7 +264,15 @@ mod tests {
     #[test]
     fn expressions_that_cannot_are_refused_with_the_place() {
         for (expression, place, reason) in [
-            ("claims.email ==", "line 1, column 16", ""),
+            ("claims.email ==", "line 1, column 16", "ends too early"),
+            ("claims.s3cret!", "line 1, column 14", "here"),
+            ("'s3cret", "line 1, column 1", "no end"),
+            (
+                "claims.a == s3cret.b()",
+                "line 1",
+                "the only variable is claims",
+            ),
+            ("claims.a s3cret", "line 1, column 10", "should end here"),
             (
                 "claims.email\n  && user.admin",
                 "line 2, column 6",
@@ -259,25 +283,30 @@ mod tests {
                 "line 1, column 20",
                 "the only variable is claims",
             ),
-            ("_f(claims.a)", "line 1, column 3", "no function \"_f\""),
-            (".size(claims)", "line 1", "no function \".size\""),
+            (
+                "_f(claims.a)",
+                "line 1, column 3",
+                "no function of this name",
+            ),
+            (".size(claims)", "line 1", "no function"),
             ("1 + 2", "line 1", "a number"),
             (r#""yes""#, "line 1, column 1", "a string"),
             ("claims", "line 1, column 1", "the map of all claims"),
             ("claims.groups.map(g, g)", "line 1", "a list"),
             ("size(claims.groups)", "line 1", "no boolean"),
             ("claims.a ? true : 'no'", "line 1", "a string"),
-            ("delete(claims)", "line 1", "no function \"delete\""),
+            ("delete(claims)", "line 1", "no function"),
             (
                 "claims.groups.exists(g, h)",
                 "line 1, column 25",
-                "\"h\" is not known",
+                "this name is not known",
             ),
             ("Thing{a: 1} == claims", "line 1", "not available"),
         ] {
             let refused = check(expression).expect_err(expression);
             assert!(refused.contains(place), "{expression}: {refused}");
             assert!(refused.contains(reason), "{expression}: {refused}");
+            assert!(!refused.contains("s3cret"), "{expression}: {refused}");
         }
     }
 

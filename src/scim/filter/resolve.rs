@@ -56,8 +56,7 @@ pub fn resolve(filter: &Filter, resource_type: ResourceType) -> Result<Resolved,
             .ok_or_else(|| FilterError {
                 position: name.position,
                 message: format!(
-                    "{:?} is not an attribute of {}: see /Schemas",
-                    name.text,
+                    "this is not an attribute of {}: see /Schemas",
                     resource_type.name()
                 ),
             })
@@ -73,12 +72,7 @@ pub(in super::super) fn resolve_within(
     let lookup = |name: &Name| {
         let sub = parent.attribute.sub_attribute(&name.text);
         let path = sub.map(|sub| parent.with_sub(sub));
-        path.ok_or_else(|| {
-            name.error(format!(
-                "{:?} is not a sub-attribute of {parent}",
-                name.text
-            ))
-        })
+        path.ok_or_else(|| name.error(format!("this is not a sub-attribute of {parent}")))
     };
     resolve_with(filter, &lookup)
 }
@@ -145,7 +139,8 @@ fn compare(path: AttributePath, operator: Operator, literal: &Literal) -> Result
     match comparand(attribute, literal) {
         Some(comparand) => Ok(Resolved::Compare(path, operator, comparand)),
         None => Err(format!(
-            "{path} is a {data_type}, which cannot be compared with {literal}: expected {}",
+            "{path} is a {data_type}, which cannot be compared with {}: expected {}",
+            kind(literal),
             expected(attribute.data_type)
         )),
     }
@@ -164,6 +159,15 @@ fn simple(path: AttributePath) -> Result<AttributePath, String> {
         let example = leaf.sub_attributes.first().map_or("value", |sub| sub.name);
         format!("{path} is complex: compare one of its sub-attributes, such as {path}.{example}")
     })
+}
+
+fn kind(literal: &Literal) -> &'static str {
+    match literal {
+        Literal::String(_) => "this text",
+        Literal::Number(_) => "a number",
+        Literal::Boolean(_) => "a boolean",
+        Literal::Null => "null",
+    }
 }
 
 fn expected(data_type: Type) -> &'static str {

@@ -3,6 +3,7 @@
 mod authentication;
 mod domains;
 mod isolation;
+mod json;
 mod members;
 mod paging;
 mod policies;

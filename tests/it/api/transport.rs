@@ -62,6 +62,50 @@ fn every_method_is_below_the_root_and_below_api_with_any_number_of_slashes() {
 }
 
 #[test]
+fn equal_paths_are_one_path_to_all_layers() {
+    run(async {
+        let server = Server::start().await;
+        let body = json!({ "ssoConfigurationId": server.sso("client").await["id"] }).to_string();
+        let open = |method: Method, path: &str| {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header(header::CONTENT_TYPE, "application/json");
+            server.send(request.body(Body::from(body.clone())).unwrap())
+        };
+        for path in [
+            "/api/gitpod.v1.OrganizationService/GetSSO%43onfiguration",
+            "/%61pi//gitpod%2Ev1%2eOrganization%53ervice/GetSSOConfiguration",
+        ] {
+            post(&server, path, "application/json", body.clone())
+                .await
+                .ok();
+            open(Method::POST, path).await.error("unauthenticated");
+        }
+        let page = open(Method::GET, "/%6Cogin").await;
+        assert_eq!(page.status, 200);
+        assert!(page.headers.contains_key(header::CONTENT_SECURITY_POLICY));
+        assert_eq!(open(Method::GET, "/%6Civez").await.status, 200);
+        // An escaped slash separates nothing, and nothing leads upwards.
+        for path in [
+            "/api%2Fgitpod.v1.OrganizationService/GetSSOConfiguration",
+            "/gitpod.v1.OrganizationService%2FGetSSOConfiguration",
+            "/login/..%2Fapi/gitpod.v1.OrganizationService/GetSSOConfiguration",
+            "/login/%2e%2e/gitpod.v1.OrganizationService/GetSSOConfiguration",
+            "/%2567itpod.v1.OrganizationService/GetSSOConfiguration",
+            "/gitpod.v1.OrganizationService/GetSSO%zzonfiguration",
+            "/login%2F",
+            "/%256Cogin",
+        ] {
+            let reply = post(&server, path, "application/json", body.clone()).await;
+            assert!(
+                [404, 501].contains(&reply.status.as_u16()),
+                "{path}: {:?}",
+                reply.bytes
+            );
+        }
+    });
+}
+
+#[test]
 fn headers_of_the_sdks_are_no_obstacle() {
     run(async {
         let server = Server::start().await;

@@ -109,7 +109,7 @@ fn what_cannot_be_tried_is_one_line_and_exit_code_2() {
     let array = URL_SAFE_NO_PAD.encode("[]");
     for (expression, claims, expected) in [
         ("claims.", "{}", "expression must be a CEL expression"),
-        ("user.admin", "{}", "\"user\" is not known"),
+        ("user.admin", "{}", "column 1: this name is not known"),
         ("true", "{\"a\":", "the claims are not JSON"),
         ("true", "", "a JSON object"),
         ("true", "[]", "a JSON object"),

@@ -1,8 +1,5 @@
 //! Sessions: whose they are, how they end, and what other sites cannot do with them.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use axum::body::Body;
 use chrono::TimeDelta;
 use http::{Method, Request, header};
@@ -13,6 +10,7 @@ use uuid::Uuid;
 use super::people::Provisioning;
 use super::provider::{Answer, Endpoint};
 use super::{Browser, ORIGIN, Place, SESSION};
+use crate::support::log::Log;
 use crate::support::{Reply, run};
 
 /// The page that says who is signed in, or the way to sign in.
@@ -809,31 +807,9 @@ fn what_is_over_is_tidied_up() {
     });
 }
 
-/// What was logged, for a test to look at.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn no_secret_is_logged() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    // For this thread, on which a request runs that the test sends.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::capture();
     run(async {
         let place = Place::start().await;
         let (mut browser, _) = place.signed_in("ada").await;
@@ -858,10 +834,19 @@ fn no_secret_is_logged() {
             let reply = place.come_back(&mut login, &parameters).await;
             assert_ne!(reply.status, 303, "{answer}");
         }
+        for (name, check) in [("error", "authorization"), ("iss", "issuer")] {
+            let mut login = place.browser();
+            let mut parameters = place.begin(&mut login).await;
+            secrets.extend(login.jar.values().cloned());
+            parameters.insert(name.to_owned(), "s3cr3t-value".to_owned());
+            parameters.insert("error_description".to_owned(), "s3cr3t-value".to_owned());
+            let reply = place.come_back(&mut login, &parameters).await;
+            place.refused(&reply, check, "s3cr3t-value").await;
+        }
         browser.post("/logout", &[]).await;
         secrets.extend(place.provider.secrets());
         secrets.push("s3cr3t-value".to_owned());
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let log = log.take();
         assert!(log.contains("a login was refused"), "{log}");
         assert!(!log.contains(&place.email("ada")), "no address of anybody");
         for secret in secrets {

@@ -4,4 +4,5 @@ mod checklist;
 pub mod client;
 mod filters;
 mod idp_traffic;
+mod paths;
 mod provisioning;

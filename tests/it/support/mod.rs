@@ -1,6 +1,7 @@
 //! A server in the process, with its own organization, clock and keys for each test.
 
 pub mod dns;
+pub mod log;
 pub mod process;
 
 use std::sync::atomic::{AtomicI64, Ordering};
