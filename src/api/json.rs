@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use buffa::json_helpers as values;
@@ -170,7 +170,8 @@ impl<'a> Check<'a> {
     /// Does something with `part` at the end of the path.
     fn at<R>(&mut self, part: impl fmt::Display, work: impl FnOnce(&mut Self) -> R) -> R {
         let length = self.field.len();
-        self.field.push_str(&part.to_string());
+        // Writing to a string does not fail.
+        let _ = write!(self.field, "{part}");
         let result = work(self);
         self.field.truncate(length);
         result
@@ -370,29 +371,33 @@ impl<'a> Value<'_, 'a> {
                 continue;
             };
             let dot = if self.check.field.is_empty() { "" } else { "." };
-            let part = format!("{dot}{}", field.name());
-            let is_set = self.check.at(part, |check| {
-                if seen.contains(&field.number()) {
-                    check.fault::<A::Error>(Violation::ONCE, "must be given once".to_owned())?;
-                }
-                seen.push(field.number());
-                members.next_value_seed(Optional { check, field })
-            })?;
-            let group = field.oneof_index().filter(|_| is_set);
-            if let Some(group) = group {
-                let is_second = chosen.contains(&group);
-                chosen.push(group);
-                if let (true, Some(oneof)) = (is_second, message.oneofs().get(usize::from(group))) {
-                    let names = oneof.field_indices().iter();
-                    let names = names.filter_map(|&index| fields.get(usize::from(index)));
-                    let names: Vec<&str> = names.map(FieldDescriptor::name).collect();
-                    let words = format!("must be one of {} alone", names.join(", "));
-                    let part = format!("{dot}{}", oneof.name());
-                    self.check.at(part, |check| {
+            let is_set = self
+                .check
+                .at(format_args!("{dot}{}", field.name()), |check| {
+                    if seen.contains(&field.number()) {
+                        check
+                            .fault::<A::Error>(Violation::ONCE, "must be given once".to_owned())?;
+                    }
+                    seen.push(field.number());
+                    members.next_value_seed(Optional { check, field })
+                })?;
+            // That of an optional field is synthetic.
+            let oneof = field
+                .oneof_index()
+                .and_then(|index| message.oneofs().get(usize::from(index)))
+                .filter(|oneof| is_set && !oneof.is_synthetic());
+            let Some(oneof) = oneof else { continue };
+            if chosen.contains(&oneof.name()) {
+                let names = oneof.field_indices().iter();
+                let names = names.filter_map(|&index| fields.get(usize::from(index)));
+                let names: Vec<&str> = names.map(FieldDescriptor::name).collect();
+                let words = format!("must be one of {} alone", names.join(", "));
+                self.check
+                    .at(format_args!("{dot}{}", oneof.name()), |check| {
                         check.fault::<A::Error>(Violation::ONCE, words)
                     })?;
-                }
             }
+            chosen.push(oneof.name());
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ fn errors_say_what_is_wrong_and_where() {
             17,
             "double quotes",
         ), // row 28
-        ("userName regex \"x\"", 10, "regex"),
+        ("userName regex \"x\"", 10, "expected an operator"),
         ("userName eq", 12, "value"),
         ("userName eq \"x", 13, "closing quote"),
         ("userName eq \"\\x\"", 13, "JSON string"),

@@ -326,8 +326,7 @@ fn methods_that_are_not_here_are_unimplemented() {
             "/api/gitpod.v1.RunnerService/ListRunners",
         ] {
             let reply = post(&server, path, "application/json", "{}").await;
-            let method = path.trim_start_matches("/api").trim_start_matches('/');
-            assert!(reply.error("unimplemented").starts_with(method));
+            reply.error("unimplemented");
             assert_eq!(reply.headers["x-should-retry"], "false", "{path}");
         }
         let grpc = post(

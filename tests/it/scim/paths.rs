@@ -193,7 +193,11 @@ fn every_answer_below_scim_is_one_of_scim() {
                 "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "BREW",
             ] {
                 let reply = send(&client, method, root, token).await;
-                reply.refused(405, "");
+                // The answer to a HEAD has no body.
+                match method {
+                    "HEAD" => assert_eq!(reply.status, 405),
+                    _ => assert!(!reply.refused(405, "").is_empty()),
+                }
                 assert_eq!(reply.header("allow"), "GET");
             }
             send(&client, "GET", root, None).await.refused(401, "");
