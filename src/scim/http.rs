@@ -159,9 +159,10 @@ fn below_root(path: &str) -> Result<&str, ScimError> {
         return Ok(below.trim_matches('/'));
     }
     let text = format!("SCIM 2.0 is at {ROOT}: the base URL must end in it");
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
     let is_version = version
         .strip_prefix('v')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        .is_some_and(|number| !number.is_empty() && number.chars().all(is_number));
     Err(match is_version {
         true => ScimError::bad_request(ScimType::InvalidVers, text),
         false => ScimError::new(404, text),

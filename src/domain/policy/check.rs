@@ -270,7 +270,7 @@ mod tests {
             (
                 "claims.a == s3cret.b()",
                 "line 1",
-                "the only variable is claims",
+                "no function of this name",
             ),
             ("claims.a s3cret", "line 1, column 10", "should end here"),
             (

@@ -460,7 +460,7 @@ fn a_userinfo_may_be_signed_with_the_new_key_too() {
         place.provider.rotate(Key {
             kid: "new",
             seed: 8,
-            ..Key::new("EdDSA")
+            ..Key::new("RS256")
         });
         place.provider.bend().claims = json!({ "name": null });
         let claims = json!({ "sub": "sub-ada", "name": "Signed" });
