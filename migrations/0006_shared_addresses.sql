@@ -2,7 +2,7 @@
 -- and then it tells nothing of who somebody is.
 drop index users_email_key;
 drop index users_left_email;
-create index users_email on users (organization_id, email_key) where email_key <> '';
+create index users_email on users (organization_id, email_key, id) where email_key <> '';
 
 -- What tells it instead: the provider's identifier of a person, which provisioning sends as externalId.
 alter table sso_identities add column object_id text;

@@ -363,6 +363,12 @@ impl RemoteSettings {
         if let Some(text) = set(self.token.as_ref()) {
             return Ok((api_token(text, "ROLLCALL_TOKEN")?, "ROLLCALL_TOKEN".into()));
         }
+        let server = self.server()?;
+        if !sign_in::is_loopback(server) {
+            return Err(BadSetting(format!(
+                "there is no token to ask {server} with: set ROLLCALL_TOKEN to one that `rollcall token create` made"
+            )));
+        }
         let file = self.data_dir.join("admin-token");
         let text = std::fs::read_to_string(&file).map_err(|e| {
             BadSetting(format!(

@@ -183,7 +183,7 @@ async fn admit(
     let mut candidates =
         store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
     let mut choice = choose(&candidates, person, is_email_verified);
-    if choice.makes_a_member() {
+    if !choice.is_final() {
         store::sign_in::lock_first_sign_in(db, organization_id, person).await?;
         candidates =
             store::sign_in::lock_candidates(db, organization_id, configuration.id, person).await?;
@@ -257,8 +257,13 @@ enum Choice<'a> {
 }
 
 impl Choice<'_> {
-    const fn makes_a_member(&self) -> bool {
-        matches!(self, Self::New | Self::Instead(_))
+    /// Whether nobody who signs in at the same time can change it.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Member(member) => member.is_known,
+            Self::Nobody(_) => true,
+            Self::New | Self::Instead(_) => false,
+        }
     }
 }
 
@@ -268,13 +273,19 @@ impl Choice<'_> {
 /// provisioned again, are kept out.
 fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choice<'a> {
     let is_here = |c: &&Candidate| c.status != "left";
-    let known = || candidates.iter().filter(|c| c.is_known);
-    if let Some(member) = known().find(is_here) {
+    let is_known = |c: &&Candidate| c.is_known;
+    let tied = || candidates.iter().filter(is_here).filter(|c| c.is_tied);
+    if let Some(member) = candidates.iter().filter(is_known).find(is_here) {
+        if tied().any(|other| other.id != member.id && other.status == "suspended") {
+            return nobody(
+                Check::Member,
+                "the identity provider's provisioning knows this person, by externalId, as another member, who is suspended: activate that user, or delete it if it is somebody else",
+            );
+        }
         return unless_suspended(member);
     }
     // Somebody who signed in here before, under another identifier, is somebody else.
-    let is_tied = |c: &&Candidate| c.is_tied && !c.has_signed_in_here;
-    let tied: Vec<&Candidate> = candidates.iter().filter(is_tied).filter(is_here).collect();
+    let tied: Vec<&Candidate> = tied().filter(|c| !c.has_signed_in_here).collect();
     match &*tied {
         [] => {}
         [only] => return unless_suspended(only),
@@ -286,19 +297,32 @@ fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: b
         }
     }
     let has_address = |c: &&Candidate| c.email_key == person.email_key();
-    let owners: Vec<&Candidate> = candidates.iter().filter(has_address).collect();
-    match &*owners.iter().copied().filter(is_here).collect::<Vec<_>>() {
-        [] if owners.is_empty() && known().next().is_none() => Choice::New,
-        [] => nobody(
+    let owners: Vec<&Candidate> = candidates
+        .iter()
+        .filter(is_here)
+        .filter(has_address)
+        .collect();
+    let left = || candidates.iter().filter(|c| !is_here(c));
+    match &*owners {
+        [] if left().next().is_none() => Choice::New,
+        [only] if !left().any(|former| may_be(former, only)) => {
+            by_address(only, person, is_email_verified)
+        }
+        [] | [_] => nobody(
             Check::Member,
-            "the member was removed from the organization: assign the person to the provisioning of the identity provider again",
+            "the member was removed from the organization: assign the person to the provisioning of the identity provider again; if another member has the same address, have the provisioning send the person's sub (with Entra ID: the object id) as externalId",
         ),
-        [only] => by_address(only, person, is_email_verified),
         _ => nobody(
             Check::Email,
             "several members have this address, so it does not tell who the person is: have the identity provider's provisioning send the person's sub (with Entra ID: the object id) as externalId to a SCIM configuration that links to this SSO configuration, or give each person an address of their own",
         ),
     }
+}
+
+/// Whether somebody with the address of `member` may be `former`, who left, instead: they had the
+/// address at the same time, or somebody else signs in as `member`.
+fn may_be(former: &Candidate, member: &Candidate) -> bool {
+    former.updated_at >= member.created_at || (former.is_known && member.has_signed_in_here)
 }
 
 fn nobody<'a>(check: Check, reason: &str) -> Choice<'a> {
@@ -382,10 +406,10 @@ async fn follow(
     let person = login.person;
     let key = person.email_key();
     let is_same = member.email_key == key;
-    let is_taken = !is_same
-        && candidates
-            .iter()
-            .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);
+    let is_shared = candidates
+        .iter()
+        .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);
+    let is_taken = is_shared && !is_same;
     // An address that the provider denies would wait for its owner.
     let is_denied = person.email_verified == Some(false) && !is_same;
     let (email, email_key, email_verified) = if is_taken || is_denied {
@@ -394,7 +418,7 @@ async fn follow(
         (
             &person.email,
             &key,
-            is_email_verified || (is_same && member.email_verified),
+            (is_email_verified && !is_shared) || (is_same && member.email_verified),
         )
     };
     let mut new = Profile {

@@ -22,7 +22,8 @@ use crate::store::scim_users::{Match, Tie, UserRow, find_matches};
 ///
 /// # Errors
 ///
-/// As the database has them.
+/// [`Error::AlreadyExists`] when another user of the configuration is the member whose subject an
+/// externalId is.
 pub async fn link(
     db: &mut Connection,
     tenant: Tenant,
@@ -38,26 +39,36 @@ pub async fn link(
     emails.sort_unstable();
     emails.dedup();
     let mut matches = find_matches(db, tenant, &user_names, &external_ids, &emails).await?;
+    // What is certain comes first, or an address could give somebody's member to another.
+    for row in rows.iter_mut() {
+        if let Some(member) = certain(&matches, row)? {
+            become_member(row, member, &mut matches);
+        }
+    }
     let mut owners = owners(&matches);
     let notes = rows.iter_mut().map(|row| {
         let sharing = owners.entry(row.email_key.clone()).or_default();
-        let member = member(&matches, row, sharing, allow_unverified);
-        if let Some(member) = member {
-            row.user_id = member;
-            row.is_new_member = false;
+        if row.is_new_member
+            && let [only] = **sharing
+            && is_owner(&matches, only, row, allow_unverified)
+        {
+            become_member(row, only, &mut matches);
         }
         let note = note(row, sharing);
-        // For the users that follow, this one is there.
-        let taken = matches
-            .iter_mut()
-            .filter(|known| known.user_id == row.user_id);
-        taken.for_each(|known| known.is_linked = true);
         if !row.email_key.is_empty() && !sharing.contains(&row.user_id) {
             sharing.push(row.user_id);
         }
         note
     });
     Ok(notes.collect())
+}
+
+/// Makes a user this member, which for the users that follow is one already.
+fn become_member(row: &mut UserRow, member: Uuid, matches: &mut [Match]) {
+    row.user_id = member;
+    row.is_new_member = false;
+    let same = matches.iter_mut().filter(|known| known.user_id == member);
+    same.for_each(|known| known.is_linked = true);
 }
 
 /// Who has each address.
@@ -74,59 +85,51 @@ fn owners(matches: &[Match]) -> HashMap<String, Vec<Uuid>> {
     owners
 }
 
-/// The member that a user is, if it is one already; `sharing` are those who have the address.
-fn member(
-    matches: &[Match],
-    row: &UserRow,
-    sharing: &[Uuid],
-    allow_unverified: bool,
-) -> Option<Uuid> {
+/// The member that a user is whatever its address.
+fn certain(matches: &[Match], row: &UserRow) -> Result<Option<Uuid>, Error> {
     let free = || matches.iter().filter(|known| !known.is_linked);
-    let former = free().find(|known| was_user(known, row));
-    let tied = || {
-        let mut tied = free()
-            .filter(|known| has_subject(known, row))
-            .map(|known| known.user_id);
-        let first = tied.next()?;
-        tied.all(|other| other == first).then_some(first)
+    let former = free()
+        .find(|known| had_external_id(known, row))
+        .or_else(|| free().find(|known| had_user_name(known, row)));
+    if let Some(former) = former {
+        return Ok(Some(former.user_id));
+    }
+    let mut tied = matches.iter().filter(|known| has_subject(known, row));
+    let Some(first) = tied.next() else {
+        return Ok(None);
     };
-    let owner = || match sharing {
-        [only] => free()
-            .find(|known| known.user_id == *only && is_surely(known, row, allow_unverified))
-            .map(|known| known.user_id),
-        _ => None,
-    };
-    former
-        .map(|known| known.user_id)
-        .or_else(tied)
-        .or_else(owner)
+    if first.is_linked {
+        return Err(Error::AlreadyExists(
+            "the person with this externalId signs in as the member that another user of this configuration is: delete that user, if it is somebody else, and send this one again".into(),
+        ));
+    }
+    Ok(tied
+        .all(|other| other.user_id == first.user_id)
+        .then_some(first.user_id))
 }
 
-fn was_user(known: &Match, row: &UserRow) -> bool {
-    match &known.tie {
-        Tie::Former {
-            user_name_key,
-            external_id,
-        } => {
-            let same_external_id = row.external_id.is_some() && *external_id == row.external_id;
-            *user_name_key == row.user_name_key || same_external_id
-        }
-        _ => false,
-    }
+fn had_external_id(known: &Match, row: &UserRow) -> bool {
+    matches!(&known.tie, Tie::Former { external_id: Some(id), .. } if row.external_id.as_ref() == Some(id))
+}
+
+fn had_user_name(known: &Match, row: &UserRow) -> bool {
+    matches!(&known.tie, Tie::Former { user_name_key, .. } if *user_name_key == row.user_name_key)
 }
 
 fn has_subject(known: &Match, row: &UserRow) -> bool {
     matches!(&known.tie, Tie::Subject(subject) if row.external_id.as_ref() == Some(subject))
 }
 
-fn is_surely(known: &Match, row: &UserRow, allow_unverified: bool) -> bool {
-    match &known.tie {
+/// Whether the address of a user is surely that of this member, who is no other user yet.
+fn is_owner(matches: &[Match], member: Uuid, row: &UserRow, allow_unverified: bool) -> bool {
+    let mut of_member = matches.iter().filter(|known| known.user_id == member);
+    of_member.any(|known| match &known.tie {
         Tie::Address {
             email_key,
             is_verified,
-        } => *email_key == row.email_key && (*is_verified || allow_unverified),
+        } => !known.is_linked && *email_key == row.email_key && (*is_verified || allow_unverified),
         _ => false,
-    }
+    })
 }
 
 /// What the log tells of an address that others have as well.

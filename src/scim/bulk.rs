@@ -46,7 +46,7 @@ struct Operation {
 /// in the answer.
 pub async fn run(context: &Context, body: Value) -> Result<Reply, Failure> {
     let (operations, fail_on_errors) = read(context, body)?;
-    let ids: HashMap<String, Uuid> = operations
+    let mut ids: HashMap<String, Uuid> = operations
         .iter()
         .filter_map(|o| Some((o.bulk_id.clone().filter(|_| o.method == "POST")?, o.new_id)))
         .collect();
@@ -64,7 +64,7 @@ pub async fn run(context: &Context, body: Value) -> Result<Reply, Failure> {
                 None => break,
             }
         }
-        for (operation, result) in carry_out(context, batch, &ids).await {
+        for (operation, result) in carry_out(context, batch, &mut ids).await {
             errors += i64::from(result.is_err());
             results.push(operation.result(context, &ids, result));
         }
@@ -201,7 +201,7 @@ type Results = Vec<(Operation, Result<Reply, Failure>)>;
 async fn carry_out(
     context: &Context,
     mut operations: Vec<Operation>,
-    ids: &HashMap<String, Uuid>,
+    ids: &mut HashMap<String, Uuid>,
 ) -> Results {
     let mut results = vec![];
     if operations.len() > 1 {
@@ -243,7 +243,7 @@ fn created(context: &Context, user: Uuid, version: i64) -> Reply {
 async fn carry_out_one(
     context: &Context,
     operation: &Operation,
-    ids: &HashMap<String, Uuid>,
+    ids: &mut HashMap<String, Uuid>,
 ) -> Result<Reply, Failure> {
     let bad = |text: &str| ScimError::bad_request(ScimType::InvalidSyntax, text);
     let target = operation.target.as_ref().map_err(|e| bad(&e.to_string()))?;
@@ -258,25 +258,30 @@ async fn carry_out_one(
         if_match: operation.version.clone(),
         if_none_match: Precondition(None),
     };
-    let data = || resolve(operation.data.clone(), ids);
+    let data = |ids: &HashMap<String, Uuid>| resolve(operation.data.clone(), ids);
     match (&*operation.method, &*segments) {
-        ("POST", [_]) if operation.bulk_id.is_none() => Err(bad("a POST must have a bulkId").into()),
-        ("POST", [_]) => match kind {
-            ResourceType::User => {
-                let new = users::prepare(context, data()?, operation.new_id)?;
-                let stored = users::create_one(context, new, resource::source(kind, &wishes.projection)).await?;
-                Ok(created(context, stored.id, stored.version))
+        ("POST", [_]) => {
+            let bulk_id = operation.bulk_id.clone().ok_or_else(|| bad("a POST must have a bulkId"))?;
+            match kind {
+                ResourceType::User => {
+                    let new = users::prepare(context, data(ids)?, operation.new_id)?;
+                    let source = resource::source(kind, &wishes.projection);
+                    let stored = users::create_one(context, new, source).await?;
+                    // Somebody who came back has the id of before.
+                    ids.insert(bulk_id, stored.id);
+                    Ok(created(context, stored.id, stored.version))
+                }
+                ResourceType::Group => groups::create_as(context, data(ids)?, &wishes, operation.new_id).await,
             }
-            ResourceType::Group => groups::create_as(context, data()?, &wishes, operation.new_id).await,
-        },
+        }
         (method @ ("PUT" | "PATCH" | "DELETE"), [_, id]) => {
             let id = match id.strip_prefix("bulkId:") {
                 Some(bulk_id) => reference(bulk_id, ids)?,
                 None => id_of(id, ids).ok_or_else(|| http::no_such(kind))?,
             };
             match method {
-                "PUT" => http::replace(context, kind, id, None, data()?, &wishes).await,
-                "PATCH" => http::modify(context, kind, id, None, data()?, &wishes).await,
+                "PUT" => http::replace(context, kind, id, None, data(ids)?, &wishes).await,
+                "PATCH" => http::modify(context, kind, id, None, data(ids)?, &wishes).await,
                 _ => http::delete(context, kind, id, &wishes.if_match).await,
             }
         }

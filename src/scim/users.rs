@@ -90,12 +90,12 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
     };
     for _ in 0..ATTEMPTS {
         let mut db = context.app.store.acquire().await?;
-        let Some(id) = scim_users::find_inactive(&mut db, context.tenant, external_id).await?
-        else {
+        let found = scim_users::find_inactive(&mut db, context.tenant, external_id).await?;
+        let Some((id, version)) = found else {
             return Ok(None);
         };
         let stored = scim_resources::get(&mut db, context.tenant, source, id).await?;
-        let Some(stored) = stored.filter(is_inactive) else {
+        let Some(stored) = stored.filter(|stored| stored.version == version) else {
             continue;
         };
         let row = row(id, id, new.row.resource.clone(), None)?;
@@ -110,7 +110,7 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
                 new.traits.clone(),
             )
         };
-        let (tenant, now, version) = (context.tenant, context.now, stored.version);
+        let (tenant, now) = (context.tenant, context.now);
         if scim_users::update(&mut db, tenant, now, &row, version, &event).await? {
             db.release();
             context.count(Outcome::Created, USER, &new.traits);
@@ -118,10 +118,6 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
         }
     }
     Err(busy())
-}
-
-fn is_inactive(stored: &Stored) -> bool {
-    stored.resource.0.get("active") == Some(&Value::Bool(false))
 }
 
 fn changed(stored: Stored, row: UserRow, now: DateTime<Utc>) -> Stored {

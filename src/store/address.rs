@@ -174,7 +174,14 @@ impl Parameters {
                 known if KNOWN.contains(&known) || known.starts_with("options[") => {
                     found.kept.push((name.into_owned(), value.into_owned()));
                 }
-                _ => found.ignored.push(name.into_owned()),
+                // A part of a password that has a question mark in it is no name.
+                _ if name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b"_-[]".contains(&b)) =>
+                {
+                    found.ignored.push(name.into_owned());
+                }
+                _ => found.ignored.push("…".to_owned()),
             }
         }
         Ok(found)

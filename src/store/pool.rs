@@ -121,6 +121,7 @@ impl Pool {
         let inner = self.0.clone();
         let connecting = tokio::spawn(async move {
             let held = inner.servers.connect().await?;
+            inner.leave_others(held.host);
             Ok(Lease::new(inner, held, turn))
         });
         connecting.await.map_err(Error::internal)
@@ -190,6 +191,16 @@ impl Inner {
         }
         self.doubt(held.host);
         held.close().await;
+    }
+
+    /// Closes the idle connections to other hosts than this one: a primary that was cut off may still
+    /// take writes, which nobody would find on the one that took its place.
+    fn leave_others(&self, host: usize) {
+        let is_other = |idle: &mut Idle| idle.held.host != host;
+        let others: Vec<Idle> = self.idle().extract_if(.., is_other).collect();
+        if !others.is_empty() {
+            spawn(close_all(others));
+        }
     }
 
     /// Trusts no connection to this host without asking.

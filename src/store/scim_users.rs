@@ -151,7 +151,7 @@ pub async fn find_matches(
     Ok(matches.collect())
 }
 
-/// The inactive user of a configuration that has this externalId.
+/// The inactive user of a configuration that has this externalId, and its version.
 ///
 /// # Errors
 ///
@@ -160,9 +160,9 @@ pub async fn find_inactive(
     db: &mut Connection,
     tenant: Tenant,
     external_id: &str,
-) -> Result<Option<Uuid>, Error> {
+) -> Result<Option<(Uuid, i64)>, Error> {
     let found = query!(
-        "select id from scim_users
+        "select id, version from scim_users
          where organization_id = $1 and scim_configuration_id = $2 and external_id = $3 and not active",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
@@ -170,7 +170,7 @@ pub async fn find_inactive(
     )
     .fetch_optional(db)
     .await?;
-    Ok(found.map(|row| row.id))
+    Ok(found.map(|row| (row.id, row.version)))
 }
 
 /// What came of [`insert`].

@@ -60,8 +60,13 @@ pub struct Candidate {
     pub is_tied: bool,
     /// Whether anybody signed in as this member before.
     pub has_signed_in: bool,
-    /// Whether anybody did through this configuration.
+    /// Whether somebody did through this configuration whom the provider does not call by the person's
+    /// object id.
     pub has_signed_in_here: bool,
+    /// Since when there is this member.
+    pub created_at: DateTime<Utc>,
+    /// When the member was changed last; of one who left, when that was.
+    pub updated_at: DateTime<Utc>,
 }
 
 /// How many members with one address are looked at: more than one say no more than two.
@@ -91,8 +96,8 @@ pub async fn lock_first_sign_in(
 }
 
 /// Finds and locks the members that a person may be: whom the provider's subject was before, whom
-/// the provider's provisioning knows by the person's identifier, and who has the address or had it
-/// on leaving. One round trip.
+/// the provider's provisioning knows by the person's identifier, who has the address, and who had it
+/// and left last. One round trip.
 ///
 /// # Errors
 ///
@@ -105,7 +110,7 @@ pub async fn lock_candidates(
 ) -> Result<Vec<Candidate>, Error> {
     Ok(query_as!(
         Candidate,
-        r#"select u.id, u.status, u.email, u.email_key, u.email_verified, u.name, u.avatar_url,
+        r#"select u.id, u.status, u.email, u.email_key, u.email_verified, u.name, u.avatar_url, u.created_at, u.updated_at,
                exists (select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = $2
                    and i.digest = $3 and i.user_id = u.id) as "is_known!",
                exists (select 1 from scim_users s join scim_configurations c
@@ -117,7 +122,7 @@ pub async fn lock_candidates(
                        and s.external_id = any($5)) as "is_tied!",
                exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id) as "has_signed_in!",
                exists (select 1 from sso_identities i where i.organization_id = $1 and i.user_id = u.id
-                   and i.sso_configuration_id = $2) as "has_signed_in_here!"
+                   and i.sso_configuration_id = $2 and not coalesce(i.object_id = $7, false)) as "has_signed_in_here!"
            from users u
            where u.organization_id = $1 and u.id in (
                select i.user_id from sso_identities i
@@ -133,7 +138,7 @@ pub async fn lock_candidates(
                union all
                (select l.id from users l
                 where l.organization_id = $1 and l.email_key = $4 and l.email_key <> '' and l.status = 'left'
-                order by l.id limit 1))
+                order by l.updated_at desc limit 1))
            order by u.id
            for update of u"#,
         organization_id.as_uuid(),
@@ -142,6 +147,7 @@ pub async fn lock_candidates(
         person.email_key(),
         &person.external_ids(),
         MAX_SHARING,
+        person.object_id.as_deref(),
     )
     .fetch_all(db)
     .await?)

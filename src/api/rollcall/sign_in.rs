@@ -118,6 +118,10 @@ fn attempt(attempt: ListedAttempt) -> SignInAttempt {
     }
 }
 
+/// How many configurations are checked at a time: each asks a provider several times, and nothing is
+/// remembered of one that does not answer.
+static CHECKS: Semaphore = Semaphore::const_new(4);
+
 /// `CheckSSOConfiguration`. Three round trips, and up to three requests to the provider, during which
 /// no connection to the database is held.
 pub async fn check(
@@ -142,6 +146,7 @@ pub async fn check(
         configuration: &configuration,
         public_url: &app.public_url,
     };
+    let _turn = CHECKS.acquire().await.map_err(Error::internal)?;
     // What is remembered of a provider may be older than its last change, which is being tested.
     let providers = Providers::new(app.clock.clone());
     let findings = check::run(&registration, &providers, &app.outgoing).await;

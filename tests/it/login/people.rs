@@ -1,5 +1,6 @@
 //! Who a person is that a provider vouches for, and who may come in.
 
+use chrono::TimeDelta;
 use rollcall::domain::sign_in::Check;
 use serde_json::{Value, json};
 
@@ -349,10 +350,129 @@ fn an_address_that_several_members_have_signs_nobody_in() {
             is_kept_out(&place, EMAIL, "several members have this address").await;
         }
         assert_eq!(place.members().await.len(), 2, "and makes no third");
-        // Once one is left, it tells again who the person is.
+        // When one of them is removed, it may still be that one who comes.
         provisioning.delete(&one).await;
         place.comes("ada", json!({}));
-        place.sign_in(&mut place.browser()).await;
+        is_kept_out(&place, MEMBER, "the member was removed").await;
+    });
+}
+
+#[test]
+fn attack_removed_member_comes_in_as_the_colleague_with_the_same_address() {
+    run(async {
+        let place = Place::start().await;
+        let provisioning = Provisioning::of(&place).await;
+        let shared = place.email("support");
+        let ada = provisioning.push_as("ada", &shared, json!("sub-ada")).await;
+        provisioning.push_as("bob", &shared, json!("sub-bob")).await;
+        provisioning
+            .push_as("carl", &place.email("carl"), json!("x"))
+            .await;
+        place.comes("ada", json!({ "email": shared }));
+        let mut browser = place.browser();
+        let removed = place.sign_in(&mut browser).await;
+        place.pass(TimeDelta::minutes(1));
+        provisioning.delete(&ada).await;
+        assert_eq!(browser.member().await, None);
+        // Whether or not the colleague was here before.
+        for _ in 0..2 {
+            for verified in [json!(true), json!(null)] {
+                place.comes(
+                    "ada",
+                    json!({ "email": shared, "email_verified": verified }),
+                );
+                is_kept_out(&place, MEMBER, "the member was removed").await;
+            }
+            place.comes("bob", json!({ "email": shared }));
+            assert_ne!(place.sign_in(&mut place.browser()).await, removed);
+        }
+    });
+}
+
+#[test]
+fn who_was_removed_and_is_provisioned_anew_elsewhere_comes_in_by_the_address() {
+    run(async {
+        let place = Place::start().await;
+        let before = Provisioning::of(&place).await;
+        let pushed = before.push(&place.email("ada")).await;
+        let (_, removed) = place.signed_in("ada").await;
+        before.delete(&pushed).await;
+        place.pass(TimeDelta::minutes(1));
+        let now = Provisioning::of(&place).await;
+        now.push(&place.email("ada")).await;
+        assert_ne!(place.sign_in(&mut place.browser()).await, removed);
+    });
+}
+
+#[test]
+fn attack_person_whom_provisioning_has_as_another_member_who_is_suspended() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let provisioning = Provisioning::of(&place).await;
+        let other = provisioning
+            .push_as("lovelace", &place.email("lovelace"), json!("x"))
+            .await;
+        let patch = json!({
+            "schemas": [PATCH_OP],
+            "Operations": [{ "op": "replace", "path": "externalId", "value": "sub-ada" }],
+        });
+        let path = format!("/Users/{other}");
+        assert_eq!(provisioning.send("PATCH", &path, patch).await.status, 200);
+        assert_eq!(place.sign_in(&mut place.browser()).await, ada);
+        provisioning.set_active(&other, false).await;
+        is_kept_out(&place, MEMBER, "as another member, who is suspended").await;
+    });
+}
+
+#[test]
+fn an_address_gives_nobody_the_member_of_somebody_who_is_known_by_external_id() {
+    run(async {
+        let place = Place::start().await;
+        let (_, ada) = place.signed_in("ada").await;
+        let provisioning = Provisioning::of(&place).await;
+        let user = |name: &str| {
+            json!({ "schemas": [U], "userName": name, "externalId": format!("sub-{name}"),
+                "emails": [{ "value": place.email("ada") }] })
+        };
+        // In one request, whatever the order.
+        let make = |name: &str| json!({ "method": "POST", "path": "/Users", "bulkId": name, "data": user(name) });
+        let bulk = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],
+            "Operations": [make("bob"), make("ada")],
+        });
+        let done = provisioning.send("POST", "/Bulk", bulk).await.json();
+        let results = done["Operations"].as_array().unwrap();
+        assert!(results.iter().all(|r| r["status"] == "201"), "{done}");
+        let id = results[1]["location"]
+            .as_str()
+            .unwrap()
+            .rsplit_once('/')
+            .unwrap()
+            .1;
+        provisioning.set_active(id, false).await;
+        let members = place.members().await;
+        assert_eq!(members.len(), 2, "{members:?}");
+        let suspended = |m: &&Value| m["status"] == "USER_STATUS_SUSPENDED";
+        assert_eq!(members.iter().find(suspended).unwrap()["userId"], *ada);
+
+        // One after the other, what is wrong is said.
+        let place = Place::start().await;
+        place.signed_in("ada").await;
+        let provisioning = Provisioning::of(&place).await;
+        let user = |name: &str| {
+            json!({ "schemas": [U], "userName": name, "externalId": format!("sub-{name}"),
+                "emails": [{ "value": place.email("ada") }] })
+        };
+        let reply = provisioning.send("POST", "/Users", user("bob")).await;
+        assert_eq!(reply.status, 201);
+        let reply = provisioning.send("POST", "/Users", user("ada")).await;
+        assert_eq!(reply.status, 409, "{:?}", reply.bytes);
+        let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            detail.contains("signs in as the member that another user"),
+            "{detail}"
+        );
     });
 }
 

@@ -411,6 +411,52 @@ fn who_comes_back_in_a_bulk_request_is_the_same_user() {
 }
 
 #[test]
+fn references_in_a_bulk_request_lead_to_who_came_back() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c
+            .user("bob", json!({ "externalId": "x1", "active": false }))
+            .await;
+        let team =
+            json!({ "schemas": [G], "displayName": "Team", "members": [{ "value": "bulkId:b" }] });
+        let body = json!({ "schemas": [BULK], "Operations": [
+            { "method": "POST", "path": "/Users", "bulkId": "b", "data": user("robert", json!({ "externalId": "x1" })) },
+            { "method": "POST", "path": "/Groups", "bulkId": "g", "data": team },
+            { "method": "PATCH", "path": "/Users/bulkId:b", "data": { "Operations": [{ "op": "add", "path": "title", "value": "T" }] } },
+        ] });
+        let done = c.post("/Bulk", body).await.is(200);
+        let results = done["Operations"].as_array().unwrap();
+        let statuses: Vec<&Value> = results.iter().map(|r| &r["status"]).collect();
+        assert_eq!(statuses, ["201", "201", "200"], "{done}");
+        let back = c.read(&bob).await;
+        assert_eq!(back["title"], "T");
+        assert_eq!(back["groups"][0]["display"], "Team");
+    });
+}
+
+#[test]
+fn who_comes_back_need_not_say_to_be_active() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c
+            .user("bob", json!({ "externalId": "x1", "active": false }))
+            .await;
+        let op = json!([{ "op": "remove", "path": "active" }]);
+        c.patch(&path(&bob), op).await.is(200);
+        assert_eq!(
+            status(&c).await,
+            "suspended",
+            "nobody said that access is restored"
+        );
+        let back = c
+            .post("/Users", user("robert", json!({ "externalId": "x1" })))
+            .await;
+        assert_eq!(back.is(201)["id"], bob["id"]);
+        assert_eq!(status(&c).await, "active");
+    });
+}
+
+#[test]
 fn an_inactive_user_of_another_configuration_does_not_come_back() {
     run(async {
         let a = Client::start().await;
