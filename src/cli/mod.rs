@@ -44,7 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves the API.
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Brings the schema of the database up to date, as serve does at its start.
     Migrate(migrate::Migrate),
     /// Makes and changes the keys that seal secrets.
