@@ -12,7 +12,8 @@ use percent_encoding::percent_decode_str;
 )]
 pub struct Malformed;
 
-/// Gives a request its path in one form: see [`normal`].
+/// Gives a request its path in the form that equal paths share (RFC 3986, section 6.2.2): unreserved
+/// characters are not escaped, other escapes are in upper case, and there are no empty segments.
 pub fn normalize<B>(mut request: Request<B>) -> Request<B> {
     if let Some(path) = normal(request.uri().path())
         && let Some(uri) = with_path(request.uri(), path)

@@ -2,7 +2,7 @@
 //!
 //! A request passes [`http::explain`] (panics, answers without a body), [`http::authenticate`] (who
 //! calls), [`http::check_protocol`], [`http::read_page`] (the query of lists), the check of its JSON
-//! ([`json`]), then the RPC library, which decodes it, and here: the `buf.validate` rules
+//! (`json`), then the RPC library, which decodes it, and here: the `buf.validate` rules
 //! (`#[connect_impl]`), and the handler, one file a resource.
 
 mod account;

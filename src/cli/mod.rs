@@ -1,4 +1,4 @@
-//! The command line: one file a command. What a running server can tell, commands ask it ([`remote`]); the
+//! The command line: one file a command. What a running server can tell, commands ask it (`remote`); the
 //! others work on the database. Results go to stdout, everything else to stderr.
 //! Exit codes: 0 done, 1 failed, 2 a bad setting or argument.
 
