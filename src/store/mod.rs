@@ -10,6 +10,7 @@ pub mod members;
 pub mod organizations;
 pub mod policies;
 mod pool;
+mod schema;
 pub mod scim;
 pub mod scim_events;
 pub mod scim_groups;
@@ -28,12 +29,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::Executor as _;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use uuid::Uuid;
 
 use self::address::Address;
 use self::pool::Pool;
 pub use self::pool::{Later, Lease, Transaction};
+pub use self::schema::MIGRATIONS;
 pub use self::servers::Access;
 use self::servers::Servers;
 use crate::error::{Error, Violation};
@@ -52,9 +54,6 @@ pub const MAX_CONNECTIONS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where all requests take turns on one connection.
 const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
-
-/// The schema's versions. Embedded in the binary; a version that landed is never edited.
-pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Makes sure that `url` names one PostgreSQL or several, as libpq has it.
 ///
@@ -123,9 +122,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::FailedPrecondition`] when the database cannot be written to, or a PgBouncer before it
-    /// loses prepared statements; [`Error::Internal`] when a version fails, was changed, or is newer than
-    /// this binary.
+    /// [`Error::FailedPrecondition`] when the database cannot be written to, does not store UTF-8 or has
+    /// a schema that is too new for this program, or a PgBouncer before it loses prepared statements;
+    /// [`Error::Internal`] when a version fails or was changed.
     pub async fn migrate(&self) -> Result<(), Error> {
         let mut lease = self.acquire().await?;
         let access = lease.access().await?;
@@ -135,12 +134,14 @@ impl Store {
             )));
         }
         let db: &mut Connection = &mut lease;
+        schema::check_encoding(db).await?;
         db.execute("set statement_timeout = 0").await?;
         if let Err(error) = MIGRATIONS.run(&mut *db).await {
             // The lock ends with the connection.
             lease.close().await;
             return Err(explain(error));
         }
+        schema::check_compatible(db).await?;
         servers::ask(&mut lease, servers::SETTINGS).await?;
         lease.release();
         Ok(())

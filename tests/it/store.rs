@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rollcall::store::{Access, Connection, Store};
-use sqlx::{Connection as _, query, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, Connection as _, query, query_scalar, raw_sql};
 use tokio::time::timeout;
 
 use crate::support::{database_url, run};
@@ -147,5 +147,33 @@ fn a_host_that_does_not_answer_is_passed_over() {
             assert!(!processes.contains(&process(&store).await));
             store.close().await;
         }
+    });
+}
+
+#[test]
+fn a_database_that_does_not_store_utf_8_is_refused() {
+    run(async {
+        let Some(url) = database_url() else { return };
+        let name = format!("latin_{}", std::process::id());
+        let mut db = Connection::connect(&url).await.unwrap();
+        let make =
+            format!("create database {name} template template0 encoding 'LATIN1' locale 'C'");
+        raw_sql(AssertSqlSafe(make)).execute(&mut db).await.unwrap();
+        let (server, _) = url.rsplit_once('/').unwrap();
+        let store = Store::connect(&format!("{server}/{name}"), 1)
+            .await
+            .unwrap();
+        let error = store.migrate().await.unwrap_err().to_string();
+        store.close().await;
+        let remove = format!("drop database {name} with (force)");
+        raw_sql(AssertSqlSafe(remove))
+            .execute(&mut db)
+            .await
+            .unwrap();
+        assert!(error.contains("stores text as LATIN1"), "{error}");
+        assert!(
+            error.contains("create database rollcall template template0 encoding 'UTF8'"),
+            "{error}"
+        );
     });
 }
