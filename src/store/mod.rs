@@ -10,6 +10,7 @@ pub mod members;
 pub mod organizations;
 pub mod policies;
 mod pool;
+mod room;
 mod schema;
 pub mod scim;
 pub mod scim_events;
@@ -197,13 +198,20 @@ impl Store {
     }
 
     /// Asks what the database can be used for, without waiting for a server that can be written to.
-    /// One round trip.
+    /// One round trip; two after a write that failed for want of room.
     ///
     /// # Errors
     ///
     /// [`Error::Unavailable`] when it gives no sign of life.
     pub async fn ping(&self) -> Result<Access, Error> {
-        self.pool.ping().await
+        let access = self.pool.ping().await?;
+        if access != Access::ReadWrite || !room::is_doubtful() {
+            return Ok(access);
+        }
+        let mut lease = self.acquire().await?;
+        let has_room = room::is_there(&mut lease).await?;
+        lease.release();
+        Ok(if has_room { access } else { Access::NoRoom })
     }
 
     /// Waits until every connection is back, and closes them.
@@ -271,7 +279,11 @@ impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         warn_of_pooler(&error);
-        match &*code(&error) {
+        let code = code(&error);
+        if room::is_lacking(&code) {
+            room::note_lack();
+        }
+        match &*code {
             // Text that the database cannot store: the safety net below the rules that name the field.
             "22021" | "22P05" => Self::invalid(
                 "",
@@ -300,9 +312,10 @@ fn is_passing(error: &sqlx::Error) -> bool {
         | E::Tls(_)
         | E::Protocol(_)
         | E::WorkerCrashed => true,
-        // Connection, resources, operator intervention, serialization; and 25006, a server that became a
-        // standby: the next connection is to the one that took its place.
-        _ => ["08", "53", "57", "40", "25006"]
+        // Connection, resources, operator intervention, serialization; 58030, a disk that is full or
+        // fails; and 25006, a server that became a standby: the next connection is to the one that took
+        // its place.
+        _ => ["08", "53", "57", "40", "58030", "25006"]
             .iter()
             .any(|class| code(error).starts_with(class)),
     }

@@ -48,6 +48,8 @@ pub enum Access {
     ReadOnly,
     /// Reading, because it follows another (hot standby).
     Standby,
+    /// Reading, because a write failed for want of room, and there is none yet.
+    NoRoom,
 }
 
 impl fmt::Display for Access {
@@ -56,6 +58,7 @@ impl fmt::Display for Access {
             Self::ReadWrite => "can be written to",
             Self::ReadOnly => "cannot be written to, because its transactions are read-only",
             Self::Standby => "is a standby, which cannot be written to",
+            Self::NoRoom => "cannot be written to, because its disk is full",
         })
     }
 }
