@@ -148,6 +148,15 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the schema is in the database, in whatever version.
+    #[cfg(feature = "embedded-postgres")]
+    async fn has_schema(&self) -> Result<bool, Error> {
+        let mut lease = self.acquire().await?;
+        let has_schema = schema::is_there(&mut lease).await?;
+        lease.release();
+        Ok(has_schema)
+    }
+
     /// A connection outside of a transaction.
     ///
     /// # Errors

@@ -35,6 +35,13 @@ pub(super) async fn check_encoding(db: &mut Connection) -> Result<(), Error> {
     )))
 }
 
+/// Whether a schema is in the database.
+#[cfg(feature = "embedded-postgres")]
+pub(super) async fn is_there(db: &mut Connection) -> Result<bool, Error> {
+    let is_there = query_scalar("select to_regclass('_sqlx_migrations') is not null");
+    Ok(is_there.fetch_one(db).await?)
+}
+
 /// Makes sure that this program can use the schema, which a newer one may have made.
 pub(super) async fn check_compatible(db: &mut Connection) -> Result<(), Error> {
     let known = known_schema_version();

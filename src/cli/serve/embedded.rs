@@ -26,7 +26,7 @@ impl Serve {
         let listeners = self.listen().await?;
         make_private(folder)
             .with_context(|| format!("cannot use the data directory {}", folder.display()))?;
-        let (embedded, store) = Embedded::start(&folder.join("postgres")).await?;
+        let (mut embedded, store) = Embedded::start(&folder.join("postgres")).await?;
         store.migrate().await?;
 
         let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
@@ -55,7 +55,10 @@ impl Serve {
                 ),
             }
         }
-        serve(listeners, &app, self.settings.event_retention()?).await?;
+        tokio::select! {
+            served = serve(listeners, &app, self.settings.event_retention()?) => served?,
+            () = embedded.watch(&app.store) => {}
+        }
         embedded.stop().await;
         Ok(())
     }

@@ -2,15 +2,46 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rollcall::store::embedded::Embedded;
 use serde_json::json;
+use sqlx::raw_sql;
 use tempfile::TempDir;
 
 use crate::support::process::{Serving, output};
+use crate::support::run;
 
 fn start(folder: &Path) -> Serving {
     Serving::start(&[("ROLLCALL_DATA_DIR", folder.to_str().unwrap())])
+}
+
+/// What `serve` says that does not start.
+#[track_caller]
+fn refused(data: &Path) -> String {
+    let settings = [
+        ("ROLLCALL_DATA_DIR", data.to_str().unwrap()),
+        ("ROLLCALL_LISTEN", "127.0.0.1:0"),
+    ];
+    let output = output(&["serve"], &settings);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    error
+}
+
+/// All files below a folder, with their lengths.
+fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let mut found = vec![];
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push((entry.path(), entry.metadata().unwrap().len()));
+        }
+    }
+    found.sort();
+    found
 }
 
 fn token(folder: &Path) -> String {
@@ -134,6 +165,104 @@ fn what_was_acknowledged_survives_a_kill() {
     assert_eq!(
         list["ssoConfigurations"][0]["id"],
         created["ssoConfiguration"]["id"]
+    );
+}
+
+#[test]
+fn a_folder_from_which_files_are_missing_is_left_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let (data, apart) = (folder.path().join("data"), folder.path().join("apart"));
+    let serving = start(&data);
+    let token = token(&data);
+    let organization = serving.organization(&token);
+    assert_eq!(serving.stop("KILL"), None);
+
+    let cluster = data.join("postgres/tmp/pglite/base");
+    for part in ["global/pg_control", "PG_VERSION", "pg_wal", "base"] {
+        fs::rename(cluster.join(part), &apart).unwrap();
+        let before = files(&data);
+        let error = refused(&data);
+        assert!(
+            error.contains("is incomplete: ") && error.contains(&format!("no {part}")),
+            "{error}"
+        );
+        assert!(error.contains("from a backup"), "{error}");
+        assert_eq!(files(&data), before, "{part}");
+        fs::rename(&apart, cluster.join(part)).unwrap();
+    }
+
+    // The list of all tables: that of an empty database does not take its place.
+    fs::rename(cluster.join("base/1/1259"), &apart).unwrap();
+    refused(&data);
+    fs::rename(&apart, cluster.join("base/1/1259")).unwrap();
+
+    assert_eq!(start(&data).organization(&token), organization);
+}
+
+#[test]
+fn a_database_without_our_tables_is_not_taken_for_a_new_one() {
+    let folder = TempDir::new().unwrap();
+    let mut other = pglite_oxide::Pglite::open(folder.path().join("postgres")).unwrap();
+    other.close().unwrap();
+    drop(other);
+    let error = refused(folder.path());
+    assert!(
+        error.contains("is incomplete: it has no table of Rollcall"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_an_interrupted_first_start_left_is_removed_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let new = folder.path().join("postgres.new");
+    fs::create_dir_all(folder.path().join("postgres")).unwrap();
+    fs::create_dir_all(new.join("tmp/pglite/base")).unwrap();
+    fs::write(new.join("tmp/pglite/base/PG_VERSION"), "1").unwrap();
+    fs::write(new.join("precious"), "").unwrap();
+    let error = refused(folder.path());
+    assert!(
+        error.contains("postgres.new has files that are not of a database"),
+        "{error}"
+    );
+    assert!(new.join("precious").exists());
+
+    fs::remove_file(new.join("precious")).unwrap();
+    let serving = start(folder.path());
+    serving.organization(&token(folder.path()));
+    assert!(!new.exists());
+}
+
+#[test]
+fn an_older_program_works_with_a_newer_schema_that_says_so_and_with_no_other() {
+    let folder = TempDir::new().unwrap();
+    let later = |statement: &'static str| {
+        run(async {
+            let (embedded, store) = Embedded::start(&folder.path().join("postgres"))
+                .await
+                .unwrap();
+            let mut db = store.acquire().await.unwrap();
+            raw_sql(statement).execute(&mut *db).await.unwrap();
+            db.release();
+            store.close().await;
+            embedded.stop().await;
+        });
+    };
+    later(
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (9000, 'later', true, '', 0)",
+    );
+    let serving = start(folder.path());
+    serving.organization(&token(folder.path()));
+    assert_eq!(serving.stop("TERM"), Some(0));
+
+    later("update schema_compatibility set oldest_version = 9000, oldest_release = '9.1.0'");
+    let error = refused(folder.path());
+    assert!(error.contains("version 9000"), "{error}");
+    assert!(error.contains("start Rollcall 9.1.0 or newer"), "{error}");
+    assert!(
+        error.contains("from a backup of before the upgrade"),
+        "{error}"
     );
 }
 
