@@ -48,12 +48,12 @@ impl Embedded {
     /// and when there is no room for a new database; [`Error::Internal`] when PostgreSQL does not start.
     pub async fn start(folder: &Path) -> Result<(Self, Store), Error> {
         let claim = folder::claim(folder)?;
-        if folder::is_empty(folder)? {
-            if let Err(error) = Self::make(folder).await {
-                let error = folder::explain_failure(folder, error);
-                let _ = folder::remove(&folder::beside(folder));
-                return Err(error);
-            }
+        if folder::is_empty(folder)?
+            && let Err(error) = Self::make(folder).await
+        {
+            let error = folder::explain_failure(folder, error);
+            let _ = folder::remove(&folder::beside(folder));
+            return Err(error);
         }
         let (embedded, store) = Self::open(folder).await?;
         drop(claim);
