@@ -161,6 +161,7 @@ pub async fn delete(
 
     let mut tx = app.store.begin().await?;
     let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
+    tx.be_patient().await?;
     store::scim::delete(&mut tx, caller.organization_id, id).await?;
     audit(
         app,

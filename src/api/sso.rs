@@ -190,6 +190,7 @@ pub async fn delete(
             "the SCIM configuration {name:?} ({linked}) links to this SSO configuration: delete it or link it to another first"
         )));
     }
+    tx.be_patient().await?;
     store::sso::delete(&mut tx, caller.organization_id, id).await?;
     audit(
         app,

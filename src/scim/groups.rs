@@ -171,7 +171,6 @@ async fn push(
         context.count(Outcome::Updated, GROUP, &traits);
     }
     let reply = show_briefly(&mut db, context, stored, wishes).await?;
-    db.release();
     Ok(reply)
 }
 

@@ -58,7 +58,6 @@ pub async fn one(
     }
     let mut db = Later::new(&context.app.store);
     let shown = resource::show(&mut db, context, kind, vec![stored], &wishes.projection).await?;
-    db.release();
     Ok(Reply::resource(
         200,
         version,
@@ -330,7 +329,6 @@ async fn by_index(
         shown.extend(resource::show(&mut db, context, part.kind, stored, &projection).await?);
         skip = (skip - count).max(0);
     }
-    db.release();
     Ok(json!({
         "schemas": [LIST_URN],
         "totalResults": total,
@@ -433,7 +431,6 @@ async fn by_cursor(
             ..position
         };
     }
-    db.release();
     body.insert("schemas".to_owned(), json!([LIST_URN]));
     body.insert("itemsPerPage".to_owned(), json!(shown.len()));
     body.insert("Resources".to_owned(), json!(shown));

@@ -102,7 +102,7 @@ impl Embedded {
             connect_timeout: PATIENCE_IN_TURNS,
             ignored: vec![],
         };
-        let store = Store::open(address, 1).await?;
+        let store = Store::open(address, 1, true).await?;
         Ok((embedded, store))
     }
 

@@ -3,6 +3,7 @@
 
 mod address;
 pub mod audit;
+mod connection;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
@@ -19,6 +20,7 @@ pub mod scim_resources;
 pub mod scim_users;
 mod servers;
 pub mod sessions;
+mod share;
 pub mod sign_in;
 pub mod sql;
 pub mod sso;
@@ -34,27 +36,29 @@ use sqlx::migrate::MigrateError;
 use uuid::Uuid;
 
 use self::address::Address;
+pub use self::connection::Connection;
+use self::connection::Limits;
 use self::pool::Pool;
 pub use self::pool::{Later, Lease, Transaction};
 pub use self::schema::MIGRATIONS;
 pub use self::servers::Access;
 use self::servers::Servers;
+pub use self::share::Share;
 use crate::error::{Error, Violation};
 use crate::metrics::Metrics;
 
 /// A value as JSON, on its way to or from the database.
 pub use sqlx::types::Json;
 
-/// A connection to PostgreSQL, within a transaction or not.
-pub type Connection = sqlx::PgConnection;
-
-/// How many connections a process opens to a PostgreSQL server.
+/// How many connections a process opens to a PostgreSQL server unless it is told otherwise.
 pub const MAX_CONNECTIONS: u32 = 16;
 
 /// How long a request waits for a connection, and for the read that it begins with.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where all requests take turns on one connection.
 const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
+/// How long nothing may have worked, although a new connection does, before the process is of no use.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// Makes sure that `url` names one PostgreSQL or several, as libpq has it.
 ///
@@ -89,16 +93,31 @@ impl Store {
             let names = address.ignored.join(", ");
             tracing::warn!(names, "DATABASE_URL has parameters that are not known here");
         }
-        Self::open(address, max_connections).await
+        Self::open(address, max_connections, false).await
     }
 
-    async fn open(address: Address, max_connections: u32) -> Result<Self, Error> {
+    async fn open(
+        address: Address,
+        max_connections: u32,
+        is_embedded: bool,
+    ) -> Result<Self, Error> {
+        let limits = if is_embedded {
+            Limits::PATIENT
+        } else {
+            Limits::SERVER
+        };
         let patience = if max_connections > 1 {
             PATIENCE
         } else {
             PATIENCE_IN_TURNS
         };
-        let pool = Pool::open(Servers::new(address), max_connections, patience).await?;
+        let pool = Pool::open(
+            Servers::new(address, limits),
+            max_connections,
+            patience,
+            is_embedded,
+        )
+        .await?;
         Ok(Self {
             pool,
             max_connections,
@@ -136,15 +155,15 @@ impl Store {
         }
         let db: &mut Connection = &mut lease;
         schema::check_encoding(db).await?;
-        db.execute("set statement_timeout = 0").await?;
-        if let Err(error) = MIGRATIONS.run(&mut *db).await {
+        db.execute("set statement_timeout = 0; set lock_timeout = 0")
+            .await?;
+        if let Err(error) = MIGRATIONS.run(db.driver()).await {
             // The lock ends with the connection.
             lease.close().await;
             return Err(explain(error));
         }
         schema::check_compatible(db).await?;
-        servers::ask(&mut lease, servers::SETTINGS).await?;
-        lease.release();
+        servers::prepare(&mut lease).await?;
         Ok(())
     }
 
@@ -153,7 +172,6 @@ impl Store {
     async fn has_schema(&self) -> Result<bool, Error> {
         let mut lease = self.acquire().await?;
         let has_schema = schema::is_there(&mut lease).await?;
-        lease.release();
         Ok(has_schema)
     }
 
@@ -185,10 +203,7 @@ impl Store {
                         tracing::debug!(%cause, "a connection was dead")
                     }
                     Err(error) => return Err(error),
-                    Ok(found) => {
-                        db.release();
-                        return Ok(found);
-                    }
+                    Ok(found) => return Ok(found),
                 }
             }
         };
@@ -219,8 +234,20 @@ impl Store {
         }
         let mut lease = self.acquire().await?;
         let has_room = room::is_there(&mut lease).await?;
-        lease.release();
         Ok(if has_room { access } else { Access::NoRoom })
+    }
+
+    /// A share of the connections, for one door.
+    pub fn share(&self) -> Share {
+        Share::of(self.max_connections)
+    }
+
+    /// Whether nothing has worked for a minute although the database can be reached: then a new process
+    /// would be better off.
+    pub async fn is_stuck(&self) -> bool {
+        self.pool.failing_for() >= STUCK
+            && self.acquire().await.is_err()
+            && self.pool.can_connect().await
     }
 
     /// Waits until every connection is back, and closes them.
@@ -321,10 +348,10 @@ fn is_passing(error: &sqlx::Error) -> bool {
         | E::Tls(_)
         | E::Protocol(_)
         | E::WorkerCrashed => true,
-        // Connection, resources, operator intervention, serialization; 58030, a disk that is full or
+        // Connection, resources, a lock, operator intervention, serialization; 58030, a disk that is full or
         // fails; and 25006, a server that became a standby: the next connection is to the one that took
         // its place.
-        _ => ["08", "53", "57", "40", "58030", "25006"]
+        _ => ["08", "53", "55P03", "57", "40", "58030", "25006"]
             .iter()
             .any(|class| code(error).starts_with(class)),
     }

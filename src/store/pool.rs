@@ -1,33 +1,35 @@
 //! The connections of a process, and whose turn it is.
 //!
-//! Who is done with a connection and knows that nothing is under way on it [releases](Lease::release)
-//! it to the next at once, without a round trip. One that is merely dropped, by an error or because
-//! the client went away, is asked first: what was under way on it is waited for, for a while, a
-//! transaction is rolled back, and a server that cannot be written to any more is left.
+//! A connection on which every query was answered goes to the next at once, without a round trip. One
+//! on which a query failed, or whose end nobody waited for because the client went away, is asked first:
+//! what was under way on it is waited for, for a while, a transaction is rolled back, and a server that
+//! cannot be written to any more is left. One on which a query was not answered in time is closed.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sqlx::Executor as _;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
+use super::Store;
+use super::connection::{Connection, Limits, State};
 use super::servers::{ACCESS, Access, Held, NoServer, RETRY_INTERVAL, Servers, ask};
-use super::{Connection, Store};
+use super::share::Share;
 use crate::error::Error;
 
 /// A connection that was idle for longer is asked whether it still lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(15);
 /// How long it may take to give an answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for a sole connection: nobody has another to go on with, and the embedded PostgreSQL ends
-/// with a connection that is closed before its answer was read.
-const ASK_SOLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// The same for the embedded PostgreSQL: nobody has another to go on with, and it ends with a connection
+/// that is closed before its answer was read.
+const ASK_EMBEDDED_TIMEOUT: Duration = Duration::from_secs(120);
 /// A connection that was idle for longer is closed, if there is another.
 const MAX_IDLE: Duration = Duration::from_secs(600);
 
@@ -46,13 +48,38 @@ impl fmt::Debug for Pool {
 struct Inner {
     servers: Servers,
     max_connections: u32,
+    is_embedded: bool,
     /// One permit a connection.
     turns: Arc<Semaphore>,
     /// The one that was released last comes last and is taken first, so that those that are not
     /// needed grow old.
     idle: Mutex<Vec<Idle>>,
+    /// Tells who waits for a server that a connection came back.
+    returned: Notify,
     patience: Duration,
     is_closed: AtomicBool,
+    /// Since when nobody got anything done, in milliseconds since `begun`; 0 when somebody did.
+    failing_since: AtomicU64,
+    begun: Instant,
+}
+
+/// One may have one connection.
+struct Turn {
+    _of_all: OwnedSemaphorePermit,
+    _of_share: Option<OwnedSemaphorePermit>,
+}
+
+/// Every connection was in use.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no connection came free within {} s: all that may be used are in use, see ROLLCALL_DATABASE_CONNECTIONS", .0.as_secs()
+)]
+struct AllInUse(Duration);
+
+impl From<AllInUse> for Error {
+    fn from(error: AllInUse) -> Self {
+        Self::Unavailable(error.into())
+    }
 }
 
 struct Idle {
@@ -68,44 +95,59 @@ impl Pool {
         servers: Servers,
         max_connections: u32,
         patience: Duration,
+        is_embedded: bool,
     ) -> Result<Self, Error> {
         let inner = Inner {
             servers,
             max_connections,
+            is_embedded,
             turns: Arc::new(Semaphore::new(max_connections as usize)),
             idle: Mutex::default(),
+            returned: Notify::new(),
             patience,
             is_closed: AtomicBool::new(false),
+            failing_since: AtomicU64::new(0),
+            begun: Instant::now(),
         };
         let held = inner.servers.connect().await.map_err(NoServer::at_start)?;
         inner.put_back(held);
         Ok(Self(Arc::new(inner)))
     }
 
-    /// A connection. While there is no server, it waits for one.
+    /// A connection. While there is no server, it waits for one, or for a connection that comes back.
     pub(super) async fn acquire(&self) -> Result<Lease, Error> {
         let mut reason = None;
         let attempts = async {
             loop {
+                let returned = self.0.returned.notified();
                 match self.try_acquire().await? {
                     Ok(lease) => return Ok(lease),
                     Err(error) if error.is_passing() => reason = Some(error),
                     Err(error) => return Err(error.into()),
                 }
-                sleep(RETRY_INTERVAL).await;
+                let _ = timeout(RETRY_INTERVAL, returned).await;
             }
         };
         let acquired = timeout(self.0.patience, attempts).await;
-        acquired.unwrap_or_else(|_| {
-            Err(reason.map_or_else(|| sqlx::Error::PoolTimedOut.into(), Error::from))
-        })
+        let acquired = acquired.unwrap_or_else(|_| {
+            Err(reason.map_or_else(|| AllInUse(self.0.patience).into(), Error::from))
+        });
+        if acquired.is_err() {
+            self.0.note_failure();
+        }
+        acquired
     }
 
     /// A connection, if there is a server now. It waits for its turn.
     pub(super) async fn try_acquire(&self) -> Result<Result<Lease, NoServer>, Error> {
         let closed = |_| sqlx::Error::PoolClosed;
+        let part = Share::of_this_task().take().await.map_err(closed)?;
         let turn = self.0.turns.clone().acquire_owned();
-        let mut turn = turn.await.map_err(closed)?;
+        let turn = turn.await.map_err(closed)?;
+        let mut turn = Turn {
+            _of_all: turn,
+            _of_share: part,
+        };
         if self.0.is_closed.load(Ordering::Relaxed) {
             return Err(sqlx::Error::PoolClosed.into());
         }
@@ -141,12 +183,33 @@ impl Pool {
             Err(error) => return error.access().ok_or_else(|| error.into()),
         };
         let access = lease.access().await;
-        if let Ok(Access::ReadWrite) = access {
-            lease.release();
-        } else {
+        if !matches!(access, Ok(Access::ReadWrite)) {
             drop(lease.abandon());
         }
         access
+    }
+
+    /// How long nobody has got anything done who tried.
+    pub(super) fn failing_for(&self) -> Duration {
+        match self.0.failing_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self
+                .0
+                .begun
+                .elapsed()
+                .saturating_sub(Duration::from_millis(since)),
+        }
+    }
+
+    /// Whether a connection beside those of the pool works.
+    pub(super) async fn can_connect(&self) -> bool {
+        match self.0.servers.connect().await {
+            Ok(held) => {
+                held.close().await;
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// How many connections nobody uses, those included that are not open yet.
@@ -169,7 +232,11 @@ impl Inner {
         self.idle().pop()
     }
 
-    fn put_back(&self, held: Held) {
+    fn put_back(&self, mut held: Held) {
+        held.connection.set_limits(self.servers.limits);
+        if self.failing_since.load(Ordering::Relaxed) != 0 {
+            self.failing_since.store(0, Ordering::Relaxed);
+        }
         let mut idle = self.idle();
         idle.push(Idle {
             held,
@@ -181,6 +248,19 @@ impl Inner {
             let oldest = idle.remove(0);
             spawn(oldest.held.close());
         }
+        drop(idle);
+        self.returned.notify_waiters();
+    }
+
+    /// Nobody got anything done since the first of these, until a connection comes back.
+    fn note_failure(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let _ = self.failing_since.compare_exchange(
+            0,
+            now.max(1),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
     }
 
     /// Puts a connection right that nobody wants any more, or closes it.
@@ -212,10 +292,10 @@ impl Inner {
     }
 
     fn ask_timeout(&self) -> Duration {
-        if self.max_connections > 1 {
+        if !self.is_embedded {
             ASK_TIMEOUT
         } else {
-            ASK_SOLE_TIMEOUT
+            ASK_EMBEDDED_TIMEOUT
         }
     }
 
@@ -240,26 +320,18 @@ pub struct Lease {
     pool: Arc<Inner>,
     /// Both are there until the end.
     held: Option<Held>,
-    turn: Option<OwnedSemaphorePermit>,
+    turn: Option<Turn>,
     /// Whether a transaction may be under way.
     in_transaction: bool,
 }
 
 impl Lease {
-    fn new(pool: Arc<Inner>, held: Held, turn: OwnedSemaphorePermit) -> Self {
+    fn new(pool: Arc<Inner>, held: Held, turn: Turn) -> Self {
         Self {
             pool,
             held: Some(held),
             turn: Some(turn),
             in_transaction: false,
-        }
-    }
-
-    /// Gives the connection to whoever is next, without a round trip: for one on which every query
-    /// was answered to the end.
-    pub fn release(mut self) {
-        if let Some(held) = self.held.take() {
-            self.pool.put_back(held);
         }
     }
 
@@ -284,7 +356,7 @@ impl Lease {
     }
 
     /// Ends the connection and all that are idle to the same host. The turn goes on.
-    fn abandon(mut self) -> Option<OwnedSemaphorePermit> {
+    fn abandon(mut self) -> Option<Turn> {
         let held = self.held.take()?;
         self.pool.servers.avoid(held.host);
         let is_alike = |idle: &mut Idle| idle.held.host == held.host;
@@ -300,6 +372,15 @@ impl Drop for Lease {
         let (Some(held), Some(turn)) = (self.held.take(), self.turn.take()) else {
             return;
         };
+        match held.connection.state() {
+            State::Clean if !self.in_transaction => return self.pool.put_back(held),
+            State::Silent => {
+                self.pool.note_failure();
+                self.pool.doubt(held.host);
+                return spawn(held.close());
+            }
+            State::Clean | State::Doubtful => {}
+        }
         let (pool, in_transaction) = (self.pool.clone(), self.in_transaction);
         spawn(async move {
             pool.recover(held, in_transaction).await;
@@ -352,13 +433,6 @@ impl<'a> Later<'a> {
         };
         Ok(self.lease.insert(lease))
     }
-
-    /// Like [`Lease::release`].
-    pub fn release(self) {
-        if let Some(lease) = self.lease {
-            lease.release();
-        }
-    }
 }
 
 /// A transaction. It is rolled back unless it is committed.
@@ -372,6 +446,23 @@ impl Transaction {
         Ok(Self(lease))
     }
 
+    /// Allows every statement the time that a large one may take, such as one that deletes everything of
+    /// a configuration.
+    ///
+    /// # Errors
+    ///
+    /// As the database has them.
+    pub async fn be_patient(&mut self) -> Result<(), Error> {
+        let limits = Limits::PATIENT;
+        self.0.set_limits(limits);
+        self.0
+            .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(
+                limits.settings_of_transaction(),
+            )))
+            .await?;
+        Ok(())
+    }
+
     /// Makes what was written stay.
     ///
     /// # Errors
@@ -382,7 +473,6 @@ impl Transaction {
         // What the database does not commit, it rolls back.
         self.0.in_transaction = !matches!(committed, Ok(_) | Err(sqlx::Error::Database(_)));
         committed?;
-        self.0.release();
         Ok(())
     }
 }

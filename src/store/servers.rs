@@ -1,16 +1,18 @@
 //! The servers that the database may be on, and which of them can be used just now.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, Row as _, raw_sql};
+use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
+use sqlx::{AssertSqlSafe, Executor as _, Row as _, raw_sql};
 use tokio::time::timeout;
 
 use super::address::{self, Address, Wanted};
-use super::{Connection, is_passing};
+use super::connection::{Connection, Limits};
+use super::is_passing;
 use crate::error::Error;
 
 /// Asks what the server can be used for.
@@ -21,16 +23,17 @@ pub(super) const ACCESS: &str =
 const ROLLBACK: &str =
     "rollback; select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
 
-/// The same, on a new connection.
+/// What each new connection is told.
 ///
 /// Compiling a query takes a hundred times as long as running any of ours. And each of ours has an index
 /// to go by: a plan to read a whole table comes of statistics from when the table was small, and stays
 /// as long as they do.
 ///
-/// A client that went away does not stop its query, nor end its transaction: these limits do.
-pub(super) const SETTINGS: &str = "set jit = off; set enable_seqscan = off; set statement_timeout = '60s'; \
-     set idle_in_transaction_session_timeout = '60s'; \
-     select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
+/// A client that went away does not stop its query, nor end its transaction: these limits do, and those
+/// of [`Limits`].
+const SETTINGS: &str = "set jit = off; set enable_seqscan = off; \
+     set idle_in_transaction_session_timeout = '60s'; set tcp_keepalives_idle = 20; \
+     set tcp_keepalives_interval = 5; set tcp_keepalives_count = 4; set tcp_user_timeout = 30000";
 
 /// How often a server is tried while none can be used.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -73,11 +76,31 @@ pub(super) async fn ask(
         Err(sqlx::Error::Database(_)) => raw_sql(question).fetch_one(connection).await?,
         row => row?,
     };
+    access(&row)
+}
+
+/// Tells a connection what holds for all of ours, and asks what it can be used for, in one round trip.
+pub(super) async fn prepare(connection: &mut Connection) -> Result<Access, sqlx::Error> {
+    let limits = connection.limits().settings();
+    let all = raw_sql(AssertSqlSafe(format!("{SETTINGS}; {limits}; {ACCESS}")));
+    access(&connection.fetch_one(all).await?)
+}
+
+fn access(row: &PgRow) -> Result<Access, sqlx::Error> {
     Ok(match (row.try_get(0)?, row.try_get(1)?) {
         (true, _) => Access::Standby,
         (false, true) => Access::ReadOnly,
         (false, false) => Access::ReadWrite,
     })
+}
+
+fn is_of_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        // How the TLS library tells of a handshake that failed.
+        sqlx::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
+        _ => false,
+    }
 }
 
 /// A connection, and the number of the host that it leads to.
@@ -97,11 +120,13 @@ impl Held {
                 Err(sqlx::Error::Database(_)) => self.connection.ping().await?,
                 answer => answer?,
             }
+            self.connection.is_settled();
             return Ok(true);
         }
         let question = if in_transaction { ROLLBACK } else { ACCESS };
         let access = ask(&mut self.connection, question).await?;
         self.asked = Instant::now();
+        self.connection.is_settled();
         Ok(access == Access::ReadWrite)
     }
 
@@ -120,6 +145,7 @@ pub(super) struct Servers {
     hosts: Vec<Host>,
     wanted: Wanted,
     connect_timeout: Duration,
+    pub(super) limits: Limits,
     /// The host to begin with: the one that worked last, until it fails.
     first: AtomicUsize,
     /// The host that the last connection was made to; none has the number `usize::MAX`.
@@ -131,6 +157,8 @@ pub(super) struct Servers {
 struct Host {
     name: String,
     options: PgConnectOptions,
+    /// Whether it was said that connections are not encrypted although that is preferred.
+    is_plain: AtomicBool,
     trouble: Mutex<Option<Trouble>>,
 }
 
@@ -170,19 +198,21 @@ impl Host {
 }
 
 impl Servers {
-    pub(super) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address, limits: Limits) -> Self {
         let host = |options: PgConnectOptions| Host {
             name: address::name(&options),
             // Numbers come in binary, and PgBouncer refuses parameters that it does not know.
             options: options
                 .application_name("rollcall")
                 .extra_float_digits(None),
+            is_plain: AtomicBool::new(false),
             trouble: Mutex::default(),
         };
         Self {
             hosts: address.hosts.into_iter().map(host).collect(),
             wanted: address.wanted,
             connect_timeout: address.connect_timeout,
+            limits,
             first: AtomicUsize::new(0),
             last: AtomicUsize::new(usize::MAX),
             outage: Mutex::default(),
@@ -241,8 +271,8 @@ impl Servers {
 
     async fn try_one(&self, host: &Host) -> Result<Connection, Refusal> {
         let attempt = async {
-            let mut connection = Connection::connect_with(&host.options).await?;
-            let access = ask(&mut connection, SETTINGS).await?;
+            let mut connection = self.greet(host).await?;
+            let access = prepare(&mut connection).await?;
             Ok::<_, sqlx::Error>((connection, access))
         };
         let (connection, access) = timeout(self.connect_timeout, attempt)
@@ -259,6 +289,25 @@ impl Servers {
             return Err(Refusal::Access(access));
         }
         Ok(connection)
+    }
+
+    /// Connects, with TLS as far as the URL asks for it. What prefers it goes without where it fails, as
+    /// libpq does: a certificate that the TLS library cannot read is not to be checked anyway.
+    async fn greet(&self, host: &Host) -> Result<Connection, sqlx::Error> {
+        let connected = Connection::connect(&host.options, self.limits).await;
+        let may_do_without = matches!(host.options.get_ssl_mode(), PgSslMode::Prefer);
+        match connected {
+            Err(error) if may_do_without && is_of_tls(&error) => {
+                let plain = host.options.clone().ssl_mode(PgSslMode::Disable);
+                let connection = Connection::connect(&plain, self.limits).await?;
+                if !host.is_plain.swap(true, Ordering::Relaxed) {
+                    let server = &host.name;
+                    tracing::warn!(server, %error, "TLS to the database failed, and sslmode=prefer goes on without: the connection is not encrypted");
+                }
+                Ok(connection)
+            }
+            connected => connected,
+        }
     }
 
     fn note_outage(&self, error: &NoServer) {
