@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::domain::organization;
 use crate::domain::sign_in::{self, SignInSettings};
 use crate::domain::token::{Token, TokenKind};
 use crate::outgoing::dns::{self, Dns};
-use crate::outgoing::{self, Allowed, Proxy, Reach};
+use crate::outgoing::{self, Allowed, Proxy, Reach, proxy_url, trust};
 use crate::secrets::keys::Keyring;
 use crate::store;
 
@@ -49,6 +51,31 @@ pub struct LogSettings {
         global = true
     )]
     pub format: LogFormat,
+}
+
+impl LogSettings {
+    /// What is logged.
+    ///
+    /// # Errors
+    ///
+    /// Which form it must have.
+    pub fn filter(&self) -> Result<EnvFilter, BadSetting> {
+        let parts = self.level.split(',').map(str::trim);
+        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        // The parser takes a word that is no level for a part of the program, and logs nothing else.
+        let is_plain =
+            |part: &&str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
+        let filter = match parts.is_empty() || !parts.iter().all(is_plain) {
+            true => None,
+            false => parts.join(",").parse().ok(),
+        };
+        filter.ok_or_else(|| {
+            BadSetting(format!(
+                "ROLLCALL_LOG: {:?} must be a level (error, warn, info, debug, trace or off), or levels by part, such as info,sqlx=debug",
+                self.level
+            ))
+        })
+    }
 }
 
 /// Where the data is.
@@ -250,7 +277,7 @@ impl OutgoingSettings {
         let reachable = self.reachable.as_deref().unwrap_or_default();
         let allowed: Result<Allowed, String> = reachable.parse();
         let allowed = allowed.map_err(|e| BadSetting(format!("ROLLCALL_REACHABLE: {e}")))?;
-        let variable = |name: &str| std::env::var(name).ok();
+        trust::check().map_err(BadSetting)?;
         Ok(outgoing::Settings {
             reach: if self.allow_insecure_issuers {
                 Reach::Anywhere
@@ -258,7 +285,7 @@ impl OutgoingSettings {
                 Reach::Public(allowed)
             },
             dns: self.dns()?,
-            proxy: self.use_proxy.then(|| proxy(variable)).transpose()?,
+            proxy: self.use_proxy.then(proxy).transpose()?,
             ..outgoing::Settings::default()
         })
     }
@@ -281,19 +308,24 @@ impl OutgoingSettings {
 }
 
 /// The proxy of the environment, in the variables that other programs read, too.
-fn proxy(variable: impl Fn(&str) -> Option<String>) -> Result<Proxy, BadSetting> {
-    let first = |names: &[&'static str]| {
-        names.iter().find_map(|name| {
-            let value = variable(name).filter(|value| !value.is_empty());
-            Some((*name, value?))
-        })
-    };
-    let (name, url) = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]).ok_or_else(|| {
+fn proxy() -> Result<Proxy, BadSetting> {
+    let (name, url) = first_set(&HTTPS_PROXIES).ok_or_else(|| {
         BadSetting("ROLLCALL_USE_PROXY is on, but neither HTTPS_PROXY nor ALL_PROXY names a proxy: set one, or switch it off".into())
     })?;
-    let except = first(&["NO_PROXY", "no_proxy"]).map(|(_, hosts)| hosts);
+    let except = first_set(&["NO_PROXY", "no_proxy"]).map(|(_, hosts)| hosts);
     Proxy::new(&url, &except.unwrap_or_default())
         .map_err(|error| BadSetting(format!("{name} {error}")))
+}
+
+const HTTPS_PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+const HTTP_PROXIES: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+/// The first of these variables that is set to something, and its value.
+fn first_set(names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+        Some((*name, value?))
+    })
 }
 
 /// Where serve listens unless it is told otherwise.
@@ -349,9 +381,37 @@ impl RemoteSettings {
         }
         // It may hold a password, which is not repeated.
         Err(BadSetting(
-            "ROLLCALL_SERVER must be http:// or https:// and a host, such as https://rollcall.example.com"
+            "ROLLCALL_SERVER must be http:// or https:// and a host, with a port of up to 65535 if need be, without a user or a query, such as https://rollcall.example.com"
                 .into(),
         ))
+    }
+
+    /// Makes sure that the certificates and the proxy of the environment can be used, where the server is
+    /// reached with them.
+    ///
+    /// # Errors
+    ///
+    /// Which variable cannot be used.
+    pub fn check_way(&self) -> Result<(), BadSetting> {
+        let server = self.server()?;
+        let is_https = server.starts_with("https://");
+        if is_https {
+            trust::check().map_err(BadSetting)?;
+        }
+        if sign_in::is_loopback(server) {
+            return Ok(());
+        }
+        let names = if is_https {
+            &HTTPS_PROXIES
+        } else {
+            &HTTP_PROXIES
+        };
+        match first_set(names) {
+            None => Ok(()),
+            Some((name, url)) => proxy_url(&url)
+                .map(drop)
+                .map_err(|error| BadSetting(format!("{name} {error}"))),
+        }
     }
 
     /// The token, and where it comes from.
@@ -453,7 +513,10 @@ impl ServeSettings {
             .split(',')
             .map(str::trim)
             .filter(|text| !text.is_empty());
-        let return_origins = origins.map(return_origin).collect::<Result<_, _>>()?;
+        let return_origins = origins
+            .enumerate()
+            .map(return_origin)
+            .collect::<Result<_, _>>()?;
         let session =
             |name: &str, text: &str, example: &str| duration(name, text, MAX_SESSION, example);
         Ok(SignInSettings {
@@ -520,9 +583,11 @@ pub fn public_url(url: &str) -> Result<String, BadSetting> {
     if has_origin && url.parse().is_ok_and(|uri| is_bare(&uri)) {
         return Ok(url.trim_end_matches('/').to_owned());
     }
-    Err(BadSetting(format!(
-        "ROLLCALL_PUBLIC_URL: {url:?} must be http:// or https:// and a host, without a path, such as https://rollcall.example.com"
-    )))
+    // It may hold a password, which is not repeated.
+    Err(BadSetting(
+        "ROLLCALL_PUBLIC_URL must be http:// or https:// and a host, with a port of up to 65535 if need be, without a path, a user or wildcards, such as https://rollcall.example.com"
+            .into(),
+    ))
 }
 
 /// A setting that is on or off; what is set to nothing is off.
@@ -553,11 +618,12 @@ fn duration(
         })
 }
 
-fn return_origin(text: &str) -> Result<String, BadSetting> {
+fn return_origin((index, text): (usize, &str)) -> Result<String, BadSetting> {
     let is_bare = |origin: &String| text.trim_end_matches('/').eq_ignore_ascii_case(origin);
     sign_in::origin(text).filter(is_bare).ok_or_else(|| {
         BadSetting(format!(
-            "ROLLCALL_RETURN_ORIGINS: {text:?} must be http:// or https:// and a host, without a path, such as https://app.example.com"
+            "ROLLCALL_RETURN_ORIGINS: origin {} of the list must be http:// or https:// and a host, with a port of up to 65535 if need be, without a path, a user or wildcards, such as https://app.example.com",
+            index + 1
         ))
     })
 }

@@ -24,6 +24,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::BadSetting;
+use crate::domain::sign_in::has_good_port;
+use crate::outgoing::trust;
 
 /// The target of all spans that are sent.
 pub const TARGET: &str = "otlp";
@@ -67,7 +69,7 @@ impl Traces {
         check_endpoint(name, &url)?;
         check_protocol()?;
         check_sampler()?;
-        let client = reqwest::Client::builder()
+        let client = trust::client()
             .timeout(EXPORT_DEADLINE)
             .no_proxy()
             .build()?;
@@ -120,7 +122,8 @@ fn variable(name: &str) -> Option<String> {
 /// The SDK would fall back to its default with a word in the log.
 fn check_endpoint(name: &str, url: &str) -> Result<(), BadSetting> {
     let is_url = url.parse::<http::Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(has_good_port)
     });
     if is_url {
         return Ok(());

@@ -150,6 +150,13 @@ pub async fn update(
     let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;
     let mut after = before.clone();
     change.apply(&mut after, app.clock.now());
+    after.needs_client_secret &= request.client_secret.is_none();
+    if after.needs_client_secret && is_active == Some(true) {
+        return Err(Error::FailedPrecondition(
+            "the client secret of this SSO configuration is lost: enter it again, in client_secret, to set the state to ACTIVE"
+                .to_owned(),
+        ));
+    }
     let secret = request
         .client_secret
         .map(|secret| seal(app, &after, &secret))
@@ -254,7 +261,7 @@ fn record(
 
 fn wire(configuration: SsoConfiguration) -> SSOConfiguration {
     let c = configuration;
-    let state = if c.is_active {
+    let state = if c.is_usable() {
         SSOConfigurationState::SSO_CONFIGURATION_STATE_ACTIVE
     } else {
         SSOConfigurationState::SSO_CONFIGURATION_STATE_INACTIVE

@@ -1,14 +1,21 @@
 //! `rollcall keys`.
 
-use anyhow::{Context, Result};
-use clap::Subcommand;
+use std::path::PathBuf;
 
+use anyhow::{Result, anyhow, bail};
+use clap::Subcommand;
+use secrecy::zeroize::Zeroizing;
+
+use super::remote::plain;
+#[cfg(feature = "embedded-postgres")]
+use super::serve::embedded;
 use crate::app::{App, Random};
 use crate::config::{BadSetting, DatabaseSettings, KeySettings};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
-use crate::domain::sso::client_secret_context;
+use crate::domain::sso::{FORGOTTEN_SECRET, client_secret_context};
+use crate::provisioning::keys::unopened;
 use crate::secrets::keys;
-use crate::store;
+use crate::{provisioning, store};
 
 /// How many secrets one transaction re-seals.
 const BATCH: i64 = 500;
@@ -28,6 +35,25 @@ pub enum Keys {
         #[command(flatten)]
         keys: KeySettings,
     },
+    /// Has the client secrets entered again that a lost key sealed, of all organizations: they are blanked, and their
+    /// configurations sign nobody in until then. The lost key must not be in ROLLCALL_ENCRYPTION_KEYS.
+    Forget {
+        /// The lost key's id, as the error of serve names it.
+        #[arg(value_name = "KEY_ID")]
+        id: String,
+        #[command(flatten)]
+        database: DatabaseSettings,
+        #[command(flatten)]
+        keys: KeySettings,
+        /// The folder of the embedded PostgreSQL, which is used without DATABASE_URL, while no serve uses it.
+        #[arg(
+            long,
+            env = "ROLLCALL_DATA_DIR",
+            default_value = "./rollcall-data",
+            value_name = "FOLDER"
+        )]
+        data_dir: PathBuf,
+    },
 }
 
 impl Keys {
@@ -35,8 +61,7 @@ impl Keys {
         match self {
             Self::Generate { id } => {
                 let random = Random::system()?;
-                let id =
-                    id.unwrap_or_else(|| format!("key-{:08x}", u32::from_be_bytes(random.bytes())));
+                let id = id.unwrap_or_else(|| keys::new_id(&random));
                 keys::check_id(&id).map_err(|e| BadSetting(format!("--id {e}")))?;
                 let key = keys::generate(&id, &random);
                 println!("{}", *key);
@@ -45,6 +70,26 @@ impl Keys {
             Self::Reseal { database, keys } => {
                 let store = super::connect(database.required_url()?, 1).await?;
                 reseal(&App::new(store, keys.required_keyring()?, String::new())?).await
+            }
+            Self::Forget {
+                id,
+                database,
+                keys,
+                data_dir,
+            } => {
+                #[cfg(feature = "embedded-postgres")]
+                if database.url()?.is_none() && embedded::is_there(&data_dir) {
+                    let (server, app) = embedded::open(&data_dir, keys.keyring()?).await?;
+                    let result = forget(&app, &id).await;
+                    app.store.close().await;
+                    server.stop().await;
+                    return result;
+                }
+                let _ = data_dir;
+                let url = database.required_url()?;
+                let keyring = keys.required_keyring()?;
+                let store = super::connect(url, 1).await?;
+                forget(&App::new(store, keyring, String::new())?, &id).await
             }
         }
     }
@@ -61,13 +106,12 @@ async fn reseal(app: &App) -> Result<()> {
         let batch = store::sso::lock_secrets(&mut tx, last, BATCH).await?;
         for mut secret in batch.iter().cloned() {
             let context = client_secret_context(secret.organization_id, secret.id);
-            let opened = app.keys.open(&secret.client_secret, &context);
-            let opened = opened.with_context(|| {
-                format!(
-                    "no key given opens the client secret of the SSO configuration {}: add the key that sealed it",
-                    secret.id
-                )
-            })?;
+            let opened = if secret.is_forgotten {
+                Zeroizing::new(FORGOTTEN_SECRET.to_vec())
+            } else {
+                let opened = app.keys.open(&secret.client_secret, &context);
+                opened.ok_or_else(|| anyhow!(unopened(app, &secret)))?
+            };
             if app.keys.is_current(&secret.client_secret) {
                 continue;
             }
@@ -84,6 +128,33 @@ async fn reseal(app: &App) -> Result<()> {
     }
     eprintln!(
         "Sealed {changed} of {seen} secrets anew. Keys other than the first are needed no more."
+    );
+    Ok(())
+}
+
+async fn forget(app: &App, id: &str) -> Result<()> {
+    let forgotten = provisioning::keys::forget(app, id).await?;
+    if forgotten.is_empty() {
+        let mut db = app.store.acquire().await?;
+        let samples = store::sso::sample_secrets(&mut db).await?;
+        let known = samples
+            .iter()
+            .filter_map(|s| keys::key_id(&s.client_secret));
+        let known = known.map(|id| format!("{id:?}")).collect::<Vec<_>>();
+        let known = match known.is_empty() {
+            true => "no key sealed any".to_owned(),
+            false => format!("the keys that sealed some are {}", known.join(", ")),
+        };
+        bail!("the key {id:?} sealed no client secret, so none is blanked: {known}");
+    }
+    for configuration in &forgotten {
+        let c = configuration;
+        let line = format!("{}  {}  {:?}", c.organization_id, c.id, c.display_name());
+        println!("{}", plain(&line));
+    }
+    eprintln!(
+        "Blanked the client secrets of these {} SSO configurations (organization, configuration, name). Nobody signs in through them until an administrator of the organization enters the client secret again: UpdateSSOConfiguration with clientSecret.",
+        forgotten.len()
     );
     Ok(())
 }

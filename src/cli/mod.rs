@@ -13,14 +13,15 @@ mod sso;
 mod status;
 mod token;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::app::App;
 use crate::config::{BadSetting, DatabaseSettings, LogFormat, LogSettings};
@@ -72,9 +73,10 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut command = without_empty(Cli::command());
+    let cli = match parse(&mut command) {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(&command, &error),
     };
     match run(cli) {
         Ok(code) => code,
@@ -85,8 +87,45 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn parse(command: &mut clap::Command) -> Result<Cli, clap::Error> {
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(command))
+}
+
+/// The command with the variables that are set to nothing as if they were not there.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| match is_empty(&arg) {
+            true => arg.env(None::<&str>),
+            false => arg,
+        })
+        .mut_subcommands(without_empty)
+}
+
+/// Every argument of a command and of those below it.
+fn arguments(command: &clap::Command) -> Vec<&Arg> {
+    let below = command.get_subcommands().flat_map(arguments);
+    command.get_arguments().chain(below).collect()
+}
+
+/// The variable of the argument that an error is about, in brackets.
+fn variable(command: &clap::Command, name: &str) -> String {
+    let flag = name.split([' ', '=']).next().unwrap_or_default();
+    let is_it = |arg: &&Arg| {
+        arg.get_long()
+            .is_some_and(|long| flag.strip_prefix("--") == Some(long))
+    };
+    let found = arguments(command).into_iter().find(is_it);
+    let variable = found.and_then(Arg::get_env).and_then(OsStr::to_str);
+    variable.map_or_else(String::new, |variable| format!(" ({variable})"))
+}
+
 /// Help and usage as they are; a bad value in one line.
-fn explain(error: &clap::Error) -> ExitCode {
+fn explain(command: &clap::Command, error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue
@@ -97,7 +136,18 @@ fn explain(error: &clap::Error) -> ExitCode {
             .map(str::trim)
             .take_while(|line| !line.starts_with("For more"))
             .collect();
-        eprintln!("{}", lines.join(" ").trim());
+        let mut line = lines.join(" ").trim().to_owned();
+        if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) {
+            let quoted = format!("'{name}'");
+            line = line.replacen(&quoted, &format!("{quoted}{}", variable(command, name)), 1);
+        }
+        eprintln!("{line}");
+    } else if error.kind() == ErrorKind::InvalidUtf8 {
+        let is_text =
+            |name: &&OsStr| std::env::var_os(name).is_none_or(|value| value.to_str().is_some());
+        let names = arguments(command).into_iter().filter_map(Arg::get_env);
+        let name = names.filter(|name| !is_text(name)).find_map(OsStr::to_str);
+        eprintln!("error: {} must be UTF-8", name.unwrap_or("every argument"));
     } else {
         let _ = error.print();
     }
@@ -152,12 +202,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 fn start_log(settings: &LogSettings, traces: Option<&Traces>) -> Result<()> {
-    let filter: EnvFilter = settings.level.parse().map_err(|e| {
-        BadSetting(format!(
-            "ROLLCALL_LOG: {:?} cannot be used: {e}",
-            settings.level
-        ))
-    })?;
+    let filter = settings.filter()?;
     // The spans of traces are none of the log's.
     let filter = filter.add_directive(format!("{}=off", traces::TARGET).parse()?);
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

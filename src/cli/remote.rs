@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::config::{BadSetting, RemoteSettings};
 use crate::domain::sign_in::is_loopback;
+use crate::outgoing::trust;
 
 /// The most items of a page.
 const PAGE: u32 = 100;
@@ -47,11 +48,12 @@ struct Refusal {
 impl Remote {
     pub fn new(settings: &RemoteSettings) -> Result<Self> {
         let server = settings.server()?.to_owned();
+        settings.check_way()?;
         let (token, token_place) = settings.token()?;
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
         authorization.set_sensitive(true);
         // A redirect would lead the token elsewhere.
-        let mut client = reqwest::Client::builder()
+        let mut client = trust::client()
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(DEADLINE + CONNECT_TIMEOUT)

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use chrono::TimeDelta;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -20,13 +20,14 @@ use crate::domain::sso::client_secret_context;
 use crate::metrics::Metrics;
 use crate::observe::metrics_router;
 use crate::outgoing::Outgoing;
+use crate::provisioning::keys::unopened;
 use crate::provisioning::organizations;
 use crate::secrets::keys::Keyring;
 use crate::store::{self, MAX_CONNECTIONS, Store};
 use crate::{jobs, server};
 
 #[cfg(feature = "embedded-postgres")]
-mod embedded;
+pub(super) mod embedded;
 
 /// How long connections to the database may take to end.
 const CLOSE_GRACE: Duration = Duration::from_secs(3);
@@ -109,12 +110,8 @@ async fn check_keys(app: &App) -> Result<()> {
     let mut db = app.store.acquire().await?;
     for secret in store::sso::sample_secrets(&mut db).await? {
         let context = client_secret_context(secret.organization_id, secret.id);
-        app.keys.open(&secret.client_secret, &context).with_context(|| {
-            format!(
-                "no key of ROLLCALL_ENCRYPTION_KEYS opens the client secret of the SSO configuration {}: add the key that sealed it",
-                secret.id
-            )
-        })?;
+        let opened = app.keys.open(&secret.client_secret, &context);
+        opened.ok_or_else(|| anyhow!(unopened(app, &secret)))?;
     }
     Ok(())
 }

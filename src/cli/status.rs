@@ -99,6 +99,8 @@ struct Sso {
     display_name: String,
     #[serde(default)]
     active: bool,
+    #[serde(default)]
+    needs_client_secret: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -288,9 +290,10 @@ fn next_token(expiry: Option<&Expiry>, now: DateTime<Utc>) -> Line {
 }
 
 fn sso(configuration: &Sso) -> Line {
-    let (mark, state) = match configuration.active {
-        true => (Mark::Good, "active"),
-        false => (Mark::Look, "INACTIVE"),
+    let (mark, state) = match (configuration.needs_client_secret, configuration.active) {
+        (true, _) => (Mark::Bad, "INACTIVE: enter the client secret again"),
+        (false, true) => (Mark::Good, "active"),
+        (false, false) => (Mark::Look, "INACTIVE"),
     };
     Line {
         mark,

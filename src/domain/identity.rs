@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 use super::ids::{OrganizationId, SubjectId};
 use crate::error::Error;
 
@@ -69,6 +71,16 @@ pub struct Subject {
     pub id: SubjectId,
     /// What kind of subject it is.
     pub principal: Principal,
+}
+
+impl Subject {
+    /// Whoever runs a command on the database: nobody that an organization knows.
+    pub fn operator() -> Self {
+        Self {
+            id: Uuid::nil().into(),
+            principal: Principal::ServiceAccount,
+        }
+    }
 }
 
 /// An authenticated caller of the API: the only source of the tenant of a request.

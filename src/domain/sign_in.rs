@@ -1,8 +1,9 @@
 //! Signing in: who comes from a provider, what is kept of a try, and why one is refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use http::uri::Authority;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -115,6 +116,8 @@ pub enum Check {
     Member,
     /// The configuration.
     Configuration,
+    /// The client secret is lost with the key that sealed it.
+    ClientSecret,
 }
 
 impl Check {
@@ -132,6 +135,7 @@ impl Check {
             Self::ClaimsExpression => "claims_expression",
             Self::Member => "member",
             Self::Configuration => "configuration",
+            Self::ClientSecret => "client_secret",
         }
     }
 }
@@ -217,15 +221,50 @@ pub fn origin(url: &str) -> Option<String> {
         .scheme_str()
         .filter(|s| matches!(*s, "http" | "https"))?;
     let authority = uri.authority()?;
-    if url.bytes().any(is_odd) || authority.as_str().contains('@') {
+    if url.bytes().any(is_odd) || authority.as_str().contains('@') || !has_good_port(authority) {
         return None;
     }
     let default_port = if scheme == "https" { 443 } else { 80 };
     let host = authority.host().to_ascii_lowercase();
+    if !is_host(&host) {
+        return None;
+    }
     Some(match authority.port_u16() {
         Some(port) if port != default_port => format!("{scheme}://{host}:{port}"),
         _ => format!("{scheme}://{host}"),
     })
+}
+
+/// Whether what follows the host, if anything does, is a port: the library drops one that is none.
+pub fn has_good_port(authority: &Authority) -> bool {
+    let (_, place) = authority
+        .as_str()
+        .rsplit_once('@')
+        .unwrap_or(("", authority.as_str()));
+    match place.strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix(':').is_some_and(|port| {
+            port.bytes().all(|b| b.is_ascii_digit())
+                && port.parse::<u16>().is_ok_and(|port| port > 0)
+        }),
+        None => false,
+    }
+}
+
+/// Whether a text is a name or an address of a host, without wildcards.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').unwrap_or_default();
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let is_label = |label: &str| {
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(is_part)
+    };
+    host.strip_suffix('.')
+        .unwrap_or(host)
+        .split('.')
+        .all(is_label)
 }
 
 /// Whether a public URL is on this very machine, where browsers trust http as well.
@@ -256,7 +295,15 @@ mod tests {
                 "https://app.example.com:8443/",
                 Some("https://app.example.com:8443"),
             ),
+            ("http://[::1]:8080/", Some("http://[::1]:8080")),
             ("https://user@app.example.com/", None),
+            ("https://app.example.com:99999/", None),
+            ("https://app.example.com:0/", None),
+            ("https://app.example.com:+443/", None),
+            ("https://app.example.com:/", None),
+            ("https://*.example.com/", None),
+            ("https://app..example.com/", None),
+            ("https://[::1/", None),
             ("https://app.example.com\\@evil.example/", None),
             ("//evil.example/", None),
             ("/path", None),

@@ -32,8 +32,10 @@ pub struct SsoConfiguration {
     pub client_id: String,
     /// The provider's issuer identifier.
     pub issuer_url: String,
-    /// Whether people can sign in with it.
+    /// Whether administrators have it switched on.
     pub is_active: bool,
+    /// Whether its client secret has to be entered again, because the key that sealed it is lost.
+    pub needs_client_secret: bool,
     /// Our claim names (`email`, `name`, `picture`, …) to the provider's.
     pub claims: BTreeMap<String, String>,
     /// Whose addresses may sign in, as they were sent; empty for any.
@@ -63,6 +65,7 @@ impl SsoConfiguration {
             client_id: String::new(),
             issuer_url: String::new(),
             is_active: true,
+            needs_client_secret: false,
             claims: BTreeMap::new(),
             email_domains: vec![],
             display_name: String::new(),
@@ -71,6 +74,11 @@ impl SsoConfiguration {
             created_at: now,
             updated_at: now,
         }
+    }
+
+    /// Whether people can sign in with it.
+    pub const fn is_usable(&self) -> bool {
+        self.is_active && !self.needs_client_secret
     }
 
     /// What must be unique in an organization, the client's registration at the provider, in a
@@ -126,7 +134,8 @@ impl SsoConfiguration {
         json!({
             "client_id": self.client_id,
             "issuer_url": self.issuer_url,
-            "state": if self.is_active { "active" } else { "inactive" },
+            "state": if self.is_usable() { "active" } else { "inactive" },
+            "needs_client_secret": self.needs_client_secret,
             "claims": self.claims,
             "email_domains": self.email_domains,
             "display_name": self.display_name,
@@ -269,6 +278,10 @@ pub(super) fn replace<T>(field: &mut T, value: Option<T>) {
         *field = value;
     }
 }
+
+/// What is sealed in the place of a client secret that is forgotten. It is no UTF-8, so that nothing takes it for a
+/// client secret and sends it to a provider.
+pub const FORGOTTEN_SECRET: &[u8] = &[0xff];
 
 /// What a client secret is sealed for: it opens for no other configuration or organization.
 pub fn client_secret_context(organization_id: OrganizationId, id: SsoConfigurationId) -> Vec<u8> {

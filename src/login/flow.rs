@@ -84,6 +84,10 @@ pub async fn start(
         Ok(_) | Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
         Err(error) => return fault(&app, &error),
     };
+    if configuration.needs_client_secret {
+        let refusal = secret_is_lost();
+        return refuse_at_start(&app, &configuration, refusal, &start.return_to).await;
+    }
     let state = app.random.token(TokenKind::Login, app.new_id());
     match begin(&app, &configuration, &start, &state).await {
         Ok(Ok((url, cookie))) => {
@@ -98,13 +102,28 @@ pub async fn start(
             );
             response
         }
-        Ok(Err(refusal)) => {
-            let id = shared_reference(&app, configuration.id, refusal.check);
-            let attempt = attempt(&app, &configuration, id);
-            refuse(&app, attempt, refusal, &start.return_to).await
-        }
+        Ok(Err(refusal)) => refuse_at_start(&app, &configuration, refusal, &start.return_to).await,
         Err(error) => fault(&app, &error),
     }
+}
+
+/// Keeps out whoever asks, before anybody is known.
+async fn refuse_at_start(
+    app: &App,
+    configuration: &SsoConfiguration,
+    refusal: Refusal,
+    return_to: &str,
+) -> Response {
+    let id = shared_reference(app, configuration.id, refusal.check);
+    refuse(app, attempt(app, configuration, id), refusal, return_to).await
+}
+
+/// The client secret that proves to the provider who asks is lost.
+fn secret_is_lost() -> Refusal {
+    Refusal::new(
+        Check::ClientSecret,
+        "the key that sealed the client secret of the SSO configuration is lost: enter the client secret again, with UpdateSSOConfiguration",
+    )
 }
 
 async fn begin(
@@ -216,8 +235,7 @@ async fn not_begun_here(app: &App, id: SsoConfigurationId) -> Response {
         Check::Login,
         "the answer came to a browser that did not begin the login, or not within 10 minutes: the person used another browser or device, keeps no cookies, or took too long",
     );
-    let id = shared_reference(app, configuration.id, refusal.check);
-    refuse(app, attempt(app, &configuration, id), refusal, "").await
+    refuse_at_start(app, &configuration, refusal, "").await
 }
 
 /// The reference of all tries of a minute that fail in the same way before it is known whose they
@@ -271,6 +289,9 @@ async fn finish(
             "the SSO configuration is switched off: set its state to ACTIVE, if people shall sign in through it",
         );
         return refuse(app, attempt, refusal, &begun.return_to).await;
+    }
+    if configuration.needs_client_secret {
+        return refuse(app, attempt, secret_is_lost(), &begun.return_to).await;
     }
     match admit(app, headers, &configuration, begun, answer, attempt).await {
         Ok(Ok(token)) => {
@@ -355,11 +376,12 @@ async fn verify(
     let sealed = store::sso::client_secret(&mut db, organization_id, configuration.id).await?;
     drop(db);
     let context = client_secret_context(organization_id, configuration.id);
-    let secret = app
-        .keys
-        .open(&sealed, &context)
-        .and_then(|secret| String::from_utf8(secret.to_vec()).ok());
-    let secret = secret.ok_or_else(|| Error::internal("no key opens the client secret"))?;
+    let opened = app.keys.open(&sealed, &context);
+    let opened = opened.ok_or_else(|| Error::internal("no key opens the client secret"))?;
+    // It may have been forgotten just now.
+    let Ok(secret) = String::from_utf8(opened.to_vec()) else {
+        return Ok(Err(secret_is_lost()));
+    };
     let checked = async {
         let is_late = app.clock.now() >= begun.ends_at;
         if !is_first || is_late {
@@ -471,6 +493,7 @@ async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) 
         Check::Login => Why::Again,
         Check::Provider | Check::Code => Why::Provider,
         Check::Authorization => Why::Denied,
+        Check::ClientSecret => Why::ClientSecret,
         _ => Why::Administrator,
     };
     let id = attempt.id;

@@ -77,6 +77,8 @@ pub enum Why {
     Denied,
     /// Ask somebody.
     Administrator,
+    /// Have the client secret entered again.
+    ClientSecret,
 }
 
 /// The person who is signed in.
@@ -235,6 +237,10 @@ impl Page {
             Why::Administrator => (
                 StatusCode::FORBIDDEN,
                 "You are known to your organization’s provider, but may not sign in here. Your administrator can see why with the reference below.",
+            ),
+            Why::ClientSecret => (
+                StatusCode::FORBIDDEN,
+                "Nobody can sign in with this provider at the moment. An administrator of your organization has to enter the client secret again: tell yours, with the reference below.",
             ),
         };
         let body = html! {

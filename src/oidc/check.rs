@@ -9,6 +9,9 @@ use super::{ExchangeError, Provider, Providers, Registration, printable};
 use crate::domain::policy;
 use crate::outgoing::Outgoing;
 
+/// What to do where the client secret is lost.
+const LOST: &str = "enter the client secret again, because the key that sealed it is lost";
+
 /// How a test came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -97,7 +100,10 @@ pub async fn run(
 }
 
 fn state(registration: &Registration<'_>) -> Finding {
-    if registration.configuration.is_active {
+    let configuration = registration.configuration;
+    if configuration.needs_client_secret {
+        bad("state", format!("the configuration is INACTIVE: {LOST}"))
+    } else if configuration.is_active {
         good("state", "active")
     } else {
         bad(
@@ -240,6 +246,9 @@ async fn client(
     outgoing: &Outgoing,
 ) -> Finding {
     const SUBJECT: &str = "client";
+    if registration.configuration.needs_client_secret {
+        return bad(SUBJECT, LOST);
+    }
     if registration.client_secret.is_none() {
         return bad(
             SUBJECT,

@@ -6,6 +6,7 @@
 pub mod dns;
 mod proxy;
 mod reach;
+pub mod trust;
 
 use std::error::Error as _;
 use std::fmt;
@@ -22,7 +23,7 @@ use reqwest::redirect::Policy;
 use tracing::Instrument;
 
 use self::dns::Dns;
-pub use self::proxy::{BadProxy, Proxy};
+pub use self::proxy::{BadProxy, Proxy, proxy_url};
 pub use self::reach::{Allowed, Reach};
 use crate::metrics::Metrics;
 use crate::traces;
@@ -99,7 +100,7 @@ impl Outgoing {
         } = settings;
         let reach = Arc::new(reach);
         let client = |reach: &Arc<Reach>| {
-            reqwest::Client::builder()
+            trust::client()
                 .redirect(Policy::none())
                 .dns_resolver(Arc::new(Guard {
                     reach: reach.clone(),

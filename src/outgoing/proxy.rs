@@ -17,6 +17,20 @@ pub struct Proxy {
 #[error("must be an HTTP proxy, as http://user:password@proxy.example.com:3128")]
 pub struct BadProxy;
 
+/// The URL of a proxy, http unless it says otherwise.
+///
+/// # Errors
+///
+/// That `url` is none.
+pub fn proxy_url(url: &str) -> Result<Url, BadProxy> {
+    let url = if url.contains("://") {
+        Url::parse(url)
+    } else {
+        Url::parse(&format!("http://{url}"))
+    };
+    url.ok().filter(Url::has_host).ok_or(BadProxy)
+}
+
 impl Proxy {
     /// A proxy at `url`, http unless that says otherwise, for all hosts but those that `except` lists
     /// in the way of `NO_PROXY`.
@@ -25,13 +39,10 @@ impl Proxy {
     ///
     /// That `url` is none of an HTTP proxy.
     pub fn new(url: &str, except: &str) -> Result<Self, BadProxy> {
-        let url = if url.contains("://") {
-            Url::parse(url)
-        } else {
-            Url::parse(&format!("http://{url}"))
-        };
-        let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        let url = url.ok().filter(is_http).ok_or(BadProxy)?;
+        let url = proxy_url(url)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(BadProxy);
+        }
         let matcher = Matcher::builder().https(url.as_str()).no(except).build();
         Ok(Self {
             url,

@@ -76,11 +76,35 @@ impl Keyring {
             .map(Zeroizing::new)
     }
 
+    /// Whether there is a key with this identifier.
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|(known, _)| known == id)
+    }
+
     /// Whether `sealed` was made with the first key, so that older keys can go.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         let sealing = self.keys.first().map(|(id, _)| id.as_bytes());
         split_key_id(sealed).map(|(id, _)| id) == sealing
     }
+}
+
+/// The identifier of the key that made `sealed`; `None` for what no key made.
+pub fn key_id(sealed: &[u8]) -> Option<&str> {
+    let (id, _) = split_key_id(sealed)?;
+    std::str::from_utf8(id)
+        .ok()
+        .filter(|id| check_id(id).is_ok())
+}
+
+/// What everything begins with that the key with this identifier sealed.
+///
+/// # Errors
+///
+/// What the identifier must be, as the end of a sentence.
+pub fn prefix(id: &str) -> Result<Vec<u8>, String> {
+    check_id(id)?;
+    let length = u8::try_from(id.len()).map_err(|e| e.to_string())?;
+    Ok([&[length], id.as_bytes()].concat())
 }
 
 fn split_key_id(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -101,6 +125,11 @@ pub fn check_id(id: &str) -> Result<(), String> {
     Err(format!(
         "must have 1 to {MAX_KEY_ID_LENGTH} letters, digits, hyphens and underscores"
     ))
+}
+
+/// An identifier for a new key, with random digits, so that two keys are never taken for one another.
+pub fn new_id(random: &Random) -> String {
+    format!("key-{:08x}", u32::from_be_bytes(random.bytes()))
 }
 
 /// Makes a new key, in the form that the setting takes.

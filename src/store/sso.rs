@@ -20,6 +20,7 @@ struct Row {
     client_id: String,
     issuer_url: String,
     is_active: bool,
+    needs_client_secret: bool,
     claims: Json<BTreeMap<String, String>>,
     email_domains: Vec<String>,
     display_name: String,
@@ -33,8 +34,10 @@ macro_rules! select {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
         query_as!(
             Row,
-            r#"select organization_id, id, client_id, issuer_url, is_active, claims as "claims: Json<BTreeMap<String, String>>",
-                  email_domains, display_name, additional_scopes, claims_expression, created_at, updated_at
+            r#"select organization_id, id, client_id, issuer_url, is_active,
+                  coalesce(client_secret = forgotten_secret, false) as "needs_client_secret!",
+                  claims as "claims: Json<BTreeMap<String, String>>", email_domains, display_name, additional_scopes, claims_expression, created_at,
+                  updated_at
            from sso_configurations "# + $rest,
             $($argument),+
         )
@@ -49,6 +52,7 @@ impl From<Row> for SsoConfiguration {
             client_id: row.client_id,
             issuer_url: row.issuer_url,
             is_active: row.is_active,
+            needs_client_secret: row.needs_client_secret,
             claims: row.claims.0,
             email_domains: row.email_domains,
             display_name: row.display_name,
@@ -183,7 +187,9 @@ pub async fn list_for_domain(
     page: Page,
 ) -> Result<Items<Choice>, Error> {
     let rows = query!(
-        r#"select c.organization_id, c.id, c.client_id, c.issuer_url, c.is_active, c.claims as "claims: Json<BTreeMap<String, String>>",
+        r#"select c.organization_id, c.id, c.client_id, c.issuer_url, c.is_active,
+               coalesce(c.client_secret = c.forgotten_secret, false) as "needs_client_secret!",
+               c.claims as "claims: Json<BTreeMap<String, String>>",
                c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
            from sso_configurations c join organizations o on o.id = c.organization_id
            where c.email_domain_keys @> array[$1::text] and c.is_active and c.id > $2
@@ -208,6 +214,7 @@ pub async fn list_for_domain(
             client_id: row.client_id,
             issuer_url: row.issuer_url,
             is_active: row.is_active,
+            needs_client_secret: row.needs_client_secret,
             claims: row.claims,
             email_domains: row.email_domains,
             display_name: row.display_name,
@@ -349,7 +356,7 @@ pub async fn delete(
     Ok(())
 }
 
-/// The sealed client secret of some configuration of some organization, for re-sealing.
+/// The sealed client secret of some configuration of some organization, for the operator who changes keys.
 #[derive(Clone, Debug)]
 pub struct SealedSecret {
     /// Whose it is.
@@ -358,6 +365,8 @@ pub struct SealedSecret {
     pub id: SsoConfigurationId,
     /// The secret.
     pub client_secret: Vec<u8>,
+    /// Whether it is forgotten: something else is sealed in its place.
+    pub is_forgotten: bool,
 }
 
 /// Reads and locks up to `size` sealed secrets of all organizations, those after `after`: for the
@@ -371,56 +380,97 @@ pub async fn lock_secrets(
     after: (OrganizationId, SsoConfigurationId),
     size: i64,
 ) -> Result<Vec<SealedSecret>, Error> {
-    let rows = query!(
-        "select organization_id, id, client_secret from sso_configurations
-         where (organization_id, id) > ($1, $2) order by organization_id, id limit $3 for update",
+    Ok(query_as!(
+        SealedSecret,
+        r#"select organization_id, id, client_secret, coalesce(client_secret = forgotten_secret, false) as "is_forgotten!"
+           from sso_configurations
+           where (organization_id, id) > ($1, $2) order by organization_id, id limit $3 for update"#,
         after.0.as_uuid(),
         after.1.as_uuid(),
         size,
     )
     .fetch_all(db)
-    .await?;
-    let secrets = rows.into_iter().map(|row| SealedSecret {
-        organization_id: row.organization_id.into(),
-        id: row.id.into(),
-        client_secret: row.client_secret,
-    });
-    Ok(secrets.collect())
+    .await?)
 }
 
-/// One sealed secret of each key that sealed any, of all organizations: for the start of the
-/// process.
+/// One sealed secret of each key that sealed any that is not forgotten, of all organizations: for the
+/// operator, and for the start of the process.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn sample_secrets(db: &mut Connection) -> Result<Vec<SealedSecret>, Error> {
     // A sealed value begins with the length of the key's id, and the id.
-    let rows = query!(
-        "select distinct on (substr(client_secret, 1, get_byte(client_secret, 0) + 1)) organization_id, id, client_secret
-         from sso_configurations order by substr(client_secret, 1, get_byte(client_secret, 0) + 1)"
+    Ok(query_as!(
+        SealedSecret,
+        r#"select distinct on (substr(client_secret, 1, get_byte(client_secret, 0) + 1))
+               organization_id, id, client_secret, false as "is_forgotten!"
+           from sso_configurations where client_secret is distinct from forgotten_secret
+           order by substr(client_secret, 1, get_byte(client_secret, 0) + 1)"#
     )
     .fetch_all(db)
-    .await?;
-    let secrets = rows.into_iter().map(|row| SealedSecret {
-        organization_id: row.organization_id.into(),
-        id: row.id.into(),
-        client_secret: row.client_secret,
-    });
-    Ok(secrets.collect())
+    .await?)
 }
 
-/// Replaces a sealed secret.
+/// Replaces a sealed secret. One that is forgotten stays so.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn update_secret(db: &mut Connection, secret: &SealedSecret) -> Result<(), Error> {
     query!(
-        "update sso_configurations set client_secret = $3 where organization_id = $1 and id = $2",
+        "update sso_configurations
+         set client_secret = $3, forgotten_secret = case when forgotten_secret = client_secret then $3::bytea end
+         where organization_id = $1 and id = $2",
         secret.organization_id.as_uuid(),
         secret.id.as_uuid(),
         secret.client_secret,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Reads and locks up to `size` configurations of all organizations whose client secret begins with `prefix` and is not
+/// forgotten: for the operator who lost a key.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_sealed_with(
+    db: &mut Connection,
+    prefix: &[u8],
+    size: i64,
+) -> Result<Vec<SsoConfiguration>, Error> {
+    let rows = select!(
+        "where substr(client_secret, 1, length($1::bytea)) = $1 and client_secret is distinct from forgotten_secret
+         order by organization_id, id limit $2 for update",
+        prefix,
+        size,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// Puts something sealed in the place of a configuration's client secret, which has to be entered again
+/// from then on.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn forget_secret(
+    db: &mut Connection,
+    configuration: &SsoConfiguration,
+    sealed: &[u8],
+) -> Result<(), Error> {
+    query!(
+        "update sso_configurations set client_secret = $3, forgotten_secret = $3, updated_at = $4
+         where organization_id = $1 and id = $2",
+        configuration.organization_id.as_uuid(),
+        configuration.id.as_uuid(),
+        sealed,
+        configuration.updated_at,
     )
     .execute(db)
     .await?;

@@ -111,7 +111,8 @@ fn sso_status(configuration: SsoConfiguration) -> SSOConfigurationStatus {
     SSOConfigurationStatus {
         id: configuration.id.to_string(),
         display_name: configuration.display_name().to_owned(),
-        active: configuration.is_active,
+        active: configuration.is_usable(),
+        needs_client_secret: configuration.needs_client_secret,
         ..Default::default()
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
 
 use super::{Serve, check_keys, serve};
-use crate::app::Random;
+use crate::app::{App, Random};
 use crate::domain::ids::OrganizationId;
 use crate::error::Error;
 use crate::provisioning::organizations;
@@ -64,6 +64,19 @@ impl Serve {
     }
 }
 
+/// Whether a folder has an embedded PostgreSQL.
+pub fn is_there(folder: &Path) -> bool {
+    folder.join("postgres").exists()
+}
+
+/// Opens the data directory for a command, with the keys of the setting or its own.
+pub async fn open(folder: &Path, keys: Option<Keyring>) -> Result<(Embedded, App)> {
+    let (server, store) = Embedded::start(&folder.join("postgres")).await?;
+    store.migrate().await?;
+    let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
+    Ok((server, App::new(store, keys, String::new())?))
+}
+
 /// What the first start says.
 fn welcome(url: &str, organization: OrganizationId, folder: &Path, token_file: &Path) -> String {
     let call = |method: &str, body: &str| {
@@ -103,7 +116,8 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 /// The key that this folder's secrets are sealed with, made at the first start.
 fn own_keys(file: &Path) -> Result<Keyring> {
     if !file.exists() {
-        let key = keys::generate("local", &Random::system()?);
+        let random = Random::system()?;
+        let key = keys::generate(&keys::new_id(&random), &random);
         write_private(file, &key).with_context(|| format!("cannot write {}", file.display()))?;
     }
     let text = Zeroizing::new(

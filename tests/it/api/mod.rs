@@ -7,7 +7,7 @@ mod json;
 mod members;
 mod paging;
 mod policies;
-mod rollcall;
+pub mod rollcall;
 mod rules;
 mod scim;
 mod sso;

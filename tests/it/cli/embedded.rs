@@ -331,3 +331,55 @@ fn a_second_signal_ends_what_the_first_one_waits_for() {
     serving.request("GET", "/livez", "", "");
     assert_eq!(serving.stop_twice("TERM"), Some(0));
 }
+
+#[test]
+fn a_lost_key_file_is_replaced_and_the_secrets_are_entered_again() {
+    let folder = TempDir::new().unwrap();
+    let serving = start(folder.path());
+    let token = token(folder.path());
+    let organization = serving.organization(&token);
+    let (_, created) = serving.call(
+        "CreateSSOConfiguration",
+        &token,
+        &sso_request(&organization),
+    );
+    let id = &created["ssoConfiguration"]["id"];
+    assert_eq!(serving.stop("TERM"), Some(0));
+    let file = folder.path().join("encryption-keys");
+    let lost = fs::read_to_string(&file).unwrap();
+    let (key, _) = lost.split_once(':').unwrap();
+    fs::remove_file(&file).unwrap();
+
+    let data = [("ROLLCALL_DATA_DIR", folder.path().to_str().unwrap())];
+    let refused = output(&["serve", "--listen", "127.0.0.1:0"], &data);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains(&format!("`rollcall keys forget {key}`")),
+        "{error}"
+    );
+    let typo = output(&["keys", "forget", "key-0"], &data);
+    assert_eq!(typo.status.code(), Some(1));
+    let forgotten = output(&["keys", "forget", key], &data);
+    assert!(forgotten.status.success(), "{forgotten:?}");
+    let out = String::from_utf8(forgotten.stdout).unwrap();
+    assert!(
+        out.starts_with(&format!("{organization}  {}  ", id.as_str().unwrap())),
+        "{out}"
+    );
+
+    let serving = start(folder.path());
+    let state = || {
+        let request = json!({ "ssoConfigurationId": id });
+        let (_, got) = serving.call("GetSSOConfiguration", &token, &request);
+        got["ssoConfiguration"]["state"].clone()
+    };
+    assert_eq!(state(), "SSO_CONFIGURATION_STATE_INACTIVE");
+    let request = json!({ "ssoConfigurationId": id, "clientSecret": "again" });
+    assert_eq!(
+        serving.call("UpdateSSOConfiguration", &token, &request).0,
+        200
+    );
+    assert_eq!(state(), "SSO_CONFIGURATION_STATE_ACTIVE");
+    assert_eq!(serving.stop("TERM"), Some(0));
+}

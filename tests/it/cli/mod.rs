@@ -1,5 +1,6 @@
 //! The binary, as its users run it.
 
+mod documented;
 #[cfg(feature = "embedded-postgres")]
 mod embedded;
 mod observability;

@@ -419,6 +419,160 @@ fn resealing_lets_the_old_key_go() {
     );
 }
 
+/// An organization, an administrator's token of it, and its SSO configuration.
+struct Tenant {
+    organization: String,
+    token: String,
+    sso: String,
+}
+
+impl Tenant {
+    fn new(database: &Database, serving: &Serving, name: &str) -> Self {
+        let organization = database.printed(&["organization", "create", "--name", name]);
+        let token = database.printed(&["token", "create", "--organization", &organization]);
+        let request = json!({
+            "organizationId": organization, "clientId": "c", "clientSecret": "hunter2", "displayName": name,
+            "issuerUrl": "https://accounts.example.com",
+        });
+        let (status, created) = serving.call("CreateSSOConfiguration", &token, &request);
+        assert_eq!(status, 200, "{created}");
+        let sso = created["ssoConfiguration"]["id"].as_str().unwrap();
+        Self {
+            sso: sso.to_owned(),
+            organization,
+            token,
+        }
+    }
+
+    fn state(&self, serving: &Serving) -> String {
+        let request = json!({ "organizationId": self.organization });
+        let (_, list) = serving.call("ListSSOConfigurations", &self.token, &request);
+        let state = list["ssoConfigurations"][0]["state"].as_str().unwrap();
+        state.replace("SSO_CONFIGURATION_STATE_", "")
+    }
+}
+
+#[test]
+fn a_lost_key_is_forgotten_and_everything_else_works() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    database.printed(&["migrate"]);
+    let lost = printed(&["keys", "generate", "--id", "lost"], &[]);
+    let kept = printed(&["keys", "generate", "--id", "kept"], &[]);
+    let serve = |keys: &str| database.serve(&[("ROLLCALL_ENCRYPTION_KEYS", keys)]);
+    let acme = Tenant::new(&database, &serve(&lost), "Acme");
+    let other = Tenant::new(&database, &serve(&format!("{kept},{lost}")), "Other");
+
+    let with_kept = [("ROLLCALL_ENCRYPTION_KEYS", &*kept)];
+    let run = |arguments: &[&str]| {
+        let output = database.output(arguments, &with_kept);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    for command in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["keys", "reseal"],
+    ] {
+        let (code, _, error) = run(command);
+        assert_eq!(code, Some(1), "{error}");
+        for words in ["\"lost\"", &acme.sso, "`rollcall keys forget lost`"] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+
+    let (code, out, error) = run(&["keys", "forget", "lots"]);
+    assert_eq!((code, &*out), (Some(1), ""), "{error}");
+    for words in [
+        "\"lots\" sealed no client secret",
+        "none is blanked",
+        "\"kept\", \"lost\"",
+    ] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let (code, out, error) = run(&["keys", "forget", "kept"]);
+    assert_eq!((code, &*out), (Some(1), ""), "{error}");
+    assert!(error.contains("is in ROLLCALL_ENCRYPTION_KEYS"), "{error}");
+    assert!(
+        error.contains("remove it from the setting first"),
+        "{error}"
+    );
+    assert!(
+        !run(&["keys", "reseal"]).2.contains("Sealed"),
+        "nothing is blanked yet"
+    );
+
+    let (code, out, error) = run(&["keys", "forget", "lost"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(
+        out,
+        format!("{}  {}  \"Acme\"\n", acme.organization, acme.sso)
+    );
+    assert!(error.contains("enters the client secret again"), "{error}");
+    assert_eq!(run(&["keys", "forget", "lost"]).0, Some(1), "once");
+
+    let serving = serve(&kept);
+    assert_eq!(acme.state(&serving), "INACTIVE");
+    assert_eq!(other.state(&serving), "ACTIVE");
+    let (code, _, error) = run(&["keys", "reseal"]);
+    assert_eq!(code, Some(0), "{error}");
+    let server = format!("http://{}", serving.address);
+    let ask = |arguments: &[&str]| {
+        let settings = [
+            ("ROLLCALL_SERVER", &*server),
+            ("ROLLCALL_TOKEN", &*acme.token),
+        ];
+        let output = output(arguments, &settings);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let status = ask(&["status"]);
+    let line = status
+        .lines()
+        .find(|line| line.contains(&acme.sso))
+        .unwrap();
+    assert!(line.starts_with("BAD   SSO"), "{line}");
+    assert!(line.contains("enter the client secret again"), "{line}");
+    let check = ask(&["sso", "check", &acme.sso]);
+    assert!(
+        check.contains("BAD   state: the configuration is INACTIVE: enter the client secret again"),
+        "{check}"
+    );
+    let start = format!("/auth/oidc/start?configuration={}", acme.sso);
+    let (code, page) = serving.request("GET", &start, "", "");
+    assert_eq!(code, 403, "{page}");
+    assert!(
+        page.contains("has to enter the client secret again"),
+        "{page}"
+    );
+
+    let request = json!({ "ssoConfigurationId": acme.sso, "clientSecret": "hunter3" });
+    let (code, answer) = serving.call("UpdateSSOConfiguration", &acme.token, &request);
+    assert_eq!(code, 200, "{answer}");
+    assert_eq!(acme.state(&serving), "ACTIVE");
+
+    // What stands in the place of a secret moves with the others from key to key.
+    let new = printed(&["keys", "generate", "--id", "new"], &[]);
+    let forgotten = database.output(
+        &["keys", "forget", "kept"],
+        &[("ROLLCALL_ENCRYPTION_KEYS", &new)],
+    );
+    assert!(forgotten.status.success(), "{forgotten:?}");
+    assert_eq!(forgotten.stdout.iter().filter(|&&b| b == b'\n').count(), 2);
+    let newer = printed(&["keys", "generate", "--id", "newer"], &[]);
+    let both = format!("{newer},{new}");
+    let resealed = database.output(&["keys", "reseal"], &[("ROLLCALL_ENCRYPTION_KEYS", &both)]);
+    assert!(String::from_utf8_lossy(&resealed.stderr).contains("Sealed 2 of 2"));
+    let serving = serve(&newer);
+    assert_eq!(acme.state(&serving), "INACTIVE");
+    assert_eq!(other.state(&serving), "INACTIVE");
+}
+
 #[test]
 fn a_database_that_takes_no_writes_is_not_ready() {
     let Some(database) = Database::create() else {

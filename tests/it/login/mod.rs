@@ -4,6 +4,7 @@
 mod account;
 mod answers;
 mod id_token;
+mod lost_keys;
 mod network;
 mod people;
 pub mod provider;

@@ -11,7 +11,7 @@ pub fn rollcall(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rollcall"));
     let inherited = std::env::vars().filter(|(name, _)| {
         let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
-        let prefixes = ["ROLLCALL_", "OTEL_", "DATABASE_URL"];
+        let prefixes = ["ROLLCALL_", "OTEL_", "SSL_CERT_", "DATABASE_URL"];
         is_proxy || prefixes.iter().any(|prefix| name.starts_with(prefix))
     });
     for (name, _) in inherited {
