@@ -1,7 +1,7 @@
 //! What every door is handed: the store, the clock, randomness and keys. Nothing else in the crate
 //! reads the time or the operating system's randomness, so that tests can decide both.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -11,6 +11,7 @@ use uuid::{Builder, Uuid};
 
 use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::{Token, TokenKind};
+use crate::large::Large;
 use crate::metrics::Metrics;
 use crate::oidc::Providers;
 use crate::outgoing::dns::Dns;
@@ -43,6 +44,10 @@ pub struct App {
     pub sign_in: SignInSettings,
     /// Where everything is counted.
     pub metrics: Metrics,
+    /// The memory that large requests share.
+    pub large: Large,
+    /// Whether the process is about to stop, and no new requests should be sent to it.
+    pub is_stopping: AtomicBool,
 }
 
 impl App {
@@ -65,6 +70,8 @@ impl App {
             dns: Dns::default(),
             public_url,
             metrics: Metrics::default(),
+            large: Large::default(),
+            is_stopping: AtomicBool::new(false),
         })
     }
 

@@ -3,10 +3,13 @@
 //! secret.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -17,6 +20,7 @@ use crate::domain::token::{Token, TokenKind};
 use crate::outgoing::dns::{self, Dns};
 use crate::outgoing::{self, Allowed, Proxy, Reach, proxy_url, trust};
 use crate::secrets::keys::Keyring;
+use crate::server::{self, ClientLimits, Listening};
 use crate::store;
 
 /// How the log is written.
@@ -176,6 +180,47 @@ pub struct ServeSettings {
     /// takes a free one. Unless given, there are none.
     #[arg(long, env = "ROLLCALL_METRICS_LISTEN", value_name = "ADDRESS")]
     metrics_listen: Option<String>,
+
+    /// How long a connection may be idle: longer than the proxy or load balancer in front keeps its own.
+    #[arg(
+        long,
+        env = "ROLLCALL_KEEP_ALIVE",
+        default_value = "90s",
+        value_name = "DURATION"
+    )]
+    keep_alive: String,
+
+    /// How long requests are still taken after SIGTERM, while /readyz says no.
+    #[arg(
+        long,
+        env = "ROLLCALL_DRAIN",
+        default_value = "5s",
+        value_name = "DURATION"
+    )]
+    drain: String,
+
+    /// How many connections one client address may have at a time; of a trusted proxy's clients, requests.
+    #[arg(
+        long,
+        env = "ROLLCALL_CONNECTIONS_PER_CLIENT",
+        default_value = "512",
+        value_name = "NUMBER"
+    )]
+    connections_per_client: String,
+
+    /// Networks of the proxies in front, whose X-Forwarded-For says who the client is, such as 10.1.0.0/16, separated by
+    /// commas.
+    #[arg(long, env = "ROLLCALL_TRUSTED_PROXIES", value_name = "NETWORKS")]
+    trusted_proxies: Option<String>,
+
+    /// How many connections to PostgreSQL are opened at most.
+    #[arg(
+        long,
+        env = "ROLLCALL_DATABASE_CONNECTIONS",
+        default_value = "16",
+        value_name = "NUMBER"
+    )]
+    database_connections: String,
 
     /// Where clients and browsers reach this server, as `https://rollcall.example.com`. [default: http:// and the address
     /// listened on]
@@ -449,6 +494,14 @@ fn api_token(text: &str, place: &str) -> Result<Token, BadSetting> {
     })
 }
 
+/// The longest that a connection may be idle, in seconds.
+const MAX_KEEP_ALIVE: u64 = 3600;
+/// The longest that requests are still taken after SIGTERM, in seconds.
+const MAX_DRAIN: u64 = 600;
+/// The most connections that one client may have.
+const MAX_PER_CLIENT: u32 = 1_000_000;
+/// The most connections to PostgreSQL.
+const MAX_DATABASE_CONNECTIONS: u32 = 1000;
 /// The longest that a session may live.
 pub const MAX_SESSION: TimeDelta = TimeDelta::days(365);
 /// The longest that events may be kept.
@@ -491,6 +544,67 @@ impl ServeSettings {
             })
         });
         address.transpose()
+    }
+
+    /// How the listener treats clients.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of the settings.
+    pub fn listening(&self) -> Result<Listening, BadSetting> {
+        let networks = self.trusted_proxies.iter().flat_map(|list| list.split(','));
+        let networks = networks.map(str::trim).filter(|text| !text.is_empty());
+        let proxies: Result<Vec<IpNet>, BadSetting> = networks
+            .map(|text| {
+                let address = |ip: IpAddr| IpNet::from(ip);
+                text.parse().or_else(|_| text.parse().map(address)).map_err(|_| {
+                    BadSetting(format!(
+                        "ROLLCALL_TRUSTED_PROXIES: {text:?} must be a network or an IP address, such as 10.1.0.0/16"
+                    ))
+                })
+            })
+            .collect();
+        let keep_alive = seconds(
+            "ROLLCALL_KEEP_ALIVE",
+            &self.keep_alive,
+            1..=MAX_KEEP_ALIVE,
+            "90s",
+        )?;
+        let clients = ClientLimits {
+            per_client: number(
+                "ROLLCALL_CONNECTIONS_PER_CLIENT",
+                &self.connections_per_client,
+                MAX_PER_CLIENT,
+            )?,
+            in_all: server::connections_in_all(),
+            proxies: proxies?,
+        };
+        Ok(Listening {
+            keep_alive,
+            clients,
+        })
+    }
+
+    /// How long requests are still taken after SIGTERM.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `ROLLCALL_DRAIN`.
+    pub fn drain(&self) -> Result<Duration, BadSetting> {
+        seconds("ROLLCALL_DRAIN", &self.drain, 0..=MAX_DRAIN, "5s")
+    }
+
+    /// How many connections to PostgreSQL are opened at most.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with `ROLLCALL_DATABASE_CONNECTIONS`.
+    pub fn database_connections(&self) -> Result<u32, BadSetting> {
+        number(
+            "ROLLCALL_DATABASE_CONNECTIONS",
+            &self.database_connections,
+            MAX_DATABASE_CONNECTIONS,
+        )
     }
 
     /// How requests to providers leave.
@@ -597,6 +711,39 @@ fn boolean(text: &str) -> Result<bool, String> {
         "" | "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("must be true or false".to_owned()),
     }
+}
+
+/// A number from 1 on.
+fn number<N: TryFrom<u32>>(name: &str, text: &str, most: u32) -> Result<N, BadSetting> {
+    let parsed = text.trim().parse().ok();
+    let parsed = parsed.filter(|number| (1..=most).contains(number));
+    parsed
+        .and_then(|number| N::try_from(number).ok())
+        .ok_or_else(|| {
+            BadSetting(format!(
+                "{name}: {text:?} must be a number from 1 to {most}"
+            ))
+        })
+}
+
+/// A duration of so many seconds.
+fn seconds(
+    name: &str,
+    text: &str,
+    range: RangeInclusive<u64>,
+    example: &str,
+) -> Result<Duration, BadSetting> {
+    let parsed = humantime::parse_duration(text).ok();
+    let ends = Duration::from_secs(*range.start())..=Duration::from_secs(*range.end());
+    parsed
+        .filter(|duration| ends.contains(duration))
+        .ok_or_else(|| {
+            BadSetting(format!(
+                "{name}: {text:?} must be a duration from {}s to {}s, such as {example}",
+                range.start(),
+                range.end()
+            ))
+        })
 }
 
 /// A duration of a minute or more.

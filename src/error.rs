@@ -47,6 +47,10 @@ pub enum Error {
     #[error("too many attempts: try again later")]
     Throttled(Duration),
 
+    /// Too much large work is under way. Trying again helps.
+    #[error("too many large requests are under way: try again")]
+    Busy,
+
     /// A part that Rollcall needs does not answer. Trying again helps.
     #[error("the database is not available at the moment: try again")]
     Unavailable(#[source] Cause),

@@ -9,6 +9,8 @@
 //! - [`config`], [`cli`]: settings and commands;
 //! - [`server`]: the listener and what surrounds every request;
 //! - [`observe`]: the requests of each door, counted, timed and traced;
+//! - [`large`]: the memory that large requests share;
+//! - [`log`]: where the log goes;
 //! - [`app`]: what every door is handed;
 //! - [`api`]: the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
 //! - [`scim`]: SCIM 2.0 for identity providers;
@@ -33,6 +35,8 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod jobs;
+pub mod large;
+pub mod log;
 pub mod login;
 pub mod metrics;
 pub mod observe;

@@ -177,6 +177,7 @@ struct Inner {
     connections_in_use: Gauge,
     connections_waiting: Gauge,
     connection_waits: Histogram,
+    log_lines_dropped: Counter,
 }
 
 fn times() -> Histogram {
@@ -307,6 +308,11 @@ impl Metrics {
                 "rollcall_database_wait_duration_seconds",
                 "Time until there was a connection to the database, or it was given up",
                 times(),
+            ),
+            log_lines_dropped: r.add(
+                "rollcall_log_lines_dropped",
+                "Log lines that could not be written",
+                Counter::default(),
             ),
             registry: r.0,
         };
@@ -444,6 +450,22 @@ impl Metrics {
                 .get_or_create(&labels)
                 .set(now.timestamp());
         }
+    }
+
+    /// A background job ended that never should, and begins again.
+    pub fn job_ended(&self, job: &'static str) {
+        let Some(inner) = &self.0 else { return };
+        inner
+            .jobs
+            .get_or_create(&[("task", job), ("outcome", "ended")])
+            .inc();
+    }
+
+    /// How many log lines were lost since the process began.
+    pub fn log_lines_dropped(&self, count: u64) {
+        let Some(inner) = &self.0 else { return };
+        let known = inner.log_lines_dropped.get();
+        inner.log_lines_dropped.inc_by(count.saturating_sub(known));
     }
 
     /// How many connections to the database there may be, and are used at this moment.

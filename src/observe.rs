@@ -101,6 +101,7 @@ pub fn metrics_router(app: &Arc<App>) -> Router {
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let (max, in_use) = app.store.connections();
     app.metrics.connections(max, in_use);
+    app.metrics.log_lines_dropped(crate::log::dropped());
     match app.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {

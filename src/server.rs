@@ -1,25 +1,36 @@
-//! The listener, what surrounds every request whichever door it takes, and the shutdown in two
-//! stages: stop accepting and finish what is under way, then close what takes too long.
+//! The listener, what surrounds every request whichever door it takes, and the shutdown in stages: say
+//! that it is near, stop accepting and finish what is under way, then close what takes too long.
 
+mod body;
+mod clients;
+mod connection;
+
+use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::StreamExt;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::timeout;
+use tower::ServiceExt;
 use tower::util::MapRequest;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::{DefaultOnFailure, TraceLayer};
@@ -33,7 +44,11 @@ use crate::metrics::Door;
 use crate::observe::observed;
 use crate::path;
 use crate::scim;
-use crate::store::Access;
+use crate::store::{Access, Share};
+
+pub use self::clients::ClientLimits;
+use self::clients::{Clients, Place};
+use self::connection::{Activity, Answer, Watched};
 
 /// How long requests may go on after the signal to stop.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
@@ -45,9 +60,13 @@ const PING_TIMEOUT: Duration = Duration::from_secs(5);
 const DRAIN_LIMIT: usize = 1024 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent HTTP/2 client is asked whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How many requests one HTTP/2 connection may have under way.
-const MAX_STREAMS: u32 = 200;
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How many requests one HTTP/2 connection may have under way, and how many bytes of an answer to each
+/// wait to be sent.
+const MAX_STREAMS: u32 = 100;
+const MAX_UNSENT: usize = 64 * 1024;
+/// Files and connections to others, beside those of clients.
+const OTHER_FILES: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -78,11 +97,12 @@ impl RequestId {
 /// When a door cannot be built: a fault of the build.
 pub fn router(app: &Arc<App>) -> Result<Router> {
     let probes = Router::new()
-        .route("/livez", get(|| async { "ok" }))
+        .route("/livez", get(livez).with_state(app.clone()))
         .route("/readyz", get(readyz).with_state(app.clone()));
-    let doors = observed(app, Door::Api, api::router(app)?)
-        .merge(observed(app, Door::Scim, scim::router(app)))
-        .merge(observed(app, Door::Login, login::router(app)))
+    let door = |door, router| observed(app, door, shared(app, router));
+    let doors = door(Door::Api, api::router(app)?)
+        .merge(door(Door::Scim, scim::router(app)))
+        .merge(door(Door::Login, login::router(app)))
         .merge(observed(app, Door::Probe, probes));
     let trace = TraceLayer::new_for_http()
         .make_span_with(span)
@@ -93,13 +113,34 @@ pub fn router(app: &Arc<App>) -> Result<Router> {
         })
         .on_failure(DefaultOnFailure::new().level(Level::DEBUG));
     let doors = doors
+        .layer(from_fn(body::bound))
         .layer(CatchPanicLayer::new())
         .layer(trace)
         .layer(from_fn_with_state(app.clone(), identify));
     Ok(Router::new().fallback_service(MapRequest::new(doors, path::normalize)))
 }
 
+/// The door with a share of the connections to the database.
+fn shared(app: &Arc<App>, router: Router) -> Router {
+    let bound = |State(share): State<Share>, request, next: Next| share.bound(next.run(request));
+    router.layer(from_fn_with_state(app.store.share(), bound))
+}
+
+/// Whether the process is of use: it is not when nothing has worked for a minute that a new one could do.
+async fn livez(State(app): State<Arc<App>>) -> Response {
+    if app.store.is_stuck().await {
+        tracing::error!("nothing has worked for a minute although the database can be reached");
+        let text =
+            "no connection to the database has worked for a minute, although it can be reached";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    "ok".into_response()
+}
+
 async fn readyz(State(app): State<Arc<App>>) -> Response {
+    if app.is_stopping.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
+    }
     let answer = timeout(PING_TIMEOUT, app.store.ping()).await;
     let reason = match answer.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()))) {
         Ok(Access::ReadWrite) => return "ok".into_response(),
@@ -186,19 +227,161 @@ async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next)
     response
 }
 
-/// Waits until it is plain which version of HTTP a client speaks: from then on hyper's own time
-/// limits hold.
-async fn has_spoken(stream: &TcpStream) -> std::io::Result<()> {
+/// Waits until it is plain whether a client speaks HTTP/2: from then on the time limits of its
+/// connection hold.
+async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
     const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut start = [0; PREFACE.len()];
     loop {
         let length = stream.peek(&mut start).await?;
         let seen = start.get(..length).unwrap_or_default();
         if length == 0 || length == PREFACE.len() || !PREFACE.starts_with(seen) {
-            return Ok(());
+            return Ok(length == PREFACE.len() && seen == PREFACE);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// How the listener treats clients.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// How long a connection may be idle.
+    pub keep_alive: Duration,
+    /// How many connections there may be.
+    pub clients: ClientLimits,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(90),
+            clients: ClientLimits {
+                per_client: 512,
+                in_all: connections_in_all(),
+                proxies: vec![],
+            },
+        }
+    }
+}
+
+/// Allows the process as many open files as the system has it, and tells how many of them connections of
+/// clients may be.
+pub fn connections_in_all() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let files = current.and_then(|files| usize::try_from(files).ok());
+    files.map_or(usize::MAX, |files| {
+        files.saturating_sub(OTHER_FILES).max(files / 2)
+    })
+}
+
+/// Takes connections, one task each.
+struct Server {
+    http: auto::Builder<TokioExecutor>,
+    router: Router,
+    listening: Listening,
+    clients: Clients,
+    connections: GracefulShutdown,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    fn new(router: Router, listening: Listening) -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1()
+            .timer(TokioTimer::new())
+            // A net under the limits of `connection`.
+            .header_read_timeout(listening.keep_alive + HEADER_TIMEOUT);
+        http.http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .max_send_buf_size(MAX_UNSENT)
+            .max_concurrent_streams(MAX_STREAMS);
+        Self {
+            http,
+            router,
+            clients: Clients::new(listening.clients.clone()),
+            listening,
+            connections: GracefulShutdown::new(),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// Serves one client.
+    fn welcome(&self, stream: TcpStream, peer: IpAddr) {
+        let Some(place) = self.clients.connect(peer) else {
+            tokio::spawn(refuse(stream));
+            return;
+        };
+        let _ = stream.set_nodelay(true);
+        let (http, router, watcher) = (
+            self.http.clone(),
+            self.router.clone(),
+            self.connections.watcher(),
+        );
+        let (keep_alive, stop) = (self.listening.keep_alive, self.stop.subscribe());
+        let clients = self.clients.is_proxy(peer).then(|| self.clients.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            let spoken = timeout(HEADER_TIMEOUT, speaks_http2(&stream)).await;
+            let Ok(Ok(is_http2)) = spoken else { return };
+            let activity = Activity::new(is_http2);
+            let noted = activity.clone();
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let begun = noted.begin();
+                let place = clients.as_ref().map(|c| c.request(request.headers()));
+                let router = router.clone();
+                async move {
+                    let (response, place) = match place {
+                        Some(None) => (too_many(), None),
+                        place => (
+                            router.oneshot(request.map(Body::new)).await?,
+                            place.flatten(),
+                        ),
+                    };
+                    let until_sent: (_, Option<Place>) = (begun, place);
+                    Ok::<_, Infallible>(response.map(|body| Answer::new(body, until_sent)))
+                }
+            });
+            let io = TokioIo::new(Watched::new(stream, activity.clone()));
+            let connection = http.serve_connection(io, service).into_owned();
+            tokio::select! {
+                result = watcher.watch(connection) => if let Err(error) = result {
+                    tracing::debug!(error = &*error, "a connection ended early");
+                },
+                () = activity.is_over(keep_alive, stop) => {}
+            }
+        });
+    }
+}
+
+fn too_many() -> Response {
+    let text = "too many requests of this client are under way: try again";
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        [(http::header::RETRY_AFTER, HeaderValue::from_static("1"))],
+        text,
+    )
+        .into_response()
+}
+
+/// Tells a client that it has too many connections.
+async fn refuse(mut stream: TcpStream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+        content-type: text/plain\r\ncontent-length: 49\r\n\r\nthis client has too many connections: close some\n";
+    let told = async {
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await
+    };
+    let _ = timeout(Duration::from_secs(1), told).await;
 }
 
 /// Serves HTTP/1.1 and h2c until `stop` completes, then finishes what is under way, for
@@ -206,56 +389,32 @@ async fn has_spoken(stream: &TcpStream) -> std::io::Result<()> {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    listening: Listening,
     stop: impl Future,
     stop_now: impl Future,
 ) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .max_concurrent_streams(MAX_STREAMS);
-    let service = TowerToHyperService::new(router);
-    let connections = GracefulShutdown::new();
+    let server = Server::new(router, listening);
     let mut stop = std::pin::pin!(stop);
-
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok((stream, peer)) => server.welcome(stream, peer.ip()),
             Err(error) => {
                 // Out of file descriptors, say. Others will end.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
             }
-        };
-        let _ = stream.set_nodelay(true);
-        let (builder, service, watcher) = (builder.clone(), service.clone(), connections.watcher());
-        tokio::spawn(async move {
-            if !matches!(
-                timeout(HEADER_TIMEOUT, has_spoken(&stream)).await,
-                Ok(Ok(()))
-            ) {
-                return;
-            }
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), service)
-                .into_owned();
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(error = &*error, "a connection ended early");
-            }
-        });
+        }
     }
 
     drop(listener);
+    let Server {
+        connections, stop, ..
+    } = server;
+    stop.send_replace(true);
     tracing::info!("stopping: finishing {} connections", connections.count());
     tokio::select! {
         () = connections.shutdown() => {}

@@ -9,7 +9,7 @@
 //! | `FailedPrecondition` | `failed_precondition` | 400 |
 //! | `Invalid` | `invalid_argument` with a `buf.validate.Violations` detail | 400 |
 //! | `Throttled` | `resource_exhausted` with a `google.rpc.RetryInfo` detail | 429, `Retry-After` |
-//! | `Unavailable` | `unavailable` | 503, `Retry-After` |
+//! | `Busy`, `Unavailable` | `unavailable` | 503, `Retry-After` |
 //! | `Internal` | `internal` | 500 |
 //!
 //! Every error names its request: a `google.rpc.RequestInfo` detail with the id that the log has.
@@ -81,6 +81,11 @@ impl From<Error> for ConnectError {
             }
             Error::Unavailable(cause) => {
                 let mut error = Self::unavailable(text).with_source(cause);
+                say_when_to_retry(error.response_headers_mut(), UNAVAILABLE_RETRY);
+                error
+            }
+            Error::Busy => {
+                let mut error = Self::unavailable(text);
                 say_when_to_retry(error.response_headers_mut(), UNAVAILABLE_RETRY);
                 error
             }

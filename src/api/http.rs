@@ -69,7 +69,10 @@ pub async fn authenticate(
                 tracing::field::display(caller.organization_id),
             );
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            match app.large.room(request.headers(), super::MAX_BODY).await {
+                Ok(_room) => next.run(request).await,
+                Err(error) => refuse(error, request).await,
+            }
         }
         Err(error) => refuse(error, request).await,
     }

@@ -1,5 +1,6 @@
 //! `rollcall keys`.
 
+use crate::cli::output::{print, remark};
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
@@ -64,7 +65,7 @@ impl Keys {
                 let id = id.unwrap_or_else(|| keys::new_id(&random));
                 keys::check_id(&id).map_err(|e| BadSetting(format!("--id {e}")))?;
                 let key = keys::generate(&id, &random);
-                println!("{}", *key);
+                print(key.as_str())?;
                 Ok(())
             }
             Self::Reseal { database, keys } => {
@@ -126,9 +127,9 @@ async fn reseal(app: &App) -> Result<()> {
             None => break,
         }
     }
-    eprintln!(
+    remark(format_args!(
         "Sealed {changed} of {seen} secrets anew. Keys other than the first are needed no more."
-    );
+    ));
     Ok(())
 }
 
@@ -150,11 +151,11 @@ async fn forget(app: &App, id: &str) -> Result<()> {
     for configuration in &forgotten {
         let c = configuration;
         let line = format!("{}  {}  {:?}", c.organization_id, c.id, c.display_name());
-        println!("{}", plain(&line));
+        print(plain(&line))?;
     }
-    eprintln!(
+    remark(format_args!(
         "Blanked the client secrets of these {} SSO configurations (organization, configuration, name). Nobody signs in through them until an administrator of the organization enters the client secret again: UpdateSSOConfiguration with clientSecret.",
         forgotten.len()
-    );
+    ));
     Ok(())
 }

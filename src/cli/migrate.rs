@@ -1,5 +1,6 @@
 //! `rollcall migrate`.
 
+use crate::cli::output::remark;
 use anyhow::Result;
 use clap::Args;
 
@@ -14,8 +15,8 @@ pub struct Migrate {
 
 impl Migrate {
     pub async fn run(self) -> Result<()> {
-        operator(&self.database).await?.store.migrate().await?;
-        eprintln!("The schema is up to date.");
+        super::migrate(&operator(&self.database).await?.store).await?;
+        remark(format_args!("The schema is up to date."));
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 mod keys;
 mod migrate;
 mod organization;
+mod output;
 mod remote;
 mod scim;
 mod serve;
@@ -15,19 +16,24 @@ mod token;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio::time::timeout;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
+use self::output::{NobodyReads, remark};
 use crate::app::App;
 use crate::config::{BadSetting, DatabaseSettings, LogFormat, LogSettings};
 use crate::error::{Error, Violation};
+use crate::log;
 use crate::secrets::keys::Keyring;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::traces::{self, Traces};
 
 /// Knows who belongs to an organization: SSO and SCIM configuration over the gitpod.v1 API.
@@ -80,8 +86,10 @@ pub fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(code) => code,
+        // As a program ends of which nobody wants to hear more.
+        Err(error) if error.is::<NobodyReads>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", describe(&error));
+            remark(format_args!("error: {}", describe(&error)));
             ExitCode::from(if error.is::<BadSetting>() { 2 } else { 1 })
         }
     }
@@ -141,13 +149,16 @@ fn explain(command: &clap::Command, error: &clap::Error) -> ExitCode {
             let quoted = format!("'{name}'");
             line = line.replacen(&quoted, &format!("{quoted}{}", variable(command, name)), 1);
         }
-        eprintln!("{line}");
+        remark(format_args!("{line}"));
     } else if error.kind() == ErrorKind::InvalidUtf8 {
         let is_text =
             |name: &&OsStr| std::env::var_os(name).is_none_or(|value| value.to_str().is_some());
         let names = arguments(command).into_iter().filter_map(Arg::get_env);
         let name = names.filter(|name| !is_text(name)).find_map(OsStr::to_str);
-        eprintln!("error: {} must be UTF-8", name.unwrap_or("every argument"));
+        remark(format_args!(
+            "error: {} must be UTF-8",
+            name.unwrap_or("every argument")
+        ));
     } else {
         let _ = error.print();
     }
@@ -178,7 +189,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve(_) => Traces::from_environment(runtime.handle())?,
         _ => None,
     };
-    start_log(&cli.log, traces.as_ref())?;
+    let _log = start_log(&cli.log, traces.as_ref())?;
     let result = runtime.block_on(async {
         match cli.command {
             Command::Serve(command) => command.run().await?,
@@ -201,11 +212,14 @@ fn run(cli: Cli) -> Result<ExitCode> {
     result
 }
 
-fn start_log(settings: &LogSettings, traces: Option<&Traces>) -> Result<()> {
+fn start_log(settings: &LogSettings, traces: Option<&Traces>) -> Result<WorkerGuard> {
     let filter = settings.filter()?;
     // The spans of traces are none of the log's.
     let filter = filter.add_directive(format!("{}=off", traces::TARGET).parse()?);
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let (writer, guard) = log::writer();
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .log_internal_errors(false);
     let log: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         LogFormat::Text => log
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
@@ -220,16 +234,40 @@ fn start_log(settings: &LogSettings, traces: Option<&Traces>) -> Result<()> {
             .with(traces.layer())
             .init(),
     }
-    Ok(())
+    // The default would wait for a reader of stderr.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(guard)
+}
+
+/// How long an operator waits without being told for what.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Says what is waited for, if it takes long.
+async fn said<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    match timeout(SILENCE, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            remark(format_args!("waiting for {what}"));
+            work.await
+        }
+    }
 }
 
 /// Connects to the database that the settings name.
 async fn connect(url: &str, connections: u32) -> Result<Store> {
-    match Store::connect(url, connections).await {
+    let what = format!("the database at {}", store::hosts(url));
+    match said(&what, Store::connect(url, connections)).await {
         // It was reached: what is wrong with it is a whole sentence.
         Err(error @ Error::FailedPrecondition(_)) => Err(error.into()),
         store => store.context("cannot reach the database that DATABASE_URL names"),
     }
+}
+
+/// Brings the schema up to date.
+async fn migrate(store: &Store) -> Result<(), Error> {
+    let what = "the schema: a version takes long, or another process changes it";
+    said(what, store.migrate()).await
 }
 
 /// What a command works with that runs beside the servers and needs no keys.

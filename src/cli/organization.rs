@@ -1,5 +1,6 @@
 //! `rollcall organization`.
 
+use crate::cli::output::print;
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
@@ -45,9 +46,9 @@ impl Command {
                 let mut db = app.store.acquire().await?;
                 let organization = organizations::create(&app, &mut db, &name).await?;
                 if json {
-                    println!("{}", row(&organization))
+                    print(row(&organization))?
                 } else {
-                    println!("{}", organization.id)
+                    print(organization.id)?
                 }
             }
             Self::List { json, database } => {
@@ -55,15 +56,15 @@ impl Command {
                 let mut db = app.store.acquire().await?;
                 let all = store::organizations::list(&mut db).await?;
                 if json {
-                    println!("{}", json!(all.iter().map(row).collect::<Vec<_>>()));
+                    print(json!(all.iter().map(row).collect::<Vec<_>>()))?;
                 } else {
                     for o in all {
-                        println!(
+                        print(format_args!(
                             "{}  {}  {}",
                             o.id,
                             o.created_at.format("%Y-%m-%d %H:%M"),
                             o.name
-                        );
+                        ))?;
                     }
                 }
             }

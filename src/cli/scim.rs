@@ -1,5 +1,6 @@
 //! `rollcall scim`.
 
+use crate::cli::output::print;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -110,10 +111,10 @@ impl Command {
         let method = "ProvisioningService/ListProvisioningEvents";
         let events: Vec<Event> = remote.list(method, request, "events", limit).await?;
         if json {
-            println!("{}", json!(events));
+            print(json!(events))?;
         } else {
             for event in &events {
-                println!("{}", plain(&line(event)));
+                print(plain(&line(event)))?;
             }
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! `rollcall serve`.
 
+use crate::cli::output::announce;
 use std::future::pending;
-use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -23,7 +24,8 @@ use crate::outgoing::Outgoing;
 use crate::provisioning::keys::unopened;
 use crate::provisioning::organizations;
 use crate::secrets::keys::Keyring;
-use crate::store::{self, MAX_CONNECTIONS, Store};
+use crate::server::Listening;
+use crate::store::{self, Store};
 use crate::{jobs, server};
 
 #[cfg(feature = "embedded-postgres")]
@@ -50,22 +52,31 @@ impl Serve {
         self.settings.event_retention()?;
         self.settings.outgoing()?;
         self.settings.metrics_listen()?;
+        self.settings.listening()?;
+        self.settings.drain()?;
+        self.settings.database_connections()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
             return self.run_embedded(keys).await;
         };
         let keys = keys.map_or_else(|| self.keys.required_keyring(), Ok)?;
         let listeners = self.listen().await?;
-        let store = super::connect(url, MAX_CONNECTIONS).await?;
-        store.migrate().await?;
+        let store = super::connect(url, self.settings.database_connections()?).await?;
+        super::migrate(&store).await?;
         let url = self.settings.public_url(listeners.doors.local_addr()?)?;
         let app = self.app(store, keys, url)?;
         check_keys(&app).await?;
         if let Some(bootstrap) = bootstrap {
             organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
         }
-        println!("Rollcall listens on {}.", app.public_url);
-        serve(listeners, &app, self.settings.event_retention()?).await
+        announce(format_args!("Rollcall listens on {}.", app.public_url));
+        self.serve(listeners, &app).await
+    }
+
+    async fn serve(&self, listeners: Listeners, app: &Arc<App>) -> Result<()> {
+        let listening = self.settings.listening()?;
+        let (kept, drain) = (self.settings.event_retention()?, self.settings.drain()?);
+        serve(listeners, listening, app, kept, drain).await
     }
 
     /// Takes the addresses early: one that is in use is told before anything else is done.
@@ -134,6 +145,7 @@ async fn serve_metrics(listener: Option<TcpListener>, app: &Arc<App>) {
         server::serve(
             listener,
             metrics_router(app),
+            Listening::default(),
             pending::<()>(),
             pending::<()>(),
         )
@@ -142,44 +154,98 @@ async fn serve_metrics(listener: Option<TcpListener>, app: &Arc<App>) {
     pending().await
 }
 
-/// Serves until the first SIGTERM or Ctrl-C; the second ends it at once.
-async fn serve(listeners: Listeners, app: &Arc<App>, kept: TimeDelta) -> Result<()> {
+/// What the operator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    /// To go on.
+    Serve,
+    /// To stop when nobody is sent here any more.
+    Drain,
+    /// To finish what is under way, and stop.
+    Stop,
+    /// To stop at once.
+    StopNow,
+}
+
+/// Follows the signals: SIGTERM drains, Ctrl-C stops, and either of them after one of them stops at once.
+/// SIGHUP, which a terminal sends when it is closed, does nothing.
+async fn follow_signals(wish: watch::Sender<Wish>) -> Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        let wanted = tokio::select! {
+            _ = term.recv() => Wish::Drain,
+            _ = interrupt.recv() => Wish::Stop,
+            _ = hangup.recv() => continue,
+        };
+        wish.send_modify(|wish| {
+            *wish = match *wish {
+                Wish::Serve => wanted,
+                _ => Wish::StopNow,
+            }
+        });
+    }
+}
+
+/// Serves until it is told to stop: requests go on being taken for the time `drain` after SIGTERM, while
+/// readiness has whoever sends them choose another process.
+async fn serve(
+    listeners: Listeners,
+    listening: Listening,
+    app: &Arc<App>,
+    kept: TimeDelta,
+    drain: Duration,
+) -> Result<()> {
     let router = server::router(app)?;
     if let Some(listener) = &listeners.metrics {
         let address = listener.local_addr()?;
-        // Whoever reads may have been content with the first line.
-        let _ = writeln!(stdout(), "Metrics are at http://{address}/metrics.");
+        announce(format_args!("Metrics are at http://{address}/metrics."));
     }
-    let (mut term, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let (count, counted) = watch::channel(0);
-    let listen_for_signals = async {
-        loop {
-            tokio::select! { _ = term.recv() => {}, _ = interrupt.recv() => {} }
-            count.send_modify(|count| *count += 1);
+    let (sender, wish) = watch::channel(Wish::Serve);
+    let wished = |least: Wish| {
+        let mut wish = wish.clone();
+        async move { wish.wait_for(|wish| *wish >= least).await.is_ok() }
+    };
+    let stop = async {
+        wished(Wish::Drain).await;
+        app.is_stopping.store(true, Ordering::Relaxed);
+        tracing::info!(seconds = drain.as_secs(), "draining");
+        tokio::select! {
+            _ = wished(Wish::Stop) => {}
+            () = tokio::time::sleep(drain) => {}
         }
     };
-    let signals = |number: u32| {
-        let mut counted = counted.clone();
-        async move { counted.wait_for(|count| *count >= number).await.is_ok() }
-    };
     let work = async {
-        server::serve(listeners.doors, router, signals(1), signals(2)).await;
+        server::serve(
+            listeners.doors,
+            router,
+            listening,
+            stop,
+            wished(Wish::StopNow),
+        )
+        .await;
         tokio::select! {
             () = app.store.close() => {}
-            _ = signals(2) => {}
+            _ = wished(Wish::StopNow) => {}
             () = tokio::time::sleep(CLOSE_GRACE) => tracing::warn!("the database did not let go of all connections"),
         }
     };
+    let jobs = futures_util::future::join3(
+        jobs::repeat(&app.metrics, "provisioning_events", || {
+            jobs::events::run(app.clone(), kept)
+        }),
+        jobs::repeat(&app.metrics, "sign_in", || {
+            jobs::sign_in::run(app.clone(), kept)
+        }),
+        jobs::repeat(&app.metrics, "statistics", || {
+            jobs::statistics::run(app.clone())
+        }),
+    );
     tokio::select! {
-        () = work => {}
-        () = jobs::events::run(app.clone(), kept) => {}
-        () = jobs::sign_in::run(app.clone(), kept) => {}
-        () = jobs::statistics::run(app.clone()) => {}
-        () = serve_metrics(listeners.metrics, app) => {}
-        () = listen_for_signals => {}
+        () = work => Ok(()),
+        _ = jobs => Ok(()),
+        () = serve_metrics(listeners.metrics, app) => Ok(()),
+        failed = follow_signals(sender) => failed,
     }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! `rollcall session`.
 
+use crate::cli::output::print;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -69,11 +70,11 @@ impl Command {
                 let sessions: Vec<Session> =
                     remote.list(method, request, "sessions", LIMIT).await?;
                 if json {
-                    println!("{}", json!(sessions));
+                    print(json!(sessions))?;
                 } else {
                     sessions
                         .iter()
-                        .for_each(|session| println!("{}", plain(&line(session))));
+                        .try_for_each(|session| print(plain(&line(session))))?;
                 }
             }
             Self::End {
@@ -84,7 +85,7 @@ impl Command {
                 let remote = Remote::new(&remote)?;
                 let request = json!({ "userId": user, "sessionId": session });
                 let ended: Ended = remote.call("SessionService/EndSessions", &request).await?;
-                println!("{} ended", ended.ended_count);
+                print(format_args!("{} ended", ended.ended_count))?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod attempts;
 mod check;
 
+use crate::cli::output::{print, remark};
 use std::io::Read;
 use std::process::ExitCode;
 
@@ -90,7 +91,7 @@ async fn try_expression(
     let method = "SignInService/EvaluateClaimsExpression";
     let evaluated: Evaluated = remote.call(method, &request).await?;
     for line in lines(&evaluated) {
-        println!("{}", plain(&line));
+        print(plain(&line))?;
     }
     Ok(match &*evaluated.verdict {
         LETS_IN => ExitCode::SUCCESS,
@@ -116,7 +117,9 @@ fn parse(text: &str) -> Result<Map<String, Value>, String> {
         text.as_bytes().to_vec()
     } else {
         let payload = payload(text)?;
-        eprintln!("The token's signature and expiry were not looked at.");
+        remark(format_args!(
+            "The token's signature and expiry were not looked at."
+        ));
         payload
     };
     match serde_json::from_slice(&json) {

@@ -1,5 +1,6 @@
 //! `rollcall status`.
 
+use crate::cli::output::print;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -153,11 +154,14 @@ impl Status {
             .context("the server's answer cannot be read: it is of another version")?;
         let lines = lines(&answer);
         if self.json {
-            println!("{raw}");
+            print(format_args!("{raw}"))?;
         } else {
-            println!("{}\n", plain(&title(&answer, remote.server())));
+            print(format_args!(
+                "{}\n",
+                plain(&title(&answer, remote.server()))
+            ))?;
             for line in &lines {
-                println!("{}", plain(&line.to_string()));
+                print(plain(&line.to_string()))?;
             }
         }
         let is_bad = lines.iter().any(|line| line.mark == Mark::Bad);

@@ -1,8 +1,9 @@
 //! `rollcall token`.
 
+use crate::cli::output::{print, remark};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Subcommand;
 use serde_json::json;
@@ -91,13 +92,18 @@ impl Command {
                 };
                 let token = issue_token(&app, &mut tx, organization.into(), &grant).await?;
                 tx.commit().await?;
-                if json {
-                    println!(
-                        "{}",
-                        json!({ "id": token.id(), "token": token.expose(), "expiresAt": expires_at })
-                    );
+                let printed = if json {
+                    print(
+                        json!({ "id": token.id(), "token": token.expose(), "expiresAt": expires_at }),
+                    )
                 } else {
-                    println!("{}", token.expose());
+                    print(token.expose())
+                };
+                if let Err(error) = printed {
+                    let mut db = app.store.acquire().await?;
+                    let (id, now) = (token.id().into(), app.clock.now());
+                    store::tokens::revoke(&mut db, organization.into(), id, now).await?;
+                    bail!("the token could not be printed, and was taken back: {error:#}");
                 }
             }
             Self::List {
@@ -109,10 +115,10 @@ impl Command {
                 let mut db = app.store.acquire().await?;
                 let tokens = store::tokens::list(&mut db, organization.into()).await?;
                 if json {
-                    println!("{}", json!(tokens.iter().map(row).collect::<Vec<_>>()));
+                    print(json!(tokens.iter().map(row).collect::<Vec<_>>()))?;
                 } else {
                     for token in tokens {
-                        println!("{}", line(&token, app.clock.now()));
+                        print(line(&token, app.clock.now()))?;
                     }
                 }
             }
@@ -125,12 +131,12 @@ impl Command {
                 let mut db = app.store.acquire().await?;
                 store::tokens::revoke(&mut db, organization.into(), token.into(), app.clock.now())
                     .await?;
-                eprintln!("The token is revoked.");
+                remark(format_args!("The token is revoked."));
             }
             Self::Generate => {
                 let random = Random::system()?;
                 let id = random.uuid_v7(Clock::System.now());
-                println!("{}", random.token(TokenKind::Api, id).expose());
+                print(random.token(TokenKind::Api, id).expose())?;
             }
         }
         Ok(())

@@ -4,16 +4,39 @@ pub mod events;
 pub mod sign_in;
 pub mod statistics;
 
-use std::time::Instant;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::store::Connection;
 
 /// How many rows one statement deletes, so that no lock is held for long.
 const BATCH: i64 = 5_000;
+
+/// How long after its end a job begins again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Runs a job without end: one that panics or returns begins again, and nothing else ends with it.
+pub async fn repeat<F: Future<Output = ()>>(
+    metrics: &Metrics,
+    job: &'static str,
+    run: impl Fn() -> F,
+) {
+    loop {
+        let ended = match AssertUnwindSafe(run()).catch_unwind().await {
+            Ok(()) => "returned",
+            Err(_) => "panicked",
+        };
+        tracing::error!(job, "a background job {ended}, and begins again");
+        metrics.job_ended(job);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
 
 /// Runs a job once, and counts what came of it.
 async fn counted(
@@ -42,5 +65,31 @@ async fn in_batches(
         if deleted < BATCH.unsigned_abs() {
             return Ok(total);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_panics_or_returns_begins_again() {
+        let runs = AtomicU32::new(0);
+        let metrics = crate::metrics::Metrics::default();
+        let third = tokio::sync::Notify::new();
+        let job = || async {
+            match runs.fetch_add(1, Ordering::Relaxed) {
+                0 => panic!("on purpose"),
+                1 => {}
+                _ => third.notify_one(),
+            }
+        };
+        tokio::select! {
+            () = repeat(&metrics, "test", job) => unreachable!("it never ends"),
+            () = third.notified() => {}
+        }
+        assert!(runs.load(Ordering::Relaxed) >= 3);
     }
 }

@@ -179,6 +179,7 @@ async fn answer(
     found: Option<Vec<Stored>>,
     body: Body,
 ) -> Result<Reply, Failure> {
+    let _room = context.app.large.room(&head.headers, MAX_BODY).await?;
     let body = match head.method {
         Method::POST | Method::PUT | Method::PATCH => to_bytes(body, MAX_BODY).await,
         _ => Ok(Bytes::new()),
@@ -593,6 +594,7 @@ impl From<Error> for Failure {
                 )
             }
             Error::Throttled(wait) => (plain(429), Some(wait.as_secs().max(1)), false),
+            Error::Busy => (plain(503), Some(1), false),
             Error::Unavailable(cause) => {
                 tracing::error!(cause = %Chain(&*cause), "a request failed");
                 (plain(503), Some(1), false)

@@ -70,6 +70,13 @@ pub fn check_url(url: &str) -> Result<(), String> {
     url.parse::<Address>().map(drop)
 }
 
+/// The hosts that `url` names, for people; nothing where it names none.
+pub fn hosts(url: &str) -> String {
+    let address: Option<Address> = url.parse().ok();
+    let hosts = address.iter().flat_map(|address| &address.hosts);
+    hosts.map(address::name).collect::<Vec<_>>().join(", ")
+}
+
 /// The pool of connections to PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Store {

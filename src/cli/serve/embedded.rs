@@ -1,5 +1,6 @@
 //! `rollcall serve` without a database: everything is in one folder.
 
+use crate::cli::output::announce;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -8,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
 
-use super::{Serve, check_keys, serve};
+use super::{Serve, check_keys};
 use crate::app::{App, Random};
 use crate::domain::ids::OrganizationId;
 use crate::error::Error;
@@ -36,27 +37,26 @@ impl Serve {
         let token_file = folder.join("admin-token");
         if let Some(bootstrap) = bootstrap {
             organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
-            println!(
+            announce(format_args!(
                 "Rollcall listens on {url}; its data is in {}.",
                 folder.display()
-            );
+            ));
         } else {
             let keep = |token: &crate::domain::token::Token| {
                 write_private(&token_file, token.expose()).map_err(Error::internal)
             };
             match organizations::found(&app, FIRST_ORGANIZATION, keep).await? {
-                Some(founded) => print!(
-                    "{}",
-                    welcome(&url, founded.organization.id, folder, &token_file)
-                ),
-                None => println!(
+                Some(founded) => {
+                    announce(welcome(&url, founded.organization.id, folder, &token_file))
+                }
+                None => announce(format_args!(
                     "Rollcall listens on {url}; its data is in {}.",
                     folder.display()
-                ),
+                )),
             }
         }
         tokio::select! {
-            served = serve(listeners, &app, self.settings.event_retention()?) => served?,
+            served = self.serve(listeners, &app) => served?,
             () = embedded.watch(&app.store) => {}
         }
         embedded.stop().await;

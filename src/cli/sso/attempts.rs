@@ -1,5 +1,6 @@
 //! `rollcall sso attempts`.
 
+use crate::cli::output::print;
 use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -70,10 +71,10 @@ impl Attempts {
             );
         }
         if self.json {
-            println!("{}", json!(attempts));
+            print(json!(attempts))?;
         } else {
             for line in attempts.iter().flat_map(lines) {
-                println!("{}", plain(&line));
+                print(plain(&line))?;
             }
         }
         Ok(())

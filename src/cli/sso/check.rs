@@ -1,5 +1,6 @@
 //! `rollcall sso check`.
 
+use crate::cli::output::print;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -42,14 +43,14 @@ impl Check {
         let request = json!({ "ssoConfigurationId": self.configuration });
         let method = "SignInService/CheckSSOConfiguration";
         let checked: Checked = remote.call(method, &request).await?;
-        println!(
+        print(format_args!(
             "{:?} ({})",
             checked.display_name, checked.sso_configuration_id
-        );
+        ))?;
         for finding in &checked.findings {
-            println!("{}", plain(&line(finding)));
+            print(plain(&line(finding)))?;
         }
-        println!("      link: {}", plain(&checked.login_url));
+        print(format_args!("      link: {}", plain(&checked.login_url)))?;
         let is_bad = checked.findings.iter().any(|f| f.outcome == "OUTCOME_BAD");
         Ok(if is_bad {
             ExitCode::FAILURE

@@ -119,6 +119,8 @@ impl Server {
             dns: Dns::new(vec![self.name_server.address]),
             public_url: self.app.public_url.clone(),
             metrics: Metrics::default(),
+            large: Default::default(),
+            is_stopping: Default::default(),
         });
         Self {
             router: rollcall::server::router(&app).unwrap(),
