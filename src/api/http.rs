@@ -23,7 +23,7 @@ use percent_encoding::percent_decode_str;
 use super::errors;
 use super::paging::PageOverride;
 use crate::app::App;
-use crate::bearer;
+use crate::bearer::{self, Kept, Verdict};
 use crate::domain::identity::Caller;
 use crate::domain::ids::ApiTokenId;
 use crate::domain::token::{Token, TokenKind};
@@ -104,15 +104,22 @@ async fn find_caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<
     let candidate = candidate
         .filter(|c| c.is_live(now))
         .ok_or(Error::Unauthenticated)?;
-    if app
-        .tokens
-        .verify(&token, &candidate.token_hash, now)
-        .await?
-    {
-        Ok(candidate.caller)
-    } else {
-        Err(Error::Unauthenticated)
+    let kept = Kept {
+        hash: &candidate.token_hash,
+        digest: candidate.token_digest.as_deref(),
+    };
+    match bearer::verify(app, &token, kept, now).await? {
+        Verdict::Wrong => return Err(Error::Unauthenticated),
+        Verdict::Known | Verdict::Right(None) => {}
+        Verdict::Right(Some(digest)) => {
+            let tenant = candidate.caller.organization_id;
+            let mut db = app.store.acquire().await?;
+            bearer::note_kept(
+                store::tokens::keep_digest(&mut db, tenant, id, kept.hash, &digest).await,
+            );
+        }
     }
+    Ok(candidate.caller)
 }
 
 /// Reads `token`, `pageSize` and `page_size` of the query, where some SDKs put them.

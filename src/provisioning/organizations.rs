@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::app::App;
+use crate::bearer;
 use crate::domain::identity::Role;
 use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::organization::{Organization, check_name};
@@ -102,7 +103,12 @@ async fn add_token(
         created_at: app.clock.now(),
         expires_at: grant.expires_at,
     };
-    store::tokens::insert(db, organization_id, &new).await
+    store::tokens::insert(db, organization_id, &new).await?;
+    if let Some(digest) = bearer::digest(app, token, &token_hash) {
+        let id = token.id().into();
+        store::tokens::keep_digest(db, organization_id, id, &token_hash, &digest).await?;
+    }
+    Ok(())
 }
 
 /// Makes the first organization and its administrator's token, on a database that has none.

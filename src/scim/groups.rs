@@ -203,7 +203,7 @@ async fn update(
         let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits.clone());
         scim_events::insert(&mut tx, context.tenant, &[event]).await?;
         stored.version += 1;
-        stored.last_modified = context.now;
+        stored.last_modified = context.now.max(stored.last_modified);
         if let Some(row) = row {
             stored.resource = Json(row.resource);
         }

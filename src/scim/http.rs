@@ -28,7 +28,7 @@ use super::{
     resource, users,
 };
 use crate::app::App;
-use crate::bearer;
+use crate::bearer::{self, Kept, Verdict};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
 use crate::path::{Malformed, segments};
@@ -257,12 +257,20 @@ async fn authenticate(
         })
         .await?;
     let (candidate, found) = found.ok_or(Error::Unauthenticated)?;
-    if !app
-        .tokens
-        .verify(&token, &candidate.token_hash, now)
-        .await?
-    {
-        return Err(Error::Unauthenticated);
+    let kept = Kept {
+        hash: &candidate.token_hash,
+        digest: candidate.token_digest.as_deref(),
+    };
+    match bearer::verify(app, &token, kept, now).await? {
+        Verdict::Wrong => return Err(Error::Unauthenticated),
+        Verdict::Known | Verdict::Right(None) => {}
+        Verdict::Right(Some(digest)) => {
+            let tenant = candidate.tenant.organization_id;
+            let mut db = app.store.acquire().await?;
+            bearer::note_kept(
+                store::scim::keep_digest(&mut db, tenant, id, kept.hash, &digest).await,
+            );
+        }
     }
     // From here on, the configuration's log tells its administrator why nothing arrives.
     let closed = if now >= candidate.token_expires_at {

@@ -123,7 +123,7 @@ fn changed(stored: Stored, row: UserRow, now: DateTime<Utc>) -> Stored {
     Stored {
         resource: Json(row.resource),
         version: stored.version + 1,
-        last_modified: now,
+        last_modified: now.max(stored.last_modified),
         ..stored
     }
 }

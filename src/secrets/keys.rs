@@ -5,6 +5,9 @@
 //! by XChaCha20-Poly1305, whose nonces are long enough to be random. The context that a value is
 //! sealed with must be given again to open it: a value moved to another row, organization or use
 //! does not open.
+//!
+//! A digest is `length of the key id (1 byte) ‖ key id ‖ HMAC-SHA-256 (32)`, by a key of its own that is
+//! derived from the same one: what it is of is recognised by whoever has the key, and nobody else.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +16,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 use secrecy::zeroize::Zeroizing;
+use sha2::Sha256;
 
 use crate::app::Random;
 use crate::error::Error;
@@ -28,7 +33,39 @@ pub const MAX_KEY_ID_LENGTH: usize = 64;
 /// for commands that need no keys.
 #[derive(Default)]
 pub struct Keyring {
-    keys: Vec<(String, XChaCha20Poly1305)>,
+    keys: Vec<Key>,
+}
+
+struct Key {
+    id: String,
+    cipher: XChaCha20Poly1305,
+    /// Ready to take what a digest is of.
+    digests: HmacSha256,
+}
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// What the key of digests is derived with.
+const DIGESTS: &[u8] = b"rollcall: digests of bearer tokens, version 1";
+
+impl Key {
+    fn new(id: &str, key: &[u8]) -> Option<Self> {
+        let derived = HmacSha256::new_from_slice(key).ok()?;
+        let derived = derived.chain_update(DIGESTS).finalize().into_bytes();
+        Some(Self {
+            id: id.to_owned(),
+            cipher: XChaCha20Poly1305::new_from_slice(key).ok()?,
+            digests: HmacSha256::new_from_slice(&derived).ok()?,
+        })
+    }
+
+    fn digest(&self, parts: &[&[u8]]) -> HmacSha256 {
+        // Each with its length, so that no two lists of parts are the same bytes.
+        parts.iter().fold(self.digests.clone(), |digest, part| {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            digest.chain_update(length.to_be_bytes()).chain_update(part)
+        })
+    }
 }
 
 impl Keyring {
@@ -43,7 +80,7 @@ impl Keyring {
         context: &[u8],
         random: &Random,
     ) -> Result<Vec<u8>, Error> {
-        let Some((id, cipher)) = self.keys.first() else {
+        let Some(Key { id, cipher, .. }) = self.keys.first() else {
             return Err(Error::internal("the keyring is empty"));
         };
         let nonce: [u8; NONCE_LENGTH] = random.bytes();
@@ -62,10 +99,7 @@ impl Keyring {
     pub fn open(&self, sealed: &[u8], context: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (id, rest) = split_key_id(sealed)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LENGTH>()?;
-        let (_, cipher) = self
-            .keys
-            .iter()
-            .find(|(key_id, _)| key_id.as_bytes() == id)?;
+        let cipher = &self.key(id)?.cipher;
         let payload = Payload {
             msg: ciphertext,
             aad: context,
@@ -78,12 +112,30 @@ impl Keyring {
 
     /// Whether there is a key with this identifier.
     pub fn has(&self, id: &str) -> bool {
-        self.keys.iter().any(|(known, _)| known == id)
+        self.keys.iter().any(|key| key.id == id)
+    }
+
+    fn key(&self, id: &[u8]) -> Option<&Key> {
+        self.keys.iter().find(|key| key.id.as_bytes() == id)
+    }
+
+    /// The digest of `parts` by the first key; `None` without keys.
+    pub fn digest(&self, parts: &[&[u8]]) -> Option<Vec<u8>> {
+        let key = self.keys.first()?;
+        let length = u8::try_from(key.id.len()).ok()?;
+        let code = key.digest(parts).finalize().into_bytes();
+        Some([&[length], key.id.as_bytes(), &code[..]].concat())
+    }
+
+    /// Whether `digest` is that of `parts`, by one of the keys. Takes as long whatever is wrong with it.
+    pub fn is_digest(&self, digest: &[u8], parts: &[&[u8]]) -> bool {
+        let known = split_key_id(digest).and_then(|(id, code)| Some((self.key(id)?, code)));
+        known.is_some_and(|(key, code)| key.digest(parts).verify_slice(code).is_ok())
     }
 
     /// Whether `sealed` was made with the first key, so that older keys can go.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
-        let sealing = self.keys.first().map(|(id, _)| id.as_bytes());
+        let sealing = self.keys.first().map(|key| key.id.as_bytes());
         split_key_id(sealed).map(|(id, _)| id) == sealing
     }
 }
@@ -144,21 +196,23 @@ impl FromStr for Keyring {
 
     /// Reads `id:base64 of 32 bytes`, several separated by commas.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut keys: Vec<(String, XChaCha20Poly1305)> = vec![];
+        let mut keys: Vec<Key> = vec![];
         for (index, entry) in text.split(',').map(str::trim).enumerate() {
             let place = format!("key {} of the list", index + 1);
             let (id, encoded) = entry.split_once(':').ok_or_else(|| {
                 format!("{place} must have the form id:base64 of {KEY_LENGTH} bytes")
             })?;
             check_id(id).map_err(|e| format!("{place}: the id {e}"))?;
-            if keys.iter().any(|(known, _)| known == id) {
+            if keys.iter().any(|known| known.id == id) {
                 return Err(format!("the id {id:?} stands twice: give each key its own"));
             }
             let key = STANDARD.decode(encoded).map(Zeroizing::new).ok();
-            let cipher = key.and_then(|key| XChaCha20Poly1305::new_from_slice(&key).ok());
-            let cipher = cipher
-                .ok_or_else(|| format!("the key {id:?} must be base64 of {KEY_LENGTH} bytes"))?;
-            keys.push((id.to_owned(), cipher));
+            let key = key
+                .filter(|key| key.len() == KEY_LENGTH)
+                .and_then(|key| Key::new(id, &key));
+            let key =
+                key.ok_or_else(|| format!("the key {id:?} must be base64 of {KEY_LENGTH} bytes"))?;
+            keys.push(key);
         }
         Ok(Self { keys })
     }
@@ -167,7 +221,7 @@ impl FromStr for Keyring {
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.keys.iter().map(|(id, _)| id))
+            .entries(self.keys.iter().map(|key| &key.id))
             .finish()
     }
 }
@@ -209,6 +263,27 @@ mod tests {
             keys.seal(b"secret", b"context", &random).unwrap(),
             "nonces differ"
         );
+    }
+
+    #[test]
+    fn a_digest_is_recognised_by_whoever_has_its_key_and_by_nobody_else() {
+        let (old, _) = keyring(&["old"]);
+        let (both, _) = keyring(&["newer", "old"]);
+        let (new, _) = keyring(&["newer"]);
+        let parts: [&[u8]; 2] = [b"token", b"hash"];
+        let digest = old.digest(&parts).unwrap();
+        assert!(old.is_digest(&digest, &parts) && both.is_digest(&digest, &parts));
+        assert!(!new.is_digest(&digest, &parts), "by a key that is gone");
+        assert!(!old.is_digest(&digest, &[b"token", b"other hash"]));
+        assert!(!old.is_digest(&digest, &[b"tokenh", b"ash"]));
+        for i in 0..digest.len() {
+            let mut changed = digest.clone();
+            changed[i] ^= 1;
+            assert!(!both.is_digest(&changed, &parts), "byte {i} changed");
+            assert!(!both.is_digest(&digest[..i], &parts), "cut at {i}");
+        }
+        assert_eq!(Keyring::default().digest(&parts), None);
+        assert!(both.digest(&parts).unwrap().starts_with(b"\x05newer"));
     }
 
     #[test]

@@ -211,6 +211,30 @@ pub async fn update(
     Ok(())
 }
 
+/// Keeps the digest by which the token with this hash is recognised.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn keep_digest(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ScimConfigurationId,
+    token_hash: &str,
+    digest: &[u8],
+) -> Result<(), Error> {
+    query!(
+        "update scim_configurations set token_digest = $4 where organization_id = $1 and id = $2 and token_hash = $3",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        token_hash,
+        digest,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Removes a configuration, and with it its token and all that it provisioned but the members
 /// themselves: they stay members of the organization.
 ///
@@ -246,6 +270,8 @@ pub struct Candidate {
     pub tenant: Tenant,
     /// The hash that it must have, in PHC string format.
     pub token_hash: String,
+    /// By which it is recognised if it was verified before.
+    pub token_digest: Option<Vec<u8>>,
     /// When it ends.
     pub token_expires_at: DateTime<Utc>,
     /// Whether the configuration answers at all.
@@ -266,7 +292,7 @@ pub async fn find_candidate(
     lookup: Option<&Lookup>,
 ) -> Result<Option<(Candidate, Vec<Stored>)>, Error> {
     let mut query = QueryBuilder::new(
-        "select c.organization_id, c.token_hash, c.token_expires_at, c.enabled, c.allow_unverified_email_account_linking",
+        "select c.organization_id, c.token_hash, c.token_digest, c.token_expires_at, c.enabled, c.allow_unverified_email_account_linking",
     );
     if lookup.is_some() {
         query.push(", t.*");
@@ -288,6 +314,7 @@ pub async fn find_candidate(
             scim_configuration_id: id,
         },
         token_hash: first.try_get("token_hash")?,
+        token_digest: first.try_get("token_digest")?,
         token_expires_at: first.try_get("token_expires_at")?,
         enabled: first.try_get("enabled")?,
         allow_unverified_email_account_linking: first

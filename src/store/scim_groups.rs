@@ -112,7 +112,7 @@ pub async fn update(
     row: Option<&GroupRow>,
 ) -> Result<(), Error> {
     query!(
-        "update scim_groups set version = version + 1, last_modified = $4,
+        "update scim_groups set version = version + 1, last_modified = greatest($4, last_modified),
              display_name = case when $5 then $6 else display_name end,
              display_name_key = case when $5 then $7 else display_name_key end,
              external_id = case when $5 then $8 else external_id end,
@@ -159,7 +159,7 @@ pub async fn delete(
              where m.organization_id = $1 and m.scim_configuration_id = $2 and (m.group_id = g.id or m.member_value = g.id::text)
              returning m.group_id
          ), parents as (
-             update scim_groups set version = version + 1, last_modified = $5
+             update scim_groups set version = version + 1, last_modified = greatest($5, last_modified)
              where organization_id = $1 and scim_configuration_id = $2 and id <> $3 and id in (select group_id from members)
          )
          select count(*) as "count!" from gone"#,
@@ -300,7 +300,7 @@ pub async fn push_members(
              where c.list is not null
              returning 1
          ), touched as (
-             update scim_groups set version = version + 1, last_modified = $6
+             update scim_groups set version = version + 1, last_modified = greatest($6, last_modified)
              where organization_id = $1 and scim_configuration_id = $2 and id = $3 and exists (select 1 from told)
              returning version, last_modified
          )

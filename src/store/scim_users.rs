@@ -329,7 +329,7 @@ pub async fn update(
     let updated = query!(
         r#"with changed as (
              update scim_users s set user_name = $7, user_name_key = $8, external_id = $9, display_name_key = $10,
-                 active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = $3
+                 active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = greatest($3, s.last_modified)
              where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $5 and s.version = $6
              returning s.id, s.user_id, s.active
          ), member as (
@@ -433,7 +433,7 @@ pub async fn delete(
              where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = $3::uuid::text
              returning m.group_id
          ), groups as (
-             update scim_groups set version = version + 1, last_modified = $5
+             update scim_groups set version = version + 1, last_modified = greatest($5, last_modified)
              where organization_id = $1 and scim_configuration_id = $2 and id in (select group_id from memberships)
          ), member as (
              update users u set updated_at = $5,

@@ -57,6 +57,8 @@ pub struct Candidate {
     pub caller: Caller,
     /// The hash that it must have, in PHC string format.
     pub token_hash: String,
+    /// By which it is recognised if it was verified before.
+    pub token_digest: Option<Vec<u8>>,
     /// Whether it comes from the bootstrap setting.
     pub is_bootstrap: bool,
     /// When it ends, if ever.
@@ -82,7 +84,7 @@ pub async fn find_candidate(
     id: ApiTokenId,
 ) -> Result<Option<Candidate>, Error> {
     let row = query!(
-        "select t.organization_id, t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.expires_at, t.revoked_at
+        "select t.organization_id, t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.token_digest, t.expires_at, t.revoked_at
          from api_tokens t
          join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
          where t.id = $1",
@@ -102,6 +104,7 @@ pub async fn find_candidate(
                 read_only: row.read_only,
             },
             token_hash: row.token_hash,
+            token_digest: row.token_digest,
             is_bootstrap: row.is_bootstrap,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
@@ -137,6 +140,30 @@ pub async fn insert(
         token.read_only,
         token.is_bootstrap,
         token.expires_at,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Keeps the digest by which the token with this hash is recognised.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn keep_digest(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ApiTokenId,
+    token_hash: &str,
+    digest: &[u8],
+) -> Result<(), Error> {
+    query!(
+        "update api_tokens set token_digest = $4 where organization_id = $1 and id = $2 and token_hash = $3",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        token_hash,
+        digest,
     )
     .execute(db)
     .await?;
