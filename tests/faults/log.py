@@ -171,7 +171,7 @@ def commands_in_a_closed_pipe(place):
     """They end quietly; those whose output is lost otherwise say so."""
     server = place.server()
     server.start()
-    token = server.make_scim_configuration(place.admin)
+    token = place.scim_token(server)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/scim+json"}
     for number in range(3):
         body = json.dumps({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": f"piped-{number}"})

@@ -82,7 +82,7 @@ class Place:
 
     def __init__(self, folder):
         self.folder, self.cleanup, self.servers = folder, [], []
-        self.lock = threading.Lock()
+        self.lock, self.scim = threading.Lock(), None
         self.postgres = crash.Postgres(folder)
         self.cleanup.append(self.postgres.discard)
         # Backends whose clients fell silent stay.
@@ -149,8 +149,16 @@ class Place:
             psql.wait(10)
             psql.stdout.close()
 
-    def waiting_for_locks(self):
-        return int(self.query("select count(*) from pg_stat_activity where wait_event_type = 'Lock'"))
+    def waiting_for(self, table):
+        """How many connections wait for a table that is locked."""
+        return int(self.query(f"select count(*) from pg_locks where not granted and relation = '{table}'::regclass"))
+
+    def scim_token(self, server):
+        """The token of the SCIM configuration, which the first who asks makes."""
+        with self.lock:
+            if self.scim is None:
+                self.scim = server.make_scim_configuration(self.admin)
+            return self.scim
 
     def log_of_servers(self):
         for server in self.servers:
@@ -529,7 +537,10 @@ def within(what, seconds, is_so, check=lambda: None):
 
 
 def main(*groups):
-    """Runs the checks of a file one after the other, those of a group at once. Arguments name the ones to run."""
+    """Runs the checks of a file one after the other, those in a tuple at once, those in a list in it one after the other.
+
+    Arguments name the ones to run.
+    """
     # So that what was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -537,10 +548,16 @@ def main(*groups):
     wanted, failed = sys.argv[1:], []
     name = pathlib.Path(sys.argv[0]).stem
     groups = [group if isinstance(group, tuple) else (group,) for group in groups]
-    groups = [[check for check in group if not wanted or check.__name__ in wanted] for group in groups]
-    if not any(groups):
-        print(f"{name} has no check of this name")
+    groups = [[row if isinstance(row, list) else [row] for row in group] for group in groups]
+    unknown = set(wanted) - {check.__name__ for group in groups for row in group for check in row}
+    if unknown:
+        print(f"{name} has no check of the name {', '.join(sorted(unknown))}")
         return 2
+
+    def run_row(row):
+        for check in row:
+            if not wanted or check.__name__ in wanted:
+                run(check)
 
     def run(check):
         began = time.monotonic()
@@ -561,7 +578,7 @@ def main(*groups):
         try:
             place = Place(folder)
             for group in groups:
-                threads = [threading.Thread(target=run, args=(check,), daemon=True) for check in group]
+                threads = [threading.Thread(target=run_row, args=(row,), daemon=True) for row in group]
                 for thread in threads:
                     thread.start()
                 for thread in threads:
