@@ -7,6 +7,7 @@ A file calls `main` with its checks. A check is a function that is given the `Pl
 
 import asyncio
 import contextlib
+import errno
 import http.client
 import os
 import pathlib
@@ -374,11 +375,11 @@ class Crowd:
         self.port, self.count, self.opening, self.sources = port, count, opening, sources
         self.drip, self.pause = drip, pause
         self.ended, self.answered = {}, 0
-        self.sockets, self.unconnected = {}, 0
+        # Whether what is open was connected to.
+        self.sockets, self.error = {}, None
         self.selector = selectors.DefaultSelector()
         self.over = threading.Event()
-        self.opened_at = None
-        self.is_open = threading.Event()
+        self.opened_at = time.monotonic()
         self.thread = threading.Thread(target=self.work, daemon=True)
 
     def __enter__(self):
@@ -391,19 +392,12 @@ class Crowd:
         for connection in list(self.sockets):
             connection.close()
         self.selector.close()
+        if self.error:
+            raise Failed(f"the test itself could not connect: {self.error}")
 
     def work(self):
-        self.opened_at = time.monotonic()
         for number in range(self.count):
-            connection = socket.socket()
-            connection.setblocking(False)
-            # The address alone: the port is chosen when it is known where the connection leads.
-            connection.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
-            connection.bind((self.sources[number % len(self.sources)], 0))
-            connection.connect_ex(("127.0.0.1", self.port))
-            self.sockets[connection] = 0
-            self.selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
-        self.is_open.set()
+            self.connect(self.sources[number % len(self.sources)])
         next_drip = time.monotonic() + self.pause
         dripped = 0
         while self.sockets and not self.over.is_set():
@@ -416,6 +410,20 @@ class Crowd:
                 for connection, state in list(self.sockets.items()):
                     if state:
                         self.send(connection, byte)
+
+    def connect(self, source):
+        connection = socket.socket()
+        connection.setblocking(False)
+        # The address alone: the port is chosen when it is known where the connection leads.
+        connection.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+        connection.bind((source, 0))
+        error = connection.connect_ex(("127.0.0.1", self.port))
+        if error not in (0, errno.EINPROGRESS):
+            self.error = OSError(error, os.strerror(error))
+            connection.close()
+            return
+        self.sockets[connection] = 0
+        self.selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
 
     def look(self, connection, events):
         try:
