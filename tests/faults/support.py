@@ -102,6 +102,8 @@ class Place:
             "ROLLCALL_ENCRYPTION_KEYS": self.keys,
             "ROLLCALL_BOOTSTRAP_ORGANIZATION": "Acme",
             "ROLLCALL_BOOTSTRAP_TOKEN": self.admin,
+            # There is no load balancer that needs to hear of the end first.
+            "ROLLCALL_DRAIN": "1s",
         }
 
     def server(self, database=None, **settings):
@@ -573,6 +575,8 @@ def main(*groups):
             result = "ok      ", check(place)
         except Failed as failure:
             result = "FAILED  ", str(failure)
+        except OSError as error:
+            result = "FAILED  ", f"{type(error).__name__}: {error}"
         except Exception:
             result = "FAILED  ", traceback.format_exc()
         if result[0] != "ok      ":
