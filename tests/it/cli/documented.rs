@@ -103,6 +103,23 @@ fn settings() -> Vec<Setting> {
                 "postgres://u:hunter2@a:99999/db",
             )
         },
+        serve(
+            "ROLLCALL_DATABASE_CONNECTIONS",
+            &["nonsense", "0", "-1", "1.5"],
+            "1001",
+        ),
+        serve("ROLLCALL_KEEP_ALIVE", &["nonsense", "90", "0s"], "3601s"),
+        serve("ROLLCALL_DRAIN", &["nonsense", "5", "-1s"], "601s"),
+        serve(
+            "ROLLCALL_CONNECTIONS_PER_CLIENT",
+            &["nonsense", "0", "-1"],
+            "99999999999999999999",
+        ),
+        serve(
+            "ROLLCALL_TRUSTED_PROXIES",
+            &["nonsense", "proxy.example.com", "10.0.0.0/8,x"],
+            "10.0.0.0/99",
+        ),
         // A folder may have any name; with DATABASE_URL it is not looked at.
         Setting {
             nonsense: (&["nonsense", "\n"], Fine),
