@@ -27,6 +27,15 @@ pub async fn repeat<F: Future<Output = ()>>(
     job: &'static str,
     run: impl Fn() -> F,
 ) {
+    repeat_after(PAUSE, metrics, job, run).await;
+}
+
+async fn repeat_after<F: Future<Output = ()>>(
+    pause: Duration,
+    metrics: &Metrics,
+    job: &'static str,
+    run: impl Fn() -> F,
+) {
     loop {
         let ended = match AssertUnwindSafe(run()).catch_unwind().await {
             Ok(()) => "returned",
@@ -34,7 +43,7 @@ pub async fn repeat<F: Future<Output = ()>>(
         };
         tracing::error!(job, "a background job {ended}, and begins again");
         metrics.job_ended(job);
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_job_that_panics_or_returns_begins_again() {
         let runs = AtomicU32::new(0);
         let metrics = crate::metrics::Metrics::default();
@@ -87,7 +96,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = repeat(&metrics, "test", job) => unreachable!("it never ends"),
+            () = repeat_after(Duration::ZERO, &metrics, "test", job) => unreachable!("it never ends"),
             () = third.notified() => {}
         }
         assert!(runs.load(Ordering::Relaxed) >= 3);

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rollcall::store::{Access, Connection, Store};
-use sqlx::{AssertSqlSafe, Connection as _, query, query_scalar, raw_sql};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, query, query_scalar, raw_sql};
 use tokio::time::timeout;
 
 use crate::support::{database_url, run};
@@ -21,7 +21,7 @@ async fn process_of(db: &mut Connection) -> i32 {
 async fn process(store: &Store) -> i32 {
     let mut db = store.acquire().await.unwrap();
     let process = process_of(&mut db).await;
-    db.release();
+    drop(db);
     process
 }
 
@@ -94,7 +94,7 @@ fn one_connection_serves_all_whatever_became_of_the_one_before() {
         assert_eq!(table, None, "rolled back");
 
         let close = store.close();
-        let release = async { db.release() };
+        let release = async { drop(db) };
         timeout(
             Duration::from_secs(60),
             futures_util::future::join(close, release),
@@ -132,9 +132,9 @@ fn a_host_that_does_not_answer_is_passed_over() {
                 processes.push(process_of(lease).await);
             }
             for lease in leases {
-                lease.release();
+                drop(lease);
             }
-            let mut other = Connection::connect(&one_host).await.unwrap();
+            let mut other = PgConnection::connect(&one_host).await.unwrap();
             for process in &processes {
                 query("select pg_terminate_backend($1, 60000)")
                     .bind(process)
@@ -155,7 +155,7 @@ fn a_database_that_does_not_store_utf_8_is_refused() {
     run(async {
         let Some(url) = database_url() else { return };
         let name = format!("latin_{}", std::process::id());
-        let mut db = Connection::connect(&url).await.unwrap();
+        let mut db = PgConnection::connect(&url).await.unwrap();
         let make =
             format!("create database {name} template template0 encoding 'LATIN1' locale 'C'");
         raw_sql(AssertSqlSafe(make)).execute(&mut db).await.unwrap();
@@ -175,5 +175,59 @@ fn a_database_that_does_not_store_utf_8_is_refused() {
             error.contains("create database rollcall template template0 encoding 'UTF8'"),
             "{error}"
         );
+    });
+}
+
+#[test]
+fn a_statement_that_takes_too_long_leaves_its_connection_to_others() {
+    run(async {
+        let Some(url) = database_url() else { return };
+        let store = Store::connect(&url, 1).await.unwrap();
+        let first = process(&store).await;
+        let mut tx = store.begin().await.unwrap();
+        query("create table locked_by_others ()")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let mut other = PgConnection::connect(&url).await.unwrap();
+        raw_sql("begin; lock table locked_by_others")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let mut db = store.acquire().await.unwrap();
+        let read = query("select from locked_by_others")
+            .fetch_all(&mut *db)
+            .await;
+        let error = rollcall::error::Error::from(read.unwrap_err());
+        assert!(
+            matches!(error, rollcall::error::Error::Unavailable(_)),
+            "a lock is waited for, but not for ever: {error:?}"
+        );
+        drop(db);
+        assert_eq!(process(&store).await, first);
+        raw_sql("drop table locked_by_others; commit")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        store.close().await;
+    });
+}
+
+#[test]
+fn a_door_does_not_take_all_connections() {
+    run(async {
+        let Some(url) = database_url() else { return };
+        let store = Store::connect(&url, 4).await.unwrap();
+        let share = store.share();
+        let mut held = vec![];
+        for _ in 0..3 {
+            held.push(share.clone().bound(store.acquire()).await.unwrap());
+        }
+        let mut fourth = Box::pin(share.clone().bound(store.acquire()));
+        assert!(is_pending(&mut fourth).await, "of four, it may use three");
+        assert!(store.acquire().await.is_ok(), "others have one");
+        held.pop();
+        assert!(fourth.await.is_ok());
     });
 }

@@ -198,3 +198,57 @@ fn the_identity_is_the_tokens() {
             .unwrap();
     });
 }
+
+#[test]
+fn a_token_that_verified_before_takes_no_run_of_argon2id_in_another_process() {
+    run(async {
+        use rollcall::metrics::Metrics;
+        let server = Server::start_with(|app| app.measure(&Metrics::on(app.clock.now()))).await;
+        server.sso("client").await;
+        let text = server.app.metrics.text().unwrap();
+        let count = |outcome: &str| {
+            let name = format!("rollcall_token_verifications_total{{outcome=\"{outcome}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&*name));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        assert_eq!(
+            (count("cached"), count("verified")),
+            (1, 0),
+            "known from when it was made"
+        );
+    });
+}
+
+#[test]
+fn attack_a_digest_of_another_token_opens_nothing() {
+    run(async {
+        use rollcall::domain::token::{Token, TokenKind};
+        let server = Server::start().await;
+        let id = |token: &str| Token::parse(TokenKind::Api, token).unwrap().id();
+        let (own, other) = (id(&server.token), server.token(Role::Admin, false).await);
+        let guess = server.app.random.token(TokenKind::Api, own);
+        let ask = |token: String| {
+            let server = &server;
+            async move {
+                let method = "ListSSOConfigurations";
+                let request = json!({ "organizationId": server.organization });
+                server.call_as(&token, method, request).await
+            }
+        };
+        ask(guess.expose().to_owned())
+            .await
+            .error("unauthenticated");
+        let mut db = server.app.store.acquire().await.unwrap();
+        let moved = sqlx::query(
+            "update api_tokens t set token_digest = o.token_digest from api_tokens o where t.id = $1 and o.id = $2",
+        );
+        let moved = moved.bind(own).bind(id(&other)).execute(&mut *db).await;
+        assert_eq!(moved.unwrap().rows_affected(), 1);
+        drop(db);
+        ask(guess.expose().to_owned())
+            .await
+            .error("unauthenticated");
+        ask(server.token.clone()).await.ok();
+        ask(other).await.ok();
+    });
+}

@@ -243,7 +243,7 @@ fn an_older_program_works_with_a_newer_schema_that_says_so_and_with_no_other() {
                 .unwrap();
             let mut db = store.acquire().await.unwrap();
             raw_sql(statement).execute(&mut *db).await.unwrap();
-            db.release();
+            drop(db);
             store.close().await;
             embedded.stop().await;
         });

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Map, Value, json};
+use sqlx::FromRow;
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::support::{Reply, Server, merge};
@@ -176,12 +176,11 @@ impl Client {
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let mut db = self.server.app.store.acquire().await.unwrap();
-        let db: &mut PgConnection = &mut db;
         let configuration: Uuid = text(&self.configuration).parse().unwrap();
         sqlx::query_as(sql)
             .bind(self.server.organization_id().as_uuid())
             .bind(configuration)
-            .fetch_all(db)
+            .fetch_all(&mut *db)
             .await
             .unwrap()
     }

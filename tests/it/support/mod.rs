@@ -172,6 +172,8 @@ impl Server {
             dns: Dns::new(vec![name_server.address]),
             public_url: "https://rollcall.test".to_owned(),
             metrics: Metrics::default(),
+            large: Default::default(),
+            is_stopping: Default::default(),
         };
         change(&mut app);
         let app = Arc::new(app);
