@@ -3,7 +3,6 @@
 import json
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import threading
 import time
 
 from server import Failed, wait_until
-from support import START_SECONDS, ask, in_threads, main, who_am_i
+from support import START_SECONDS, ask, main, who_am_i
 
 # Enough of them for what a pipe and a queue of lines may hold: 8 MB of log.
 MANY_REQUESTS = 30_000

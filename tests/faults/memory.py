@@ -1,4 +1,4 @@
-"""Bodies that are big, and many at once: the server does not grow with them, and everybody gets an answer, and in the end a good one."""
+"""Bodies that are big, and many at once: the server does not grow with them, and all are taken in the end."""
 
 import json
 import sys

@@ -29,7 +29,10 @@ def tell(server, kind=signal.SIGTERM):
 
 
 def status(server, path):
-    """What a new connection is told; `None` when nobody takes it. What waits to be taken while the listener closes is reset."""
+    """What a new connection is told; `None` when nobody takes it.
+
+    The kernel resets those that wait to be taken when the listener closes.
+    """
     try:
         return ask(server.port, "GET", path, timeout=5).status
     except (ConnectionRefusedError, ConnectionResetError):
