@@ -47,7 +47,7 @@ use crate::scim;
 use crate::store::{Access, Share};
 
 pub use self::clients::ClientLimits;
-use self::clients::{Clients, Place};
+use self::clients::Clients;
 use self::connection::{Activity, Answer, Watched};
 
 /// How long requests may go on after the signal to stop.
@@ -327,27 +327,27 @@ impl Server {
             self.router.clone(),
             self.connections.watcher(),
         );
-        let (keep_alive, stop) = (self.listening.keep_alive, self.stop.subscribe());
-        let clients = self.clients.is_proxy(peer).then(|| self.clients.clone());
+        let (keep_alive, mut stop) = (self.listening.keep_alive, self.stop.subscribe());
+        let clients = self.clients.clone();
         tokio::spawn(async move {
             let _place = place;
-            let spoken = timeout(HEADER_TIMEOUT, speaks_http2(&stream)).await;
+            let spoken = tokio::select! {
+                spoken = timeout(HEADER_TIMEOUT, speaks_http2(&stream)) => spoken,
+                _ = stop.changed() => return,
+            };
             let Ok(Ok(is_http2)) = spoken else { return };
             let activity = Activity::new(is_http2);
             let noted = activity.clone();
             let service = service_fn(move |request: http::Request<Incoming>| {
                 let begun = noted.begin();
-                let place = clients.as_ref().map(|c| c.request(request.headers()));
+                let place = clients.request(peer, request.headers());
                 let router = router.clone();
                 async move {
-                    let (response, place) = match place {
-                        Some(None) => (too_many(), None),
-                        place => (
-                            router.oneshot(request.map(Body::new)).await?,
-                            place.flatten(),
-                        ),
+                    let response = match &place {
+                        Some(_) => router.oneshot(request.map(Body::new)).await?,
+                        None => too_many(),
                     };
-                    let until_sent: (_, Option<Place>) = (begun, place);
+                    let until_sent = (begun, place);
                     Ok::<_, Infallible>(response.map(|body| Answer::new(body, until_sent)))
                 }
             });

@@ -240,7 +240,7 @@ fn start_log(settings: &LogSettings, traces: Option<&Traces>) -> Result<WorkerGu
 }
 
 /// How long an operator waits without being told for what.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(4);
 
 /// Says what is waited for, if it takes long.
 async fn said<T>(what: &str, work: impl Future<Output = T>) -> T {

@@ -15,7 +15,7 @@ const SAY_INTERVAL: Duration = Duration::from_secs(60);
 /// The bounds.
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
-    /// How many connections, or requests through a proxy, one address may have at a time.
+    /// How many connections, and how many requests, one client may have at a time.
     pub per_client: usize,
     /// How many connections there may be in all.
     pub in_all: usize,
@@ -35,9 +35,25 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Present {
-    clients: HashMap<IpAddr, usize>,
+    clients: HashMap<IpAddr, Count>,
     connections: usize,
     said: Option<Instant>,
+}
+
+/// What one client has.
+#[derive(Debug, Default)]
+struct Count {
+    connections: usize,
+    requests: usize,
+}
+
+impl Count {
+    fn of(&mut self, is_connection: bool) -> &mut usize {
+        match is_connection {
+            true => &mut self.connections,
+            false => &mut self.requests,
+        }
+    }
 }
 
 /// A place that is taken, until it is dropped.
@@ -56,8 +72,8 @@ impl Drop for Place {
         }
         let Some(client) = self.client else { return };
         if let Some(count) = present.clients.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
+            *count.of(self.is_connection) -= 1;
+            if count.connections + count.requests == 0 {
                 present.clients.remove(&client);
             }
         }
@@ -84,9 +100,13 @@ impl Clients {
         self.take(client, true)
     }
 
-    /// A place for a request that a proxy hands on; none for a client that has all of its own.
-    pub(super) fn request(&self, headers: &HeaderMap) -> Option<Place> {
-        self.take(self.forwarded_for(headers), false)
+    /// A place for a request, which a proxy may hand on; none for a client that has all of its own.
+    pub(super) fn request(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Place> {
+        let client = match self.is_proxy(peer) {
+            true => self.forwarded_for(headers),
+            false => Some(peer),
+        };
+        self.take(client, false)
     }
 
     /// The last address that no proxy of ours has: what stands before it, the client may have made up.
@@ -110,8 +130,9 @@ impl Clients {
         }
         if let Some(client) = client {
             let count = present.clients.entry(client).or_default();
+            let count = count.of(is_connection);
             if *count >= self.0.limits.per_client {
-                present.say(|| tracing::warn!(%client, "a client has more connections than ROLLCALL_CONNECTIONS_PER_CLIENT allows, and more are refused: if it is a proxy, name it in ROLLCALL_TRUSTED_PROXIES"));
+                present.say(|| tracing::warn!(%client, "a client has more connections or requests than ROLLCALL_CONNECTIONS_PER_CLIENT allows, and more are refused: if it is a proxy, name it in ROLLCALL_TRUSTED_PROXIES"));
                 return None;
             }
             *count += 1;
@@ -212,9 +233,18 @@ mod tests {
             "x-forwarded-for",
             "198.51.100.1, 192.0.2.1, 10.0.0.2".parse().unwrap(),
         );
-        let place = clients.request(&headers);
+        let place = clients.request(ip("10.0.0.1"), &headers);
         assert_eq!(place.unwrap().client, Some(ip("192.0.2.1")));
         headers.append("x-forwarded-for", "unknown".parse().unwrap());
-        assert_eq!(clients.request(&headers).unwrap().client, None);
+        assert_eq!(
+            clients.request(ip("10.0.0.1"), &headers).unwrap().client,
+            None
+        );
+        let place = clients.request(ip("198.51.100.7"), &headers);
+        assert_eq!(
+            place.unwrap().client,
+            Some(ip("198.51.100.7")),
+            "no proxy of ours"
+        );
     }
 }

@@ -96,8 +96,12 @@ impl Activity {
             if end <= now && !is_busy {
                 return;
             }
+            // An end that comes nearer meanwhile is seen, too.
+            let look = end
+                .min(now + keep_alive / 4)
+                .max(now + Duration::from_millis(1));
             tokio::select! {
-                () = sleep_until(end.max(now + Duration::from_millis(1))) => {}
+                () = sleep_until(look) => {}
                 changed = stop.changed(), if stopped_at.is_none() => {
                     if changed.is_err() {
                         return sleep_until(end).await;

@@ -30,9 +30,10 @@ pub mod tokens;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
 use sqlx::Executor as _;
 use sqlx::migrate::MigrateError;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::address::Address;
@@ -57,6 +58,8 @@ pub const MAX_CONNECTIONS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where all requests take turns on one connection.
 const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
+/// How long it may take to find that out: whoever asks for liveness has little patience.
+const LIVENESS: Duration = Duration::from_millis(900);
 /// How long nothing may have worked, although a new connection does, before the process is of no use.
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -214,7 +217,7 @@ impl Store {
                 }
             }
         };
-        tokio::time::timeout(self.patience, attempts)
+        timeout(self.patience, attempts)
             .await
             .unwrap_or_else(|e| Err(Error::Unavailable(e.into())))
     }
@@ -252,9 +255,12 @@ impl Store {
     /// Whether nothing has worked for a minute although the database can be reached: then a new process
     /// would be better off.
     pub async fn is_stuck(&self) -> bool {
-        self.pool.failing_for() >= STUCK
-            && self.acquire().await.is_err()
-            && self.pool.can_connect().await
+        if self.pool.failing_for() < STUCK {
+            return false;
+        }
+        let own = timeout(LIVENESS, self.pool.ping());
+        let (own, new) = join(own, timeout(LIVENESS, self.pool.can_connect())).await;
+        !matches!(own, Ok(Ok(_))) && matches!(new, Ok(true))
     }
 
     /// Waits until every connection is back, and closes them.

@@ -16,7 +16,8 @@ RECOVERY_SECONDS = 15
 # How long to wait for it: an outage that did not end by then is taken for one that does not.
 PATIENCE_SECONDS = 30
 # As many connections as the server opens to the database.
-CONNECTIONS = 16
+# What one door may use of the 16 that a process opens.
+CONNECTIONS = 12
 # Which share of a server's connections falls silent at once, and how often.
 ROUNDS = 4
 
@@ -86,7 +87,7 @@ def under_load(place):
     proxy, server, requests = behind_a_proxy(place)
     kinds = requests.all()
     with Load(64, lambda n: kinds[n % len(kinds)](60), pause=0.01) as load:
-        wait_until("16 connections", 20, lambda: proxy.open() >= CONNECTIONS and len(load.good(0)) > 200, server.must_run)
+        wait_until("12 connections", 20, lambda: proxy.open() >= CONNECTIONS and len(load.good(0)) > 200, server.must_run)
         frozen_at, frozen = time.monotonic(), proxy.freeze()
         measured = recovers(server, load, frozen_at, frozen)
     server.end()
@@ -98,7 +99,7 @@ def all_in_use(place, table, kind):
     proxy, server, requests = behind_a_proxy(place)
     ask_once = getattr(requests, kind)
     with Load(64, lambda _: ask_once(60), pause=0.01) as load:
-        wait_until("16 connections", 20, lambda: proxy.open() >= CONNECTIONS and len(load.good(0)) > 200, server.must_run)
+        wait_until("12 connections", 20, lambda: proxy.open() >= CONNECTIONS and len(load.good(0)) > 200, server.must_run)
         with place.locked(table):
             most, deadline = 0, time.monotonic() + 3
             while most < CONNECTIONS and time.monotonic() < deadline:

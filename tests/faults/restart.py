@@ -148,7 +148,7 @@ def after_a_restart(place):
             raise result
     passes = []
     for connections in (CONNECTIONS, MANY_CONNECTIONS):
-        server = place.server()
+        server = place.server(ROLLCALL_CONNECTIONS_PER_CLIENT=str(MANY_CONNECTIONS))
         server.start()
         passes.append(Pass(server, connections, tokens))
         if connections == CONNECTIONS:
