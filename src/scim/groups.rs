@@ -171,6 +171,7 @@ async fn push(
         context.count(Outcome::Updated, GROUP, &traits);
     }
     let reply = show_briefly(&mut db, context, stored, wishes).await?;
+    drop(db);
     Ok(reply)
 }
 

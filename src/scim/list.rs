@@ -58,6 +58,7 @@ pub async fn one(
     }
     let mut db = Later::new(&context.app.store);
     let shown = resource::show(&mut db, context, kind, vec![stored], &wishes.projection).await?;
+    drop(db);
     Ok(Reply::resource(
         200,
         version,
@@ -329,6 +330,7 @@ async fn by_index(
         shown.extend(resource::show(&mut db, context, part.kind, stored, &projection).await?);
         skip = (skip - count).max(0);
     }
+    drop(db);
     Ok(json!({
         "schemas": [LIST_URN],
         "totalResults": total,
@@ -431,6 +433,7 @@ async fn by_cursor(
             ..position
         };
     }
+    drop(db);
     body.insert("schemas".to_owned(), json!([LIST_URN]));
     body.insert("itemsPerPage".to_owned(), json!(shown.len()));
     body.insert("Resources".to_owned(), json!(shown));

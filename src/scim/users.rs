@@ -112,6 +112,7 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
         };
         let (tenant, now) = (context.tenant, context.now);
         if scim_users::update(&mut db, tenant, now, &row, version, &event).await? {
+            drop(db);
             context.count(Outcome::Created, USER, &new.traits);
             return Ok(Some(changed(stored, row, now)));
         }
@@ -166,6 +167,7 @@ pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
     };
     for _ in 0..ATTEMPTS {
         if inserted == Inserted::All {
+            drop(db);
             for new in new {
                 context.count(Outcome::Created, USER, &new.traits);
             }
@@ -275,6 +277,7 @@ async fn update(
         let old = &stored.resource.0;
         let new = change(old)?;
         if new == *old {
+            drop(db);
             return show(context, 200, stored, wishes).await;
         }
         let changes = resource::changes(old, &new);
@@ -284,6 +287,7 @@ async fn update(
         let db_now = db.get().await?;
         let is_done =
             scim_users::update(db_now, context.tenant, context.now, &row, version, &event).await?;
+        drop(db);
         if is_done {
             context.count(Outcome::Updated, USER, &traits);
             let stored = changed(stored, row, context.now);
@@ -356,6 +360,7 @@ async fn show(
     let (id, version) = (stored.id, stored.version);
     let mut db = Later::new(&context.app.store);
     let shown = resource::show(&mut db, context, USER, vec![stored], &wishes.projection).await?;
+    drop(db);
     let location = resource::location(&context.base, USER, id);
     Ok(Reply::resource(
         status,
