@@ -11,6 +11,7 @@ import errno
 import http.client
 import os
 import pathlib
+import random
 import resource
 import selectors
 import signal
@@ -31,8 +32,23 @@ END_SECONDS = 10
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
+def quiet_port():
+    """A port that no connection of ours gets for its own end: those are from 32768 on."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Rollcall(Server):
     """A server whose output may lead anywhere, and whose limits may be set."""
+
+    def __init__(self, log, settings):
+        super().__init__(log, settings)
+        self.port = quiet_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment["ROLLCALL_LISTEN"] = f"127.0.0.1:{self.port}"
 
     def start(self, stdout=None, stderr=None, limits=(), wait=True):
         """`limits` are (resource, soft, hard)."""
@@ -85,6 +101,8 @@ class Place:
         self.folder, self.cleanup, self.servers = folder, [], []
         self.lock, self.scim = threading.Lock(), None
         self.postgres = crash.Postgres(folder)
+        self.postgres.port = quiet_port()
+        self.postgres.url = f"postgres://rollcall@127.0.0.1:{self.postgres.port}/rollcall"
         self.cleanup.append(self.postgres.discard)
         # Backends whose clients fell silent stay.
         with (self.postgres.data / "postgresql.conf").open("a") as settings:
