@@ -5,9 +5,12 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::app::App;
+use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::token::Token;
 use crate::error::{Chain, Error};
 use crate::metrics::Verification;
+use crate::store::scim_resources::Tenant;
+use crate::store::{self, Connection};
 
 /// The token of the one `Authorization` header; the scheme's case is free.
 pub fn token(headers: &HeaderMap) -> Option<&str> {
@@ -19,28 +22,29 @@ pub fn token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// The row that has a token.
+#[derive(Clone, Copy, Debug)]
+pub enum Row {
+    /// Of an API token.
+    Api(OrganizationId, ApiTokenId),
+    /// Of a SCIM configuration.
+    Scim(Tenant),
+}
+
 /// A token as the database has it.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'a> {
+    /// Where.
+    pub row: Row,
     /// Its argon2id hash, which decides.
     pub hash: &'a str,
     /// By which it is recognised, if it was verified before.
     pub digest: Option<&'a [u8]>,
 }
 
-/// What came of a presented token.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is another one.
-    Wrong,
-    /// It is the right one, and known by its digest.
-    Known,
-    /// It is the right one; this digest is to be kept, if there are keys to make one with.
-    Right(Option<Vec<u8>>),
-}
-
 /// Whether `token` is the one that is kept. One that was verified before, by whichever process, is
-/// recognised by a digest that takes the keys; for any other, argon2id decides.
+/// recognised by a digest that takes the keys; for any other argon2id decides, and the digest of the right
+/// one is kept.
 ///
 /// # Errors
 ///
@@ -50,29 +54,48 @@ pub async fn verify(
     token: &Token,
     kept: Kept<'_>,
     now: DateTime<Utc>,
-) -> Result<Verdict, Error> {
+) -> Result<bool, Error> {
     let parts = parts(token, kept.hash);
     let is_known = |digest| app.keys.is_digest(digest, &parts);
     if kept.digest.is_some_and(is_known) {
         app.metrics.verification(Verification::Cached);
-        return Ok(Verdict::Known);
+        return Ok(true);
     }
-    Ok(match app.tokens.verify(token, kept.hash, now).await? {
-        true => Verdict::Right(app.keys.digest(&parts)),
-        false => Verdict::Wrong,
-    })
-}
-
-/// Notes that a digest could not be kept: it costs another run of argon2id, no more.
-pub fn note_kept(kept: Result<(), Error>) {
-    if let Err(error) = kept {
+    if !app.tokens.verify(token, kept.hash, now).await? {
+        return Ok(false);
+    }
+    let keep = async {
+        let mut db = app.store.acquire().await?;
+        keep_digest(app, &mut db, token, kept.row, kept.hash).await
+    };
+    if let Err(error) = keep.await {
+        // It costs another run of argon2id, no more.
         tracing::debug!(cause = %Chain(&error), "the digest of a token could not be kept");
     }
+    Ok(true)
 }
 
-/// The digest of a token that was just made; `None` without keys.
-pub fn digest(app: &App, token: &Token, hash: &str) -> Option<Vec<u8>> {
-    app.keys.digest(&parts(token, hash))
+/// Keeps the digest by which a token with this hash is recognised, if there are keys to make one with.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn keep_digest(
+    app: &App,
+    db: &mut Connection,
+    token: &Token,
+    row: Row,
+    hash: &str,
+) -> Result<(), Error> {
+    let Some(digest) = app.keys.digest(&parts(token, hash)) else {
+        return Ok(());
+    };
+    match row {
+        Row::Api(organization_id, id) => {
+            store::tokens::keep_digest(db, organization_id, id, hash, &digest).await
+        }
+        Row::Scim(tenant) => store::scim::keep_digest(db, tenant, hash, &digest).await,
+    }
 }
 
 /// The hash is new with every token, so that the digest of one that was replaced recognises nothing.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody};
 use http::{HeaderMap, header};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -26,27 +27,24 @@ impl Default for Large {
     }
 }
 
+/// How long the body of a request is: `most`, where that shows at the end alone.
+pub fn length(headers: &HeaderMap, body: &Body, most: usize) -> usize {
+    let is_encoded = headers.contains_key(header::CONTENT_ENCODING);
+    let length = body.size_hint().exact().filter(|_| !is_encoded);
+    match length.map(usize::try_from) {
+        _ if body.is_end_stream() => 0,
+        Some(Ok(length)) => most.min(length),
+        _ => most,
+    }
+}
+
 impl Large {
-    /// Room for the body of a request of these headers, which is `most` bytes long at most. It is for
-    /// requests whose sender is known: others could keep it.
+    /// Room for a body of this [`length`]. It is for requests whose sender is known: others could keep it.
     ///
     /// # Errors
     ///
     /// [`Error::Busy`] when there is none in time.
-    pub async fn room(
-        &self,
-        headers: &HeaderMap,
-        most: usize,
-    ) -> Result<Option<SemaphorePermit<'_>>, Error> {
-        let length = headers.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|text| text.to_str().ok()?.parse().ok());
-        let is_encoded = headers.contains_key(header::CONTENT_ENCODING);
-        let has_none = length.is_none() && !headers.contains_key(header::TRANSFER_ENCODING);
-        let length: usize = match length {
-            Some(length) if !is_encoded => most.min(length),
-            None if has_none => 0,
-            _ => most,
-        };
+    pub async fn room(&self, length: usize) -> Result<Option<SemaphorePermit<'_>>, Error> {
         if length <= SMALL {
             return Ok(None);
         }
@@ -55,5 +53,36 @@ impl Large {
             Ok(room) => room.map(Some).map_err(Error::internal),
             Err(_) => Err(Error::Busy),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_tell_its_length_counts_as_the_longest() {
+        let plain = HeaderMap::new();
+        assert_eq!(length(&plain, &Body::empty(), 1000), 0);
+        assert_eq!(length(&plain, &Body::from("four"), 1000), 4);
+        assert_eq!(length(&plain, &Body::from("four"), 3), 3);
+        let chunks = stream::iter([Ok::<_, std::io::Error>("four")]);
+        assert_eq!(length(&plain, &Body::from_stream(chunks), 1000), 1000);
+        let mut packed = HeaderMap::new();
+        packed.insert(header::CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert_eq!(length(&packed, &Body::from("four"), 1000), 1000);
+    }
+
+    #[tokio::test]
+    async fn large_requests_share_the_room_and_small_ones_take_none() {
+        let large = Large::default();
+        assert!(large.room(SMALL).await.unwrap().is_none());
+        let first = large.room(2 * TOTAL).await.unwrap();
+        assert_eq!(large.0.available_permits(), 0, "the longest has all of it");
+        drop(first);
+        let _second = large.room(SMALL + 1).await.unwrap();
+        assert_eq!(large.0.available_permits(), TOTAL - SMALL - 1);
     }
 }

@@ -4,31 +4,27 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{LazyLock, OnceLock};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 /// How many lines may wait to be written.
 const WAITING: usize = 16_384;
 
-/// How many lines this process lost.
-static DROPPED: OnceLock<Dropped> = OnceLock::new();
+/// The lines that this process lost.
+static LOST: LazyLock<Lost> = LazyLock::new(Lost::default);
 
 /// How many log lines were lost since the process began.
 pub fn dropped() -> u64 {
-    DROPPED.get().map_or(0, Dropped::count)
+    LOST.count()
 }
 
 /// Takes the lines, and never fails or waits. What is returned beside it has those written that wait,
 /// for a second at most, when it is dropped.
 pub fn writer() -> (NonBlocking, WorkerGuard) {
-    let failed = Arc::new(AtomicU64::new(0));
-    let (sender, dropped) = std::sync::mpsc::sync_channel(1);
     let target = Target {
         output: io::stderr(),
-        failed: failed.clone(),
-        crowded: dropped,
-        counter: None,
+        lost: &*LOST,
         said: 0,
     };
     let (writer, guard) = NonBlockingBuilder::default()
@@ -36,50 +32,38 @@ pub fn writer() -> (NonBlocking, WorkerGuard) {
         .lossy(true)
         .thread_name("log")
         .finish(target);
-    let crowded = writer.error_counter();
-    let _ = sender.send(crowded.clone());
-    let _ = DROPPED.set(Dropped { failed, crowded });
+    let _ = LOST.crowded.set(writer.error_counter());
     (writer, guard)
 }
 
 /// How many lines were lost, and why.
-struct Dropped {
-    failed: Arc<AtomicU64>,
-    crowded: ErrorCounter,
+#[derive(Default)]
+struct Lost {
+    /// They could not be written.
+    failed: AtomicU64,
+    /// Too many waited.
+    crowded: OnceLock<ErrorCounter>,
 }
 
-impl Dropped {
+impl Lost {
     fn count(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed) + self.crowded.dropped_lines() as u64
-    }
-}
-
-/// What the thread writes to.
-struct Target<W> {
-    output: W,
-    /// Lines that could not be written.
-    failed: Arc<AtomicU64>,
-    /// Where to get the counter of lines for which there was no place, which is made after this.
-    crowded: std::sync::mpsc::Receiver<ErrorCounter>,
-    counter: Option<ErrorCounter>,
-    /// How many lost lines were told of.
-    said: u64,
-}
-
-impl<W: Write> Target<W> {
-    fn lost(&mut self) -> u64 {
-        if self.counter.is_none() {
-            self.counter = self.crowded.try_recv().ok();
-        }
-        let crowded = self.counter.as_ref().map_or(0, ErrorCounter::dropped_lines);
+        let crowded = self.crowded.get().map_or(0, ErrorCounter::dropped_lines);
         self.failed.load(Ordering::Relaxed) + crowded as u64
     }
 }
 
-impl<W: Write> Write for Target<W> {
+/// What the thread writes to.
+struct Target<'a, W> {
+    output: W,
+    lost: &'a Lost,
+    /// How many lost lines were told of.
+    said: u64,
+}
+
+impl<W: Write> Write for Target<'_, W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut written = self.output.write_all(line);
-        let lost = self.lost();
+        let lost = self.lost.count();
         if written.is_ok() && lost > self.said {
             let text = format!(
                 "{} log lines were dropped, because they could not be written\n",
@@ -92,7 +76,7 @@ impl<W: Write> Write for Target<W> {
             }
         }
         if written.is_err() {
-            self.failed.fetch_add(1, Ordering::Relaxed);
+            self.lost.failed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
@@ -132,16 +116,14 @@ mod tests {
 
     #[test]
     fn lines_that_could_not_be_written_are_counted_and_told_of_once() {
-        let (_sender, crowded) = std::sync::mpsc::sync_channel(1);
+        let lost = Lost::default();
         let mut target = Target {
             output: Disk {
                 free: 1,
                 full: 3,
                 text: String::new(),
             },
-            failed: Arc::default(),
-            crowded,
-            counter: None,
+            lost: &lost,
             said: 0,
         };
         for line in ["one\n", "two\n", "three\n", "four\n", "five\n", "six\n"] {

@@ -54,6 +54,8 @@ use self::connection::{Activity, Answer, Watched};
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long nothing may have worked, although a new connection does, before the process is of no use.
+const STUCK: Duration = Duration::from_secs(60);
 /// How long the database may take to give a sign of life.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much a refused client may still send, in bytes, and for how long.
@@ -128,7 +130,7 @@ fn shared(app: &Arc<App>, router: Router) -> Router {
 
 /// Whether the process is of use: it is not when nothing has worked for a minute that a new one could do.
 async fn livez(State(app): State<Arc<App>>) -> Response {
-    if app.store.is_stuck().await {
+    if app.store.is_stuck(STUCK).await {
         tracing::error!("nothing has worked for a minute although the database can be reached");
         let text =
             "no connection to the database has worked for a minute, although it can be reached";
@@ -373,12 +375,15 @@ fn too_many() -> Response {
         .into_response()
 }
 
-/// Tells a client that it has too many connections.
+/// Tells a client that there is no place for another connection.
 async fn refuse(mut stream: TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
-        content-type: text/plain\r\ncontent-length: 49\r\n\r\nthis client has too many connections: close some\n";
+    let text = "there are too many connections: close some, or try again\n";
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    );
     let told = async {
-        stream.write_all(ANSWER).await?;
+        stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await
     };
     let _ = timeout(Duration::from_secs(1), told).await;

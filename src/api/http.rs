@@ -23,11 +23,12 @@ use percent_encoding::percent_decode_str;
 use super::errors;
 use super::paging::PageOverride;
 use crate::app::App;
-use crate::bearer::{self, Kept, Verdict};
+use crate::bearer::{self, Kept, Row};
 use crate::domain::identity::Caller;
 use crate::domain::ids::ApiTokenId;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::large;
 use crate::server::{RequestId, drain};
 use crate::session;
 use crate::store;
@@ -69,7 +70,8 @@ pub async fn authenticate(
                 tracing::field::display(caller.organization_id),
             );
             request.extensions_mut().insert(caller);
-            match app.large.room(request.headers(), super::MAX_BODY).await {
+            let length = large::length(request.headers(), request.body(), super::MAX_BODY);
+            match app.large.room(length).await {
                 Ok(_room) => next.run(request).await,
                 Err(error) => refuse(error, request).await,
             }
@@ -105,21 +107,15 @@ async fn find_caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<
         .filter(|c| c.is_live(now))
         .ok_or(Error::Unauthenticated)?;
     let kept = Kept {
+        row: Row::Api(candidate.caller.organization_id, id),
         hash: &candidate.token_hash,
         digest: candidate.token_digest.as_deref(),
     };
-    match bearer::verify(app, &token, kept, now).await? {
-        Verdict::Wrong => return Err(Error::Unauthenticated),
-        Verdict::Known | Verdict::Right(None) => {}
-        Verdict::Right(Some(digest)) => {
-            let tenant = candidate.caller.organization_id;
-            let mut db = app.store.acquire().await?;
-            bearer::note_kept(
-                store::tokens::keep_digest(&mut db, tenant, id, kept.hash, &digest).await,
-            );
-        }
+    if bearer::verify(app, &token, kept, now).await? {
+        Ok(candidate.caller)
+    } else {
+        Err(Error::Unauthenticated)
     }
-    Ok(candidate.caller)
 }
 
 /// Reads `token`, `pageSize` and `page_size` of the query, where some SDKs put them.

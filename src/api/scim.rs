@@ -14,14 +14,15 @@ use super::proto::gitpod::v1::{
 };
 use super::{audit, parse_id, timestamp};
 use crate::app::App;
-use crate::bearer;
+use crate::bearer::{self, Row};
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
 use crate::domain::ids::ScimConfigurationId;
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
-use crate::store::{self, Connection};
+use crate::store;
+use crate::store::scim_resources::Tenant;
 
 /// `CreateSCIMConfiguration`: the token is returned this once.
 pub async fn create(
@@ -54,7 +55,7 @@ pub async fn create(
 
     let mut tx = app.store.begin().await?;
     store::scim::insert(&mut tx, organization_id, &configuration, &hash).await?;
-    keep_digest(app, &mut tx, &configuration, &token, &hash).await?;
+    bearer::keep_digest(app, &mut tx, &token, row(&configuration), &hash).await?;
     audit(
         app,
         &mut tx,
@@ -197,7 +198,7 @@ pub async fn regenerate_token(
     );
     ScimChange::default().apply(&mut after, now);
     store::scim::update(&mut tx, caller.organization_id, &after, Some(&hash)).await?;
-    keep_digest(app, &mut tx, &after, &token, &hash).await?;
+    bearer::keep_digest(app, &mut tx, &token, row(&after), &hash).await?;
     audit(
         app,
         &mut tx,
@@ -219,20 +220,12 @@ async fn issue_token(app: &App, id: ScimConfigurationId) -> Result<(Token, Strin
     Ok((token, hash))
 }
 
-/// So that no process has to run argon2id for it.
-async fn keep_digest(
-    app: &App,
-    db: &mut Connection,
-    of: &ScimConfiguration,
-    token: &Token,
-    hash: &str,
-) -> Result<(), Error> {
-    match bearer::digest(app, token, hash) {
-        Some(digest) => {
-            store::scim::keep_digest(db, of.organization_id, of.id, hash, &digest).await
-        }
-        None => Ok(()),
-    }
+/// Where the token of a configuration is.
+fn row(of: &ScimConfiguration) -> Row {
+    Row::Scim(Tenant {
+        organization_id: of.organization_id,
+        scim_configuration_id: of.id,
+    })
 }
 
 /// Whole seconds; the rules keep it between a day and two years.

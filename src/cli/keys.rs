@@ -1,6 +1,5 @@
 //! `rollcall keys`.
 
-use crate::cli::output::{print, remark};
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
@@ -11,6 +10,7 @@ use super::remote::plain;
 #[cfg(feature = "embedded-postgres")]
 use super::serve::embedded;
 use crate::app::{App, Random};
+use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, DatabaseSettings, KeySettings};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::sso::{FORGOTTEN_SECRET, client_secret_context};

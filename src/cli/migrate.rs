@@ -1,10 +1,10 @@
 //! `rollcall migrate`.
 
-use crate::cli::output::remark;
 use anyhow::Result;
 use clap::Args;
 
 use super::operator;
+use crate::cli::output::remark;
 use crate::config::DatabaseSettings;
 
 #[derive(Args, Debug)]
@@ -16,7 +16,7 @@ pub struct Migrate {
 impl Migrate {
     pub async fn run(self) -> Result<()> {
         super::migrate(&operator(&self.database).await?.store).await?;
-        remark(format_args!("The schema is up to date."));
+        remark("The schema is up to date.");
         Ok(())
     }
 }

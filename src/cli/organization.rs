@@ -1,11 +1,11 @@
 //! `rollcall organization`.
 
-use crate::cli::output::print;
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::operator;
+use crate::cli::output::print;
 use crate::config::DatabaseSettings;
 use crate::domain::organization::Organization;
 use crate::provisioning::organizations;

@@ -1,6 +1,5 @@
 //! `rollcall scim`.
 
-use crate::cli::output::print;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::remote::{Remote, enum_name, plain};
+use crate::cli::output::print;
 use crate::config::RemoteSettings;
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,5 @@
 //! `rollcall serve`.
 
-use crate::cli::output::announce;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::cli::output::announce;
 use crate::config::{DatabaseSettings, KeySettings, ServeSettings};
 use crate::domain::sign_in::is_loopback;
 use crate::domain::sso::client_secret_context;

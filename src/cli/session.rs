@@ -1,6 +1,5 @@
 //! `rollcall session`.
 
-use crate::cli::output::print;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -9,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::remote::{Remote, plain};
+use crate::cli::output::print;
 use crate::config::RemoteSettings;
 
 /// More sessions than anybody has.

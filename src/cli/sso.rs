@@ -3,7 +3,6 @@
 mod attempts;
 mod check;
 
-use crate::cli::output::{print, remark};
 use std::io::Read;
 use std::process::ExitCode;
 
@@ -15,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::remote::{Remote, plain};
+use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, RemoteSettings};
 
 #[derive(Debug, Subcommand)]
@@ -117,9 +117,7 @@ fn parse(text: &str) -> Result<Map<String, Value>, String> {
         text.as_bytes().to_vec()
     } else {
         let payload = payload(text)?;
-        remark(format_args!(
-            "The token's signature and expiry were not looked at."
-        ));
+        remark("The token's signature and expiry were not looked at.");
         payload
     };
     match serde_json::from_slice(&json) {

@@ -1,6 +1,5 @@
 //! `rollcall status`.
 
-use crate::cli::output::print;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -10,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::remote::{Remote, plain};
+use crate::cli::output::print;
 use crate::config::RemoteSettings;
 
 /// How long before a token ends it is worth a look.

@@ -1,6 +1,5 @@
 //! `rollcall token`.
 
-use crate::cli::output::{print, remark};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -11,6 +10,7 @@ use uuid::Uuid;
 
 use super::operator;
 use crate::app::{Clock, Random};
+use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, DatabaseSettings};
 use crate::domain::identity::Role;
 use crate::domain::token::TokenKind;
@@ -131,7 +131,7 @@ impl Command {
                 let mut db = app.store.acquire().await?;
                 store::tokens::revoke(&mut db, organization.into(), token.into(), app.clock.now())
                     .await?;
-                remark(format_args!("The token is revoked."));
+                remark("The token is revoked.");
             }
             Self::Generate => {
                 let random = Random::system()?;

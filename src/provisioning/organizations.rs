@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::app::App;
-use crate::bearer;
+use crate::bearer::{self, Row};
 use crate::domain::identity::Role;
 use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::organization::{Organization, check_name};
@@ -104,11 +104,8 @@ async fn add_token(
         expires_at: grant.expires_at,
     };
     store::tokens::insert(db, organization_id, &new).await?;
-    if let Some(digest) = bearer::digest(app, token, &token_hash) {
-        let id = token.id().into();
-        store::tokens::keep_digest(db, organization_id, id, &token_hash, &digest).await?;
-    }
-    Ok(())
+    let row = Row::Api(organization_id, new.id);
+    bearer::keep_digest(app, db, token, row, &token_hash).await
 }
 
 /// Makes the first organization and its administrator's token, on a database that has none.

@@ -28,9 +28,10 @@ use super::{
     resource, users,
 };
 use crate::app::App;
-use crate::bearer::{self, Kept, Verdict};
+use crate::bearer::{self, Kept, Row};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
+use crate::large;
 use crate::path::{Malformed, segments};
 use crate::server::drain;
 use crate::store;
@@ -179,7 +180,8 @@ async fn answer(
     found: Option<Vec<Stored>>,
     body: Body,
 ) -> Result<Reply, Failure> {
-    let _room = context.app.large.room(&head.headers, MAX_BODY).await?;
+    let length = large::length(&head.headers, &body, MAX_BODY);
+    let _room = context.app.large.room(length).await?;
     let body = match head.method {
         Method::POST | Method::PUT | Method::PATCH => to_bytes(body, MAX_BODY).await,
         _ => Ok(Bytes::new()),
@@ -258,19 +260,12 @@ async fn authenticate(
         .await?;
     let (candidate, found) = found.ok_or(Error::Unauthenticated)?;
     let kept = Kept {
+        row: Row::Scim(candidate.tenant),
         hash: &candidate.token_hash,
         digest: candidate.token_digest.as_deref(),
     };
-    match bearer::verify(app, &token, kept, now).await? {
-        Verdict::Wrong => return Err(Error::Unauthenticated),
-        Verdict::Known | Verdict::Right(None) => {}
-        Verdict::Right(Some(digest)) => {
-            let tenant = candidate.tenant.organization_id;
-            let mut db = app.store.acquire().await?;
-            bearer::note_kept(
-                store::scim::keep_digest(&mut db, tenant, id, kept.hash, &digest).await,
-            );
-        }
+    if !bearer::verify(app, &token, kept, now).await? {
+        return Err(Error::Unauthenticated);
     }
     // From here on, the configuration's log tells its administrator why nothing arrives.
     let closed = if now >= candidate.token_expires_at {

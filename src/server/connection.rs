@@ -40,17 +40,19 @@ struct Times {
 }
 
 impl Times {
-    fn end(&self, keep_alive: Duration) -> Instant {
-        let is_stalled = self.changed + STALL_TIMEOUT;
-        let is_idle = self.changed + keep_alive;
-        let is_slow = self.head.map(|since| since + HEADER_TIMEOUT);
-        let is_blocked = self.blocked.map(|since| since + WRITE_TIMEOUT);
+    /// When nothing more is to be expected, if nothing happens until then.
+    fn end(&self, keep_alive: Duration, stopped: Option<Instant>) -> Instant {
         let end = if self.under_way > 0 {
-            is_stalled
+            self.changed + STALL_TIMEOUT
         } else {
-            is_slow.unwrap_or(is_idle)
+            let end = match self.head {
+                Some(since) => since + HEADER_TIMEOUT,
+                None => self.changed + keep_alive,
+            };
+            stopped.map_or(end, |stopped| end.min(stopped + STOP_TIMEOUT))
         };
-        is_blocked.map_or(end, |blocked| blocked.min(end))
+        let blocked = self.blocked.map(|since| since + WRITE_TIMEOUT);
+        blocked.map_or(end, |blocked| end.min(blocked))
     }
 }
 
@@ -77,36 +79,21 @@ impl Activity {
 
     /// Returns when nothing more is to be expected of the connection.
     pub(super) async fn is_over(&self, keep_alive: Duration, mut stop: watch::Receiver<bool>) {
-        let mut stopped_at = None;
+        let mut stopped = None;
+        // It may come nearer meanwhile.
+        let mut interval = HEADER_TIMEOUT.min(keep_alive / 4);
         loop {
             if *stop.borrow_and_update() {
-                stopped_at.get_or_insert_with(Instant::now);
+                stopped.get_or_insert_with(Instant::now);
+                interval = STOP_TIMEOUT;
             }
-            let mut end = self.times().end(keep_alive);
-            if let Some(at) = stopped_at
-                && self.times().under_way == 0
-            {
-                end = end.min(at + STOP_TIMEOUT);
-            } else if stopped_at.is_some() {
-                // To be there when the last request ends.
-                end = end.min(Instant::now() + STOP_TIMEOUT);
-            }
-            let now = Instant::now();
-            let is_busy = stopped_at.is_some() && self.times().under_way > 0;
-            if end <= now && !is_busy {
+            let (now, end) = (Instant::now(), self.times().end(keep_alive, stopped));
+            if end <= now {
                 return;
             }
-            // An end that comes nearer meanwhile is seen, too.
-            let look = end
-                .min(now + keep_alive / 4)
-                .max(now + Duration::from_millis(1));
             tokio::select! {
-                () = sleep_until(look) => {}
-                changed = stop.changed(), if stopped_at.is_none() => {
-                    if changed.is_err() {
-                        return sleep_until(end).await;
-                    }
-                }
+                () = sleep_until(end.min(now + interval)) => {}
+                Ok(()) = stop.changed(), if stopped.is_none() => {}
             }
         }
     }

@@ -60,8 +60,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
 /// How long it may take to find that out: whoever asks for liveness has little patience.
 const LIVENESS: Duration = Duration::from_millis(900);
-/// How long nothing may have worked, although a new connection does, before the process is of no use.
-const STUCK: Duration = Duration::from_secs(60);
 
 /// Makes sure that `url` names one PostgreSQL or several, as libpq has it.
 ///
@@ -252,10 +250,10 @@ impl Store {
         Share::of(self.max_connections)
     }
 
-    /// Whether nothing has worked for a minute although the database can be reached: then a new process
+    /// Whether nothing has worked for so long although the database can be reached: then a new process
     /// would be better off.
-    pub async fn is_stuck(&self) -> bool {
-        if self.pool.failing_for() < STUCK {
+    pub async fn is_stuck(&self, time: Duration) -> bool {
+        if self.pool.failing_for() < time {
             return false;
         }
         let own = timeout(LIVENESS, self.pool.ping());

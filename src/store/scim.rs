@@ -218,15 +218,14 @@ pub async fn update(
 /// As the database has them.
 pub async fn keep_digest(
     db: &mut Connection,
-    organization_id: OrganizationId,
-    id: ScimConfigurationId,
+    tenant: Tenant,
     token_hash: &str,
     digest: &[u8],
 ) -> Result<(), Error> {
     query!(
         "update scim_configurations set token_digest = $4 where organization_id = $1 and id = $2 and token_hash = $3",
-        organization_id.as_uuid(),
-        id.as_uuid(),
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
         token_hash,
         digest,
     )

@@ -231,3 +231,27 @@ fn a_door_does_not_take_all_connections() {
         assert!(fourth.await.is_ok());
     });
 }
+
+#[test]
+fn a_process_is_stuck_that_gets_nothing_done_although_a_new_one_would() {
+    run(async {
+        let Some(url) = database_url() else { return };
+        let store = Store::connect(&url, 1).await.unwrap();
+        assert!(!store.is_stuck(Duration::ZERO).await);
+        let held = store.acquire().await.unwrap();
+        let error = store.acquire().await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("ROLLCALL_DATABASE_CONNECTIONS"), "{cause}");
+        assert!(
+            store.is_stuck(Duration::ZERO).await,
+            "a new connection works"
+        );
+        assert!(
+            !store.is_stuck(Duration::from_secs(60)).await,
+            "not for so long"
+        );
+        drop(held);
+        assert!(!store.is_stuck(Duration::ZERO).await);
+        store.close().await;
+    });
+}

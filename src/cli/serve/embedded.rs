@@ -1,6 +1,5 @@
 //! `rollcall serve` without a database: everything is in one folder.
 
-use crate::cli::output::announce;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -11,6 +10,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::{Serve, check_keys};
 use crate::app::{App, Random};
+use crate::cli::output::announce;
 use crate::domain::ids::OrganizationId;
 use crate::error::Error;
 use crate::provisioning::organizations;

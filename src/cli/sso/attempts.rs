@@ -1,6 +1,5 @@
 //! `rollcall sso attempts`.
 
-use crate::cli::output::print;
 use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -9,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::remote::{Remote, enum_name, plain};
+use crate::cli::output::print;
 use crate::config::RemoteSettings;
 
 #[derive(Args, Debug)]

@@ -1,6 +1,5 @@
 //! `rollcall sso check`.
 
-use crate::cli::output::print;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -10,6 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::super::remote::{Remote, plain};
+use crate::cli::output::print;
 use crate::config::RemoteSettings;
 
 #[derive(Args, Debug)]
