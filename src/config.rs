@@ -2,6 +2,9 @@
 //! alone is checked in the functions here, so that a bad setting is one line and never shows a
 //! secret.
 
+mod outgoing;
+mod remote;
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,11 +20,12 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::domain::organization;
 use crate::domain::sign_in::{self, SignInSettings};
 use crate::domain::token::{Token, TokenKind};
-use crate::outgoing::dns::{self, Dns};
-use crate::outgoing::{self, Allowed, Proxy, Reach, proxy_url, trust};
 use crate::secrets::keys::Keyring;
 use crate::server::{self, ClientLimits, Listening};
-use crate::store;
+use crate::{outgoing as ways_out, store};
+
+pub use self::outgoing::OutgoingSettings;
+pub use self::remote::RemoteSettings;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -199,7 +203,7 @@ pub struct ServeSettings {
     )]
     drain: String,
 
-    /// How many connections one client address may have at a time; of a trusted proxy's clients, requests.
+    /// How many connections, and how many requests, one client may have at a time.
     #[arg(
         long,
         env = "ROLLCALL_CONNECTIONS_PER_CLIENT",
@@ -288,210 +292,6 @@ pub struct ServeSettings {
         value_name = "DURATION"
     )]
     event_retention: String,
-}
-
-/// Where OpenID Connect providers may be, and how requests get there.
-#[derive(Args, Debug)]
-pub struct OutgoingSettings {
-    /// Networks and host names where providers may be besides the public internet, such as
-    /// 10.1.0.0/16,keycloak.corp.example, separated by commas.
-    #[arg(long, env = "ROLLCALL_REACHABLE", value_name = "PLACES")]
-    reachable: Option<String>,
-
-    /// Allows issuers over http and at any address: for development and tests.
-    #[arg(long, env = "ROLLCALL_ALLOW_INSECURE_ISSUERS", value_parser = boolean)]
-    allow_insecure_issuers: bool,
-
-    /// Sends requests to providers through the proxy that HTTPS_PROXY or ALL_PROXY names, but to those in NO_PROXY.
-    #[arg(long, env = "ROLLCALL_USE_PROXY", value_parser = boolean)]
-    use_proxy: bool,
-
-    /// The name servers to ask, for providers and for domain verification: addresses, with a port unless it is 53,
-    /// separated by commas. [default: those of the system]
-    #[arg(long, env = "ROLLCALL_DNS_SERVERS", value_name = "ADDRESSES")]
-    dns_servers: Option<String>,
-}
-
-impl OutgoingSettings {
-    /// How requests to providers leave.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with one of the settings.
-    pub fn outgoing(&self) -> Result<outgoing::Settings, BadSetting> {
-        let reachable = self.reachable.as_deref().unwrap_or_default();
-        let allowed: Result<Allowed, String> = reachable.parse();
-        let allowed = allowed.map_err(|e| BadSetting(format!("ROLLCALL_REACHABLE: {e}")))?;
-        trust::check().map_err(BadSetting)?;
-        Ok(outgoing::Settings {
-            reach: if self.allow_insecure_issuers {
-                Reach::Anywhere
-            } else {
-                Reach::Public(allowed)
-            },
-            dns: self.dns()?,
-            proxy: self.use_proxy.then(proxy).transpose()?,
-            ..outgoing::Settings::default()
-        })
-    }
-
-    fn dns(&self) -> Result<Dns, BadSetting> {
-        let texts = self.dns_servers.iter().flat_map(|list| list.split(','));
-        let servers = texts.map(str::trim).filter(|text| !text.is_empty());
-        let servers: Result<Vec<SocketAddr>, BadSetting> = servers
-            .map(|text| {
-                let address = |ip: IpAddr| SocketAddr::new(ip, dns::PORT);
-                text.parse().or_else(|_| text.parse().map(address)).map_err(|_| {
-                    BadSetting(format!(
-                        "ROLLCALL_DNS_SERVERS: {text:?} must be an IP address, or one with a port, such as 9.9.9.9 or 127.0.0.1:5353"
-                    ))
-                })
-            })
-            .collect();
-        Ok(Dns::new(servers?))
-    }
-}
-
-/// The proxy of the environment, in the variables that other programs read, too.
-fn proxy() -> Result<Proxy, BadSetting> {
-    let (name, url) = first_set(&HTTPS_PROXIES).ok_or_else(|| {
-        BadSetting("ROLLCALL_USE_PROXY is on, but neither HTTPS_PROXY nor ALL_PROXY names a proxy: set one, or switch it off".into())
-    })?;
-    let except = first_set(&["NO_PROXY", "no_proxy"]).map(|(_, hosts)| hosts);
-    Proxy::new(&url, &except.unwrap_or_default())
-        .map_err(|error| BadSetting(format!("{name} {error}")))
-}
-
-const HTTPS_PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-const HTTP_PROXIES: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-
-/// The first of these variables that is set to something, and its value.
-fn first_set(names: &[&'static str]) -> Option<(&'static str, String)> {
-    names.iter().find_map(|name| {
-        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
-        Some((*name, value?))
-    })
-}
-
-/// Where serve listens unless it is told otherwise.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
-
-/// The server that a command asks, and as whom.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Server")]
-pub struct RemoteSettings {
-    /// Where the server is reached.
-    #[arg(
-        long,
-        env = "ROLLCALL_SERVER",
-        default_value = DEFAULT_SERVER,
-        value_name = "URL"
-    )]
-    server: String,
-
-    /// An administrator's token. [default: the one in the data directory]
-    #[arg(
-        long,
-        env = "ROLLCALL_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN"
-    )]
-    token: Option<SecretString>,
-
-    /// The folder in which serve with the embedded PostgreSQL keeps the first administrator's token.
-    #[arg(
-        long,
-        env = "ROLLCALL_DATA_DIR",
-        default_value = "./rollcall-data",
-        value_name = "FOLDER"
-    )]
-    data_dir: PathBuf,
-}
-
-impl RemoteSettings {
-    /// Where the server is reached, without a slash at the end.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with `ROLLCALL_SERVER`.
-    pub fn server(&self) -> Result<&str, BadSetting> {
-        let server = match &*self.server {
-            "" => DEFAULT_SERVER,
-            server => server,
-        };
-        let is_plain = |uri: &http::Uri| uri.query().is_none();
-        let has_origin = sign_in::origin(server).is_some();
-        if has_origin && server.parse().is_ok_and(|uri| is_plain(&uri)) {
-            return Ok(server.trim_end_matches('/'));
-        }
-        // It may hold a password, which is not repeated.
-        Err(BadSetting(
-            "ROLLCALL_SERVER must be http:// or https:// and a host, with a port of up to 65535 if need be, without a user or a query, such as https://rollcall.example.com"
-                .into(),
-        ))
-    }
-
-    /// Makes sure that the certificates and the proxy of the environment can be used, where the server is
-    /// reached with them.
-    ///
-    /// # Errors
-    ///
-    /// Which variable cannot be used.
-    pub fn check_way(&self) -> Result<(), BadSetting> {
-        let server = self.server()?;
-        let is_https = server.starts_with("https://");
-        if is_https {
-            trust::check().map_err(BadSetting)?;
-        }
-        if sign_in::is_loopback(server) {
-            return Ok(());
-        }
-        let names = if is_https {
-            &HTTPS_PROXIES
-        } else {
-            &HTTP_PROXIES
-        };
-        match first_set(names) {
-            None => Ok(()),
-            Some((name, url)) => proxy_url(&url)
-                .map(drop)
-                .map_err(|error| BadSetting(format!("{name} {error}"))),
-        }
-    }
-
-    /// The token, and where it comes from.
-    ///
-    /// # Errors
-    ///
-    /// That there is none, or none that is complete, and where to get one.
-    pub fn token(&self) -> Result<(Token, String), BadSetting> {
-        if let Some(text) = set(self.token.as_ref()) {
-            return Ok((api_token(text, "ROLLCALL_TOKEN")?, "ROLLCALL_TOKEN".into()));
-        }
-        let server = self.server()?;
-        if !sign_in::is_loopback(server) {
-            return Err(BadSetting(format!(
-                "there is no token to ask {server} with: set ROLLCALL_TOKEN to one that `rollcall token create` made"
-            )));
-        }
-        let file = self.data_dir.join("admin-token");
-        let text = std::fs::read_to_string(&file).map_err(|e| {
-            BadSetting(format!(
-                "there is no token to ask the server with: set ROLLCALL_TOKEN to one that `rollcall token create` made, or ROLLCALL_DATA_DIR to the data directory of serve (cannot read {}: {e})",
-                file.display()
-            ))
-        })?;
-        let place = file.display().to_string();
-        Ok((api_token(&text, &place)?, place))
-    }
-}
-
-fn api_token(text: &str, place: &str) -> Result<Token, BadSetting> {
-    Token::parse(TokenKind::Api, text.trim()).ok_or_else(|| {
-        BadSetting(format!(
-            "{place} is not a complete API token: `rollcall token create` makes one"
-        ))
-    })
 }
 
 /// The longest that a connection may be idle, in seconds.
@@ -612,7 +412,7 @@ impl ServeSettings {
     /// # Errors
     ///
     /// What is wrong with one of the settings.
-    pub fn outgoing(&self) -> Result<outgoing::Settings, BadSetting> {
+    pub fn outgoing(&self) -> Result<ways_out::Settings, BadSetting> {
         self.outgoing.outgoing()
     }
 

@@ -239,7 +239,7 @@ fn a_process_is_stuck_that_gets_nothing_done_although_a_new_one_would() {
         let store = Store::connect(&url, 1).await.unwrap();
         assert!(!store.is_stuck(Duration::ZERO).await);
         let held = store.acquire().await.unwrap();
-        let error = store.acquire().await.unwrap_err();
+        let error = store.acquire().await.err().unwrap();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("ROLLCALL_DATABASE_CONNECTIONS"), "{cause}");
         assert!(
