@@ -166,6 +166,24 @@ fn silence(limit: Duration) -> Error {
 impl<'c> Executor<'c> for &'c mut Connection {
     type Database = Postgres;
 
+    fn execute<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<PgQueryResult, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let answer = self.inner.execute(query);
+        Box::pin(bounded(&mut self.state, self.limits.silence, answer))
+    }
+
+    fn fetch_all<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Vec<PgRow>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let answer = self.inner.fetch_all(query);
+        Box::pin(bounded(&mut self.state, self.limits.silence, answer))
+    }
+
     fn fetch_many<'e, 'q: 'e, E>(
         self,
         query: E,
