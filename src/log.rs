@@ -24,7 +24,7 @@ pub fn dropped() -> u64 {
 pub fn writer() -> (NonBlocking, WorkerGuard) {
     let target = Target {
         output: io::stderr(),
-        lost: &*LOST,
+        lost: &LOST,
         said: 0,
     };
     let (writer, guard) = NonBlockingBuilder::default()
