@@ -7,7 +7,8 @@ mod connection;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -67,6 +68,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// wait to be sent.
 const MAX_STREAMS: u32 = 100;
 const MAX_UNSENT: usize = 64 * 1024;
+/// How many connections may wait to be taken. A client that found no room, and says nothing, waits for
+/// ever: the kernel lets it believe that it is connected.
+const BACKLOG: u32 = 4096;
 /// Files and connections to others, beside those of clients.
 const OTHER_FILES: usize = 128;
 
@@ -387,6 +391,22 @@ async fn refuse(mut stream: TcpStream) {
         stream.shutdown().await
     };
     let _ = timeout(Duration::from_secs(1), told).await;
+}
+
+/// Listens on an address.
+///
+/// # Errors
+///
+/// When the address is taken, or not this machine's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Or a server that starts again finds its address taken by connections that have ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves HTTP/1.1 and h2c until `stop` completes, then finishes what is under way, for

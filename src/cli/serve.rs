@@ -60,7 +60,7 @@ impl Serve {
             return self.run_embedded(keys).await;
         };
         let keys = keys.map_or_else(|| self.keys.required_keyring(), Ok)?;
-        let listeners = self.listen().await?;
+        let listeners = self.listen()?;
         let store = super::connect(url, self.settings.database_connections()?).await?;
         super::migrate(&store).await?;
         let url = self.settings.public_url(listeners.doors.local_addr()?)?;
@@ -80,11 +80,11 @@ impl Serve {
     }
 
     /// Takes the addresses early: one that is in use is told before anything else is done.
-    async fn listen(&self) -> Result<Listeners> {
+    fn listen(&self) -> Result<Listeners> {
         Ok(Listeners {
-            doors: listen(self.settings.listen, "ROLLCALL_LISTEN").await?,
+            doors: listen(self.settings.listen, "ROLLCALL_LISTEN")?,
             metrics: match self.settings.metrics_listen()? {
-                Some(address) => Some(listen(address, "ROLLCALL_METRICS_LISTEN").await?),
+                Some(address) => Some(listen(address, "ROLLCALL_METRICS_LISTEN")?),
                 None => None,
             },
         })
@@ -133,9 +133,8 @@ struct Listeners {
     metrics: Option<TcpListener>,
 }
 
-async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
+fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
+    server::listen(address)
         .with_context(|| format!("cannot listen on {address}: stop what listens there, or choose another address with {setting}"))
 }
 

@@ -24,7 +24,7 @@ impl Serve {
     pub(super) async fn run_embedded(&self, keys: Option<Keyring>) -> Result<()> {
         let folder = &*self.settings.data_dir;
         let bootstrap = self.settings.bootstrap()?;
-        let listeners = self.listen().await?;
+        let listeners = self.listen()?;
         make_private(folder)
             .with_context(|| format!("cannot use the data directory {}", folder.display()))?;
         let (mut embedded, store) = Embedded::start(&folder.join("postgres")).await?;
