@@ -120,6 +120,10 @@ impl Violation {
     pub const DOMAIN: &str = "rollcall.domain";
     /// An enum value other than UNSPECIFIED.
     pub const SPECIFIED: &str = "rollcall.specified";
+    /// The rule of issuers.
+    pub const ISSUER: &str = "rollcall.issuer";
+    /// The rule of texts that are copied from a page.
+    pub const BLANKS: &str = "rollcall.blanks";
     /// A CEL expression that compiles, names only `claims` and yields a boolean.
     pub const CLAIMS_EXPRESSION: &str = "rollcall.claims_expression";
     /// The text of a JSON object.

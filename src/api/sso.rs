@@ -23,6 +23,7 @@ use crate::domain::sso::{
 };
 use crate::error::{Error, Violation, no_violations};
 use crate::metrics::SessionEnd;
+use crate::oidc::check::unusable_issuer;
 use crate::store;
 
 /// `CreateSSOConfiguration`. Five round trips: begin, insert, audit, commit, and the caller's token.
@@ -44,14 +45,16 @@ pub async fn create(
         claims_expression: request.claims_expression,
         ..SsoChange::default()
     };
-    let change = checked(change, &request.client_secret, vec![]).await?;
+    let secret = request.client_secret.trim();
+    let change = checked(change, Some(secret), vec![]).await?;
     caller.may_write()?;
     caller.belongs_to(organization_id)?;
+    check_issuer(app, change.issuer_url.as_deref().unwrap_or_default())?;
 
     let now = app.clock.now();
     let mut configuration = SsoConfiguration::new(app.new_id(), organization_id, now);
     change.apply(&mut configuration, now);
-    let secret = seal(app, &configuration, &request.client_secret)?;
+    let secret = seal(app, &configuration, secret)?;
 
     let mut tx = app.store.begin().await?;
     store::sso::insert(&mut tx, organization_id, &configuration, &secret).await?;
@@ -142,7 +145,8 @@ pub async fn update(
             .map(|update| update.scopes),
         claims_expression: request.claims_expression,
     };
-    let secret = request.client_secret.as_deref().unwrap_or_default();
+    // Nobody reads it again, so what came along when it was copied is taken away.
+    let secret = request.client_secret.as_deref().map(str::trim);
     let change = checked(change, secret, unspecified).await?;
     caller.may_write()?;
 
@@ -150,17 +154,18 @@ pub async fn update(
     let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;
     let mut after = before.clone();
     change.apply(&mut after, app.clock.now());
-    after.needs_client_secret &= request.client_secret.is_none();
+    // One that is as it was does not keep anybody from changing the rest.
+    if after.issuer_url != before.issuer_url {
+        check_issuer(app, &after.issuer_url)?;
+    }
+    after.needs_client_secret &= secret.is_none();
     if after.needs_client_secret && is_active == Some(true) {
         return Err(Error::FailedPrecondition(
             "the client secret of this SSO configuration is lost: enter it again, in client_secret, to set the state to ACTIVE"
                 .to_owned(),
         ));
     }
-    let secret = request
-        .client_secret
-        .map(|secret| seal(app, &after, &secret))
-        .transpose()?;
+    let secret = secret.map(|secret| seal(app, &after, secret)).transpose()?;
     store::sso::update(&mut tx, caller.organization_id, &after, secret.as_deref()).await?;
     let ended = if secret.is_some() || before.ends_sessions(&after) {
         store::sessions::end_all_through(&mut tx, caller.organization_id, id).await?
@@ -213,15 +218,30 @@ pub async fn delete(
 /// Makes sure that a change breaks no rule, away from the threads that serve.
 async fn checked(
     change: SsoChange,
-    client_secret: &str,
+    client_secret: Option<&str>,
     mut violations: Vec<Violation>,
 ) -> Result<SsoChange, Error> {
-    violations.extend(too_long("client_secret", client_secret));
+    violations.extend(client_secret.and_then(secret_violation));
     let check = move || {
         violations.extend(change.check());
         no_violations(violations).map(|()| change)
     };
     spawn_blocking(check).await.map_err(Error::internal)?
+}
+
+fn secret_violation(secret: &str) -> Option<Violation> {
+    if secret.is_empty() {
+        let message = "must be more than blanks";
+        return Some(Violation::new("client_secret", Violation::BLANKS, message));
+    }
+    too_long("client_secret", secret)
+}
+
+fn check_issuer(app: &App, issuer: &str) -> Result<(), Error> {
+    match unusable_issuer(&app.outgoing, issuer) {
+        Some(reason) => Err(Error::invalid("issuer_url", Violation::ISSUER, reason)),
+        None => Ok(()),
+    }
 }
 
 fn seal(app: &App, configuration: &SsoConfiguration, secret: &str) -> Result<Vec<u8>, Error> {

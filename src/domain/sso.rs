@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::ids::{OrganizationId, SsoConfigurationId};
+use super::sign_in::is_entra;
 use super::{policy, text};
 use crate::error::Violation;
 
@@ -107,6 +109,16 @@ impl SsoConfiguration {
         !after.is_active || client(self) != client(after)
     }
 
+    /// Whether a login that the provider vouched for while it was `before` is good now that it is this: nothing
+    /// of what was verified, and of what claims were asked for, is another. Whom it admits may be.
+    pub fn takes_logins_of(&self, before: &Self) -> bool {
+        self.is_usable()
+            && self.issuer_url == before.issuer_url
+            && self.client_id == before.client_id
+            && self.claims == before.claims
+            && self.claims_expression == before.claims_expression
+    }
+
     /// What people see it called: its display name, or else its issuer without the scheme.
     pub fn display_name(&self) -> &str {
         if !self.display_name.is_empty() {
@@ -172,6 +184,7 @@ impl SsoChange {
     pub fn check(&self) -> Vec<Violation> {
         let mut violations = self.text_violations();
         violations.extend(self.length_violations());
+        violations.extend(self.client_id.as_deref().and_then(blanks_violation));
         violations.extend(self.email_domains.as_deref().and_then(domains_violation));
         violations.extend(self.claims.iter().flat_map(claims_violations));
         if let Some(Err(reason)) = self.claims_expression.as_deref().map(policy::check) {
@@ -236,6 +249,55 @@ pub fn too_long(field: &str, text: &str) -> Option<Violation> {
     let message = || format!("must have at most {MAX_TEXT_LENGTH} characters");
     (text.chars().count() > MAX_TEXT_LENGTH)
         .then(|| Violation::new(field, Violation::LENGTH, message()))
+}
+
+/// What is copied from a page often brings a blank or the end of a line along. It is refused and not taken
+/// away, so that what is read is what was written.
+fn blanks_violation(client_id: &str) -> Option<Violation> {
+    let message = "must not begin or end with blanks or line breaks: copy it without them";
+    (client_id.trim() != client_id).then(|| Violation::new("client_id", Violation::BLANKS, message))
+}
+
+/// The documents about a provider that people take for its issuer.
+const DOCUMENTS: [&str; 2] = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+];
+
+/// Why a provider can never be used under this issuer, as far as the text tells (OpenID Connect Discovery,
+/// section 3), in words that follow its name.
+pub fn unusable_issuer(issuer: &str) -> Option<String> {
+    let Ok(url) = Url::parse(issuer) else {
+        return Some("must be a URL such as https://accounts.example.com".to_owned());
+    };
+    if issuer.trim() != issuer || issuer.contains(|c: char| c.is_control()) {
+        return Some("must not have blanks or line breaks: copy it without them".to_owned());
+    }
+    if !matches!(url.scheme(), "https" | "http") {
+        return Some("must begin with https://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some("must not have a user name or a password".to_owned());
+    }
+    if let Some(document) = DOCUMENTS
+        .iter()
+        .find(|document| url.path().ends_with(*document))
+    {
+        return Some(format!(
+            "is the address of a document about the provider: leave out {document}"
+        ));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Some("must not have a query (?) or a fragment (#)".to_owned());
+    }
+    let tenant = url.path_segments().and_then(|mut segments| segments.next());
+    let tenant = tenant.unwrap_or_default();
+    if is_entra(issuer) && matches!(tenant, "common" | "organizations" | "consumers") {
+        return Some(format!(
+            "names no tenant: put your tenant's ID in the place of {tenant:?}, as in https://login.microsoftonline.com/<tenant ID>/v2.0"
+        ));
+    }
+    None
 }
 
 fn domains_violation(domains: &[String]) -> Option<Violation> {
@@ -305,6 +367,46 @@ pub fn with_leading_domain(single: Option<String>, mut list: Vec<String>) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn issuers_that_can_never_be_used_say_why() {
+        for (issuer, words) in [
+            ("accounts.example.com", "must be a URL"),
+            ("file:///etc/passwd", "must begin with https://"),
+            ("https://accounts.example.com\n", "blanks or line breaks"),
+            (" https://accounts.example.com", "blanks or line breaks"),
+            ("https://ada:secret@accounts.example.com", "a user name"),
+            ("https://ada@accounts.example.com", "a user name"),
+            ("https://accounts.example.com/?x=1", "a query"),
+            ("https://accounts.example.com/#x", "a fragment"),
+            (
+                "https://accounts.example.com/.well-known/openid-configuration",
+                "leave out /.well-known/openid-configuration",
+            ),
+            (
+                "https://login.microsoftonline.com/common/v2.0",
+                "your tenant's ID in the place of \"common\"",
+            ),
+            (
+                "https://login.microsoftonline.com/organizations/v2.0",
+                "organizations",
+            ),
+            ("https://login.microsoftonline.us/consumers", "consumers"),
+        ] {
+            let reason = unusable_issuer(issuer).unwrap_or_default();
+            assert!(reason.contains(words), "{issuer}: {reason}");
+        }
+        for issuer in [
+            "https://accounts.example.com",
+            "https://accounts.example.com/",
+            "https://example.okta.com/oauth2/default",
+            "https://common.example.com/organizations",
+            "https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0",
+            "http://127.0.0.1:8080/realms/x",
+        ] {
+            assert_eq!(unusable_issuer(issuer), None, "{issuer}");
+        }
+    }
 
     #[test]
     fn the_single_domain_leads_and_is_not_repeated() {

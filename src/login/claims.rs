@@ -54,13 +54,7 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
             format!("the claim sub must have 1 to {MAX_SUBJECT_LENGTH} characters"),
         ));
     }
-    let email = text(configuration, claims, "email").ok_or_else(|| {
-        let theirs = configuration.claims.get("email").map_or("email", String::as_str);
-        Refusal::new(
-            Check::Email,
-            format!("the provider sends no address (claim {theirs:?}): have it send the claim, or map email to the one that has the address"),
-        )
-    })?;
+    let email = address(configuration, claims)?;
     let domain = email_domain(email).ok_or_else(|| {
         Refusal::new(
             Check::Email,
@@ -87,6 +81,30 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
     })
 }
 
+/// The address. Some claims are lists of them (Entra's `emails`): one of several would be chosen by chance.
+fn address<'a>(configuration: &SsoConfiguration, claims: &'a Claims) -> Result<&'a str, Refusal> {
+    let theirs = configuration
+        .claims
+        .get("email")
+        .map_or("email", String::as_str);
+    let refuse = |text: String| Err(Refusal::new(Check::Email, text));
+    let value = match claims.get(theirs) {
+        Some(Value::Array(list)) if list.len() > 1 => {
+            return refuse(format!(
+                "the provider sends several addresses (claim {theirs:?}), and the right one cannot be told: map email to a claim with one"
+            ));
+        }
+        Some(Value::Array(list)) => list.first(),
+        value => value,
+    };
+    match value.and_then(Value::as_str).map(str::trim) {
+        Some(email) if !email.is_empty() => Ok(email),
+        _ => refuse(format!(
+            "the provider sends no address (claim {theirs:?}): have it send the claim, or map email to the one that has the address"
+        )),
+    }
+}
+
 /// Only Entra ID's claim `oid` is known to name a person for good; elsewhere it may be anything.
 fn object_id(configuration: &SsoConfiguration, claims: &Claims) -> Option<String> {
     let id = claims.get("oid").and_then(Value::as_str)?;
@@ -103,22 +121,27 @@ fn object_id(configuration: &SsoConfiguration, claims: &Claims) -> Option<String
 fn email_verified(configuration: &SsoConfiguration, claims: &Claims, email: &str) -> Option<bool> {
     let standard = claims.get("email").and_then(Value::as_str).map(str::trim);
     let is_standard = standard.is_some_and(|standard| standard.eq_ignore_ascii_case(email));
-    let is_mapped = configuration.claims.contains_key("email_verified");
-    let Some(verified) = claim(configuration, claims, "email_verified").map(is_yes) else {
-        let is_owned = claims.get(DOMAIN_OWNER_VERIFIED).is_some_and(is_yes);
+    let theirs = configuration.claims.get("email_verified");
+    let name = theirs.map_or("email_verified", String::as_str);
+    let Some(verified) = claims.get(name).map(is_true) else {
+        let is_owned = claims.get(DOMAIN_OWNER_VERIFIED).is_some_and(is_owned);
         return (is_standard && is_owned).then_some(true);
     };
-    Some(verified).filter(|verified| is_standard || is_mapped || !verified)
+    Some(verified).filter(|verified| is_standard || theirs.is_some() || !verified)
 }
 
-/// Some providers write booleans as texts or numbers. Whatever else it says, it is no yes.
-fn is_yes(value: &Value) -> bool {
+/// Some providers write booleans as texts. Whatever else it says, it is no yes.
+fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(value) => *value,
-        Value::String(text) => text == "1" || text.eq_ignore_ascii_case("true"),
-        Value::Number(number) => number.as_u64() == Some(1),
+        Value::String(text) => text.eq_ignore_ascii_case("true"),
         _ => false,
     }
+}
+
+/// Entra ID has several ways to say yes in `xms_edov`.
+fn is_owned(value: &Value) -> bool {
+    is_true(value) || value == "1" || *value == 1
 }
 
 fn name(configuration: &SsoConfiguration, claims: &Claims) -> String {

@@ -24,12 +24,12 @@ use super::{claims, failed, redirect};
 use crate::app::App;
 use crate::domain::ids::{LoginId, SsoConfigurationId};
 use crate::domain::policy::{self, Verdict};
-use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, Person, Refusal};
+use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, Refusal};
 use crate::domain::sso::{SsoConfiguration, client_secret_context};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
 use crate::oidc::{Claims, LoginSecrets, Registration, printable};
-use crate::provisioning::sign_in::{SignIn, check_return_to, sign_in};
+use crate::provisioning::sign_in::{Outcome, SignIn, check_return_to, sign_in};
 use crate::session;
 use crate::store;
 
@@ -152,11 +152,7 @@ async fn begin(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let named = state_parameter(state, configuration.id);
-    let url = registration.authorization_url(&provider, named, &secrets, hint);
-    let url = match url {
-        Ok(url) => url,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let url = registration.authorization_url(&provider, &named, &secrets, hint);
     let begun = Begun {
         configuration: start.configuration,
         state_digest: state.digest(),
@@ -312,6 +308,9 @@ async fn finish(
 
 type Refused = (Attempt, Refusal);
 
+/// How often a login is decided anew because its configuration changes.
+const MAX_DECISIONS: usize = 5;
+
 /// Everything that must hold before somebody is let in.
 async fn admit(
     app: &App,
@@ -321,45 +320,93 @@ async fn admit(
     answer: Answer,
     mut attempt: Attempt,
 ) -> Result<Result<Token, Refused>, Error> {
-    let (person, claims) = match verify(app, configuration, begun, answer, &mut attempt).await? {
+    let verified = match verify(app, configuration, begun, answer, &mut attempt).await? {
         Ok(verified) => verified,
         Err(refusal) => return Ok(Err((attempt, refusal))),
     };
-    let expression = configuration.claims_expression.clone();
-    let verdict = spawn_blocking(move || policy::evaluate(&expression, &claims)).await;
-    if let Verdict::KeepsOut { part, reason } = verdict.map_err(Error::internal)? {
-        let refusal = Refusal {
-            part: Some(part),
-            ..Refusal::new(
-                Check::ClaimsExpression,
-                format!("the claims expression {reason}"),
-            )
-        };
-        return Ok(Err((attempt, refusal)));
-    }
     let user_agent = headers
         .get(USER_AGENT)
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
-    let login = SignIn {
-        id: attempt.id,
-        configuration,
-        person: &person,
-        claim_names: attempt.claim_names.clone(),
-        former: session::presented(app, headers),
-        user_agent: &printable(user_agent),
-    };
-    let result = sign_in(app, &login).await?;
-    // The row for administrators is part of the sign-in.
-    Ok(result.map_err(|refusal| {
-        (
-            Attempt {
-                refusal: Some(refusal.clone()),
-                ..attempt
+    let mut configuration = configuration.clone();
+    for _ in 0..MAX_DECISIONS {
+        let person = match claims::person(&configuration, &verified.claims) {
+            Ok(person) => person,
+            Err(refusal) => return Ok(Err((attempt, refusal))),
+        };
+        if let Some(refusal) = keeps_out(&configuration, &verified.claims).await? {
+            return Ok(Err((attempt, refusal)));
+        }
+        let login = SignIn {
+            id: attempt.id,
+            configuration: &configuration,
+            person: &person,
+            claim_names: attempt.claim_names.clone(),
+            former: session::presented(app, headers),
+            user_agent: &printable(user_agent),
+        };
+        match sign_in(app, &login).await? {
+            Outcome::SignedIn(token) => return Ok(Ok(token)),
+            Outcome::Refused(refusal) => return Ok(Err((attempt, refusal))),
+            Outcome::Changed => match read_again(app, &configuration, &verified).await? {
+                Some(changed) => configuration = changed,
+                None => break,
             },
-            refusal,
+        }
+    }
+    let refusal = Refusal::new(
+        Check::Configuration,
+        "the SSO configuration was changed while the person signed in: she can begin again",
+    );
+    Ok(Err((attempt, refusal)))
+}
+
+/// The configuration as it is now, if the login that was verified before it changed is still good under it.
+async fn read_again(
+    app: &App,
+    before: &SsoConfiguration,
+    verified: &Verified,
+) -> Result<Option<SsoConfiguration>, Error> {
+    let (organization_id, id) = (before.organization_id, before.id);
+    let read = async {
+        let mut db = app.store.acquire().await?;
+        // The secret first: one that is changed in between changes the configuration again.
+        let sealed = store::sso::client_secret(&mut db, organization_id, id).await?;
+        Ok((sealed, store::sso::get(&mut db, organization_id, id).await?))
+    };
+    match read.await {
+        Ok((sealed, now)) if sealed == verified.sealed_secret && now.takes_logins_of(before) => {
+            Ok(Some(now))
+        }
+        Ok(_) | Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why the claims expression keeps a person out, if it does.
+async fn keeps_out(
+    configuration: &SsoConfiguration,
+    claims: &Claims,
+) -> Result<Option<Refusal>, Error> {
+    let (expression, claims) = (configuration.claims_expression.clone(), claims.clone());
+    let verdict = spawn_blocking(move || policy::evaluate(&expression, &claims)).await;
+    let Verdict::KeepsOut { part, reason } = verdict.map_err(Error::internal)? else {
+        return Ok(None);
+    };
+    Ok(Some(Refusal {
+        part: Some(part),
+        ..Refusal::new(
+            Check::ClaimsExpression,
+            format!("the claims expression {reason}"),
         )
     }))
+}
+
+/// What a provider vouched for.
+struct Verified {
+    claims: Claims,
+    /// The client secret that the code was exchanged with, as it is stored.
+    sealed_secret: Vec<u8>,
 }
 
 async fn verify(
@@ -368,7 +415,7 @@ async fn verify(
     begun: &Begun,
     answer: Answer,
     attempt: &mut Attempt,
-) -> Result<Result<(Person, Claims), Refusal>, Error> {
+) -> Result<Result<Verified, Refusal>, Error> {
     let mut db = app.store.acquire().await?;
     let organization_id = configuration.organization_id;
     let is_first =
@@ -415,7 +462,7 @@ async fn verify(
             .claims(
                 &app.providers,
                 &app.outgoing,
-                code,
+                &code,
                 &begun.secrets,
                 is_missing,
             )
@@ -433,8 +480,10 @@ async fn verify(
                 .get("email")
                 .map_or("email", String::as_str),
         );
-        let person = claims::person(configuration, &claims)?;
-        Ok((person, claims))
+        Ok(Verified {
+            claims,
+            sealed_secret: sealed.clone(),
+        })
     };
     Ok(checked.await)
 }

@@ -1,12 +1,12 @@
 //! Tests a configuration without a login: what can be known before the first person tries.
 
-use openidconnect::core::{CoreJsonWebKeyType, CoreResponseType, CoreTokenResponse};
-use openidconnect::{AuthorizationCode, JsonWebKey, PkceCodeVerifier, RequestTokenError};
 use tokio::task::spawn_blocking;
+use url::Url;
 
-use super::verify::is_accepted;
-use super::{ExchangeError, Provider, Providers, Registration, printable};
-use crate::domain::policy;
+use super::jose::Alg;
+use super::token::{self, NoTokens};
+use super::{LoginSecrets, Provider, Providers, Registration, printable};
+use crate::domain::{policy, sso};
 use crate::outgoing::Outgoing;
 
 /// What to do where the client secret is lost.
@@ -58,6 +58,16 @@ fn bad(subject: &'static str, text: impl Into<String>) -> Finding {
     }
 }
 
+/// Why a provider can never be asked under this issuer, as far as its text and the settings tell; in words that
+/// follow its name.
+pub fn unusable_issuer(outgoing: &Outgoing, issuer: &str) -> Option<String> {
+    let reason = sso::unusable_issuer(issuer);
+    reason.or_else(|| {
+        let refused = outgoing.check(&Url::parse(issuer).ok()?).err()?;
+        Some(format!("cannot be used: {refused}"))
+    })
+}
+
 /// Tests a configuration. A registration is without a client secret if no key opens it.
 pub async fn run(
     registration: &Registration<'_>,
@@ -73,10 +83,12 @@ pub async fn run(
         domains(registration),
         expression(registration).await,
     ];
-    let provider = match providers
-        .get(outgoing, &registration.configuration.issuer_url)
-        .await
-    {
+    let issuer = &registration.configuration.issuer_url;
+    if let Some(reason) = unusable_issuer(outgoing, issuer) {
+        findings.push(bad("provider", format!("issuer_url {reason}")));
+        return findings;
+    }
+    let provider = match providers.get(outgoing, issuer).await {
         Ok(provider) => provider,
         Err(refusal) => {
             findings.push(bad("provider", refusal.reason));
@@ -85,10 +97,7 @@ pub async fn run(
     };
     findings.push(good(
         "provider",
-        format!(
-            "{} publishes its metadata",
-            provider.metadata.issuer().as_str()
-        ),
+        format!("{} publishes its metadata", provider.metadata.issuer),
     ));
     findings.push(keys(&provider));
     findings.push(algorithms(&provider));
@@ -140,88 +149,71 @@ async fn expression(registration: &Registration<'_>) -> Finding {
 }
 
 fn keys(provider: &Provider) -> Finding {
-    let keys = provider.keys.keys();
-    let usable = keys
-        .iter()
-        .filter(|key| *key.key_type() != CoreJsonWebKeyType::Symmetric)
-        .count();
-    match usable {
-        0 => bad(
-            "keys",
-            "the provider publishes no key that can verify a signature",
-        ),
-        count => good("keys", format!("{count} that can verify signatures")),
-    }
+    let count = provider.keys.len();
+    good("keys", format!("{count} that can verify signatures"))
 }
 
 fn algorithms(provider: &Provider) -> Finding {
-    let offered = provider.metadata.id_token_signing_alg_values_supported();
-    let names = |algs: &mut dyn Iterator<Item = &openidconnect::core::CoreJwsSigningAlgorithm>| {
-        algs.map(|alg| {
-            let text = serde_json::to_value(alg).unwrap_or_default();
-            text.as_str().unwrap_or("?").to_owned()
-        })
-        .collect::<Vec<_>>()
-        .join(", ")
+    const SUBJECT: &str = "signatures";
+    let Some(offered) = &provider.metadata.id_token_signing else {
+        return doubtful(
+            SUBJECT,
+            "the provider does not list the algorithms of its ID tokens: RS256 is most likely",
+        );
     };
-    let accepted = names(&mut offered.iter().filter(|alg| is_accepted(alg)));
+    let is_accepted = |alg: &&String| Alg::named(alg).is_some();
+    let accepted: Vec<&str> = offered
+        .iter()
+        .filter(is_accepted)
+        .map(|alg| &**alg)
+        .collect();
     if accepted.is_empty() {
-        let offered = names(&mut offered.iter());
         return bad(
-            "signatures",
+            SUBJECT,
             format!(
                 "the provider offers {}, of which none is accepted: have it sign with RS256",
-                printable(&offered)
+                printable(&offered.join(", "))
             ),
         );
     }
-    good("signatures", accepted)
+    good(SUBJECT, accepted.join(", "))
 }
 
 fn flow(provider: &Provider) -> Finding {
+    const SUBJECT: &str = "code flow";
     let metadata = &provider.metadata;
-    let has_code = metadata
-        .response_types_supported()
-        .iter()
-        .any(|types| **types == [CoreResponseType::Code]);
-    if !has_code {
+    let lists_code = |types: &Vec<String>| types.iter().any(|types| types == "code");
+    if !metadata.response_types.as_ref().is_none_or(lists_code) {
         return bad(
-            "code flow",
+            SUBJECT,
             "the provider does not offer the response type code",
         );
     }
-    if metadata.token_endpoint().is_none() {
-        return bad("code flow", "the provider names no token endpoint");
+    let methods = metadata.code_challenge_methods.iter().flatten();
+    if methods.into_iter().any(|method| method == "S256") {
+        return good(SUBJECT, "with PKCE S256");
     }
-    let methods = &metadata
-        .additional_metadata()
-        .code_challenge_methods_supported;
-    match methods {
-        Some(methods) if methods.iter().any(|method| method == "S256") => {
-            good("code flow", "with PKCE S256")
-        }
-        _ => doubtful(
-            "code flow",
-            "the provider does not say that it checks PKCE S256; the proof is sent anyway",
-        ),
-    }
+    doubtful(
+        SUBJECT,
+        "the provider does not say that it checks PKCE S256; the proof is sent anyway",
+    )
 }
 
 fn scopes(registration: &Registration<'_>, provider: &Provider) -> Finding {
+    const SUBJECT: &str = "scopes";
     let asked: Vec<&str> = registration.scopes().collect();
-    let Some(offered) = provider.metadata.scopes_supported() else {
-        return good("scopes", format!("asks for {}", asked.join(" ")));
-    };
+    let offered = provider.metadata.scopes.as_ref();
+    let is_listed = |scope: &str| offered.is_none_or(|all| all.iter().any(|one| one == scope));
     let missing: Vec<&str> = asked
         .iter()
-        .filter(|scope| !offered.iter().any(|offered| offered.as_str() == **scope))
+        .filter(|scope| !is_listed(scope))
         .copied()
         .collect();
     if missing.is_empty() {
-        return good("scopes", format!("asks for {}", asked.join(" ")));
+        return good(SUBJECT, format!("asks for {}", asked.join(" ")));
     }
     doubtful(
-        "scopes",
+        SUBJECT,
         format!(
             "the provider does not list {}: it may refuse a login that asks for it",
             missing.join(" ")
@@ -230,7 +222,7 @@ fn scopes(registration: &Registration<'_>, provider: &Provider) -> Finding {
 }
 
 fn userinfo(provider: &Provider) -> Finding {
-    match provider.metadata.userinfo_endpoint() {
+    match provider.metadata.userinfo_endpoint {
         Some(_) => good("userinfo", "asked where the ID token lacks a claim"),
         None => doubtful(
             "userinfo",
@@ -255,21 +247,19 @@ async fn client(
             "no key of the server's ROLLCALL_ENCRYPTION_KEYS opens the client secret: add the key that sealed it, or set clientSecret again",
         );
     }
-    let client = match registration.client(provider) {
-        Ok(client) => client,
-        Err(refusal) => return bad(SUBJECT, refusal.reason),
+    let nobody = LoginSecrets {
+        nonce: String::new(),
+        verifier: "rollcall-check-rollcall-check-rollcall-check".to_owned(),
     };
-    let request = match client.exchange_code(AuthorizationCode::new("rollcall-check".to_owned())) {
-        Ok(request) => request,
-        Err(error) => return bad(SUBJECT, error.to_string()),
-    };
-    let verifier = PkceCodeVerifier::new("rollcall-check-rollcall-check-rollcall-check".to_owned());
-    let answer: Result<CoreTokenResponse, ExchangeError> = request
-        .set_pkce_verifier(verifier)
-        .request_async(outgoing)
-        .await;
-    match answer {
-        Err(RequestTokenError::ServerResponse(answer)) => match &*answer.error().to_string() {
+    let answer = token::exchange(
+        registration,
+        &provider.metadata,
+        outgoing,
+        "rollcall-check",
+        &nobody,
+    );
+    match answer.await {
+        Err(NoTokens::Refused(code)) => match &*code {
             "invalid_grant" => good(SUBJECT, "the provider accepts client_id and client_secret"),
             "invalid_client" | "unauthorized_client" => bad(
                 SUBJECT,
@@ -283,7 +273,7 @@ async fn client(
                 ),
             ),
         },
-        Err(RequestTokenError::Request(error)) => bad(
+        Err(NoTokens::Unanswered(error)) => bad(
             SUBJECT,
             format!("the token endpoint does not answer: {error}"),
         ),

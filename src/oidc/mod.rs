@@ -2,30 +2,28 @@
 //! 1.0, RFC 7636, RFC 9207). Nothing here knows a member or a session.
 
 pub mod check;
-mod keys;
+mod jose;
+mod metadata;
 mod provider;
-mod verify;
+mod rules;
+mod token;
 
-use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreClientAuthMethod,
-    CoreErrorResponseType, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreRevocableToken,
-    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenResponse,
-};
-use openidconnect::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, ConfigurationError, CsrfToken,
-    EmptyAdditionalClaims, EndpointMaybeSet, EndpointNotSet, EndpointSet, LoginHint, Nonce,
-    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError,
-    Scope, StandardErrorResponse, TokenResponse, UserInfoError,
-};
-use secrecy::{ExposeSecret, SecretString};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{Request, StatusCode};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::time::timeout;
+use url::Url;
 
-use self::keys::Key;
+use self::metadata::Metadata;
+use self::provider::took_too_long;
 pub use self::provider::{Provider, Providers};
+use self::rules::{Expected, UserinfoAnswer};
+use self::token::Tokens;
 use crate::domain::sign_in::{Check, Refusal};
 use crate::domain::sso::SsoConfiguration;
-use crate::outgoing::{Outgoing, OutgoingError};
+use crate::outgoing::Outgoing;
 
 /// Where providers send people back to, below the public URL.
 pub const CALLBACK_PATH: &str = "/auth/oidc/callback";
@@ -38,26 +36,6 @@ pub const DOMAIN_OWNER_VERIFIED: &str = "xms_edov";
 
 /// The claims that speak of the claim `email` beside them.
 const ADDRESS_PROOFS: [&str; 2] = ["email_verified", DOMAIN_OWNER_VERIFIED];
-
-type Client = openidconnect::Client<
-    EmptyAdditionalClaims,
-    CoreAuthDisplay,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    Key,
-    CoreAuthPrompt,
-    StandardErrorResponse<CoreErrorResponseType>,
-    CoreTokenResponse,
-    CoreTokenIntrospectionResponse,
-    CoreRevocableToken,
-    CoreRevocationErrorResponse,
-    EndpointSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointMaybeSet,
-    EndpointMaybeSet,
->;
 
 /// What proves at the end of a login that it is the one that was begun. Kept sealed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,68 +74,18 @@ impl Registration<'_> {
     }
 
     /// The URL where the person signs in.
-    ///
-    /// # Errors
-    ///
-    /// A provider or configuration that cannot be used.
     pub fn authorization_url(
         &self,
         provider: &Provider,
-        state: String,
+        state: &str,
         secrets: &LoginSecrets,
         login_hint: Option<&str>,
-    ) -> Result<String, Refusal> {
-        let client = self.client(provider)?;
-        let verifier = PkceCodeVerifier::new(secrets.verifier.clone());
-        let nonce = Nonce::new(secrets.nonce.clone());
-        let mut request = client
-            .authorize_url(
-                CoreAuthenticationFlow::AuthorizationCode,
-                move || CsrfToken::new(state),
-                move || nonce,
-            )
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
-        // The library adds openid.
-        for scope in self.scopes().filter(|scope| *scope != "openid") {
-            request = request.add_scope(Scope::new(scope.to_owned()));
-        }
-        if let Some(hint) = login_hint {
-            request = request.set_login_hint(LoginHint::new(hint.to_owned()));
-        }
-        Ok(request.url().0.into())
-    }
-
-    fn client(&self, provider: &Provider) -> Result<Client, Refusal> {
-        let redirect = RedirectUrl::new(self.redirect_uri()).map_err(|e| {
-            Refusal::new(
-                Check::Configuration,
-                format!("the public URL cannot be used: {e}"),
-            )
-        })?;
-        let metadata = (*provider.metadata)
-            .clone()
-            .set_jwks((*provider.keys).clone());
-        // Where the provider does not say, it takes the secret in the header (OpenID Connect
-        // Discovery, section 3).
-        let takes_header = metadata
-            .token_endpoint_auth_methods_supported()
-            .is_none_or(|methods| methods.contains(&CoreClientAuthMethod::ClientSecretBasic));
-        let auth_type = if takes_header {
-            AuthType::BasicAuth
-        } else {
-            AuthType::RequestBody
-        };
-        let secret = self.client_secret.as_ref();
-        let client = Client::from_provider_metadata(
-            metadata,
-            ClientId::new(self.configuration.client_id.clone()),
-            secret.map(|secret| ClientSecret::new(secret.expose_secret().to_owned())),
-        );
-        Ok(client.set_redirect_uri(redirect).set_auth_type(auth_type))
+    ) -> String {
+        rules::authorization_url(self, &provider.metadata, state, secrets, login_hint).into()
     }
 
     /// Exchanges a code for tokens, verifies the ID token, and fills in from the userinfo what
-    /// `is_missing` asks for.
+    /// `is_missing` asks for: as fast as a person waits for it.
     ///
     /// # Errors
     ///
@@ -166,76 +94,127 @@ impl Registration<'_> {
         &self,
         providers: &Providers,
         outgoing: &Outgoing,
-        code: String,
+        code: &str,
+        secrets: &LoginSecrets,
+        is_missing: impl Fn(&Claims) -> bool,
+    ) -> Result<Claims, Refusal> {
+        let claims = self.ask_for_claims(providers, outgoing, code, secrets, is_missing);
+        timeout(outgoing.patience(), claims)
+            .await
+            .unwrap_or_else(|_| Err(took_too_long(outgoing)))
+    }
+
+    async fn ask_for_claims(
+        &self,
+        providers: &Providers,
+        outgoing: &Outgoing,
+        code: &str,
         secrets: &LoginSecrets,
         is_missing: impl Fn(&Claims) -> bool,
     ) -> Result<Claims, Refusal> {
         let issuer = &self.configuration.issuer_url;
         let mut provider = providers.get(outgoing, issuer).await?;
-        let client = self.client(&provider)?;
-        let response = client
-            .exchange_code(AuthorizationCode::new(code))
-            .map_err(no_endpoint)?
-            .set_pkce_verifier(PkceCodeVerifier::new(secrets.verifier.clone()))
-            .request_async(outgoing)
-            .await
-            .map_err(explain_exchange)?;
-        let token = response.id_token().ok_or_else(|| {
-            let text = "the provider sent no ID token: it must support OpenID Connect, not OAuth 2.0 alone";
-            Refusal::new(Check::IdToken, text)
-        })?;
+        let tokens = token::exchange(self, &provider.metadata, outgoing, code, secrets).await?;
+        let id_token = tokens.id_token()?;
 
-        let now = providers.now();
-        let mut verified = verify::id_token(self.configuration, &provider, &response, secrets, now);
+        let expected = Expected {
+            issuer,
+            client_id: &self.configuration.client_id,
+            nonce: &secrets.nonce,
+            access_token: tokens.access_token(),
+            now: providers.now(),
+        };
+        let mut verified = rules::id_token(id_token, &provider.keys, &expected);
         while verified
             .as_ref()
-            .is_err_and(verify::Failure::may_be_a_new_key)
+            .is_err_and(|failure| failure.may_be_a_new_key)
             && let Some(fresh) = providers
                 .with_fresh_keys(outgoing, issuer, &provider)
                 .await?
         {
             provider = fresh;
-            verified = verify::id_token(self.configuration, &provider, &response, secrets, now);
+            verified = rules::id_token(id_token, &provider.keys, &expected);
         }
-        let subject = verified.map_err(|failure| Refusal::new(Check::IdToken, failure.0))?;
-        let mut claims = verify::payload(&token.to_string()).ok_or_else(|| {
-            Refusal::new(
-                Check::IdToken,
-                "the claims of the ID token are no JSON object",
-            )
-        })?;
-        if !is_missing(&claims) || client.user_info_url().is_none() {
-            return Ok(claims);
-        }
-
-        // With the keys that verified the ID token: the userinfo may be signed, too.
-        let client = self.client(&provider)?;
-        // The library would panic on one that no header can hold.
-        let access_token = response.access_token().clone();
-        if http::HeaderValue::from_str(access_token.secret()).is_err() {
-            return Err(Refusal::new(
-                Check::Userinfo,
-                "the provider's access token holds characters that no HTTP header may have",
-            ));
-        }
-        let userinfo: openidconnect::UserInfoClaims<Rest, CoreGenderClaim> = client
-            .user_info(access_token, Some(subject))
-            .map_err(no_endpoint)?
-            .request_async(outgoing)
-            .await
-            .map_err(explain_userinfo)?;
-        let more = serde_json::to_value(userinfo).unwrap_or_default();
-        if let Value::Object(more) = more {
+        let refuse = |failure: rules::Failure| {
+            Refusal::new(Check::IdToken, format!("the ID token {}", failure.reason))
+        };
+        let mut claims = verified.map_err(refuse)?;
+        if let Some(endpoint) = &provider.metadata.userinfo_endpoint
+            && is_missing(&claims)
+        {
+            let more = userinfo(outgoing, endpoint, &tokens, &provider, &expected, &claims).await?;
             fill_in(&mut claims, more);
         }
         Ok(claims)
     }
 }
 
+/// Asks for the userinfo (OpenID Connect Core, section 5.3), with the keys that verified the ID token: it may be
+/// signed, too.
+async fn userinfo(
+    outgoing: &Outgoing,
+    endpoint: &str,
+    tokens: &Tokens,
+    provider: &Provider,
+    expected: &Expected<'_>,
+    about: &Claims,
+) -> Result<Claims, Refusal> {
+    let refuse = |text: String| Refusal::new(Check::Userinfo, text);
+    let url = Url::parse(endpoint)
+        .map_err(|e| e.to_string())
+        .and_then(|url| {
+            outgoing
+                .check(&url)
+                .map(|()| url)
+                .map_err(|e| e.to_string())
+        });
+    let url = url.map_err(|reason| {
+        refuse(format!(
+            "an endpoint of the provider cannot be used (userinfo_endpoint): {}",
+            printable(&reason)
+        ))
+    })?;
+    let request = Request::get(url.as_str())
+        .header(AUTHORIZATION, tokens.bearer()?)
+        .header(ACCEPT, "application/json, application/jwt")
+        .body(vec![])
+        .map_err(|_| refuse("the userinfo endpoint cannot be asked".to_owned()))?;
+    let answer = outgoing.send(request).await.map_err(|e| {
+        refuse(format!(
+            "the provider's userinfo endpoint does not answer: {e}"
+        ))
+    })?;
+    if answer.status() != StatusCode::OK {
+        let status = answer.status().as_u16();
+        return Err(refuse(format!(
+            "the provider's userinfo endpoint answers with status {status}"
+        )));
+    }
+    let kind = answer.headers().get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let text = std::str::from_utf8(answer.body())
+        .unwrap_or_default()
+        .trim();
+    let is_signed =
+        kind.to_ascii_lowercase().starts_with("application/jwt") || text.starts_with("eyJ");
+    let form = match is_signed {
+        true => UserinfoAnswer::Signed(text),
+        false => UserinfoAnswer::Plain(answer.body()),
+    };
+    rules::userinfo(form, &provider.keys, expected, about)
+        .map_err(|reason| refuse(format!("the userinfo {reason}")))
+}
+
 /// Adds the claims of the userinfo to those of the ID token. What is signed wins. What either says of
 /// its address counts for that one alone: a proof that the other does not speak of is left out.
 fn fill_in(claims: &mut Claims, mut userinfo: Claims) {
-    match (claims.get("email"), userinfo.get("email")) {
+    let address = |claims: &Claims| {
+        claims
+            .get("email")
+            .filter(|email| !email.is_null())
+            .cloned()
+    };
+    match (address(claims), address(&userinfo)) {
         (Some(email), Some(other)) if other != email => {
             userinfo.retain(|name, _| !ADDRESS_PROOFS.contains(&&**name));
         }
@@ -246,96 +225,11 @@ fn fill_in(claims: &mut Claims, mut userinfo: Claims) {
         _ => {}
     }
     for (name, value) in userinfo {
-        claims.entry(name).or_insert(value);
+        let claim = claims.entry(name).or_insert(Value::Null);
+        if claim.is_null() {
+            *claim = value;
+        }
     }
-}
-
-/// The claims that the library has no name for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Rest {
-    #[serde(flatten)]
-    claims: Claims,
-}
-
-impl openidconnect::AdditionalClaims for Rest {}
-
-fn no_endpoint(error: ConfigurationError) -> Refusal {
-    Refusal::new(
-        Check::Provider,
-        format!("the provider's metadata lack an endpoint: {error}"),
-    )
-}
-
-type ExchangeError = RequestTokenError<OutgoingError, StandardErrorResponse<CoreErrorResponseType>>;
-
-fn explain_exchange(error: ExchangeError) -> Refusal {
-    let text = match error {
-        RequestTokenError::ServerResponse(answer) => {
-            let code = answer.error().to_string();
-            let hint = match &*code {
-                "invalid_client" => ": check client_id and client_secret",
-                "invalid_grant" => {
-                    ": the code was used before, is too old, or was made for another redirect URI"
-                }
-                _ => "",
-            };
-            format!(
-                "the provider refused to exchange the code: {}{hint}",
-                printable(&code)
-            )
-        }
-        RequestTokenError::Request(error) => {
-            format!("the provider's token endpoint does not answer: {error}")
-        }
-        RequestTokenError::Parse(error, body) => {
-            return explain_unreadable(&error.path().to_string(), &body);
-        }
-        RequestTokenError::Other(_) => {
-            "the answer of the provider's token endpoint is empty or no JSON".to_owned()
-        }
-    };
-    Refusal::new(Check::Code, text)
-}
-
-/// Why an answer of the token endpoint cannot be read. The library's own words may hold what a token
-/// holds.
-fn explain_unreadable(path: &str, body: &[u8]) -> Refusal {
-    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
-    let Some(token) = answer["id_token"].as_str() else {
-        let missing = ["access_token", "token_type"]
-            .into_iter()
-            .find(|name| !answer[name].is_string());
-        let text = match missing {
-            Some(name) if answer.is_object() => {
-                format!("the answer of the provider's token endpoint has no text as {name}")
-            }
-            _ => format!(
-                "the answer of the provider's token endpoint cannot be read at {:?}",
-                printable(path)
-            ),
-        };
-        return Refusal::new(Check::Code, text);
-    };
-    let text = match verify::missing_claim(token) {
-        Some(name) => format!("the ID token lacks the claim {name}"),
-        None => "the ID token cannot be read: it is no signed JWT, or one of its claims is of a type that it may not have".to_owned(),
-    };
-    Refusal::new(Check::IdToken, text)
-}
-
-fn explain_userinfo(error: UserInfoError<OutgoingError>) -> Refusal {
-    let text = match error {
-        UserInfoError::ClaimsVerification(_) => {
-            "the userinfo is about another person than the ID token, or its signature does not verify".to_owned()
-        }
-        UserInfoError::Request(error) => format!("the provider's userinfo endpoint does not answer: {error}"),
-        UserInfoError::Response(status, ..) => format!("the provider's userinfo endpoint answers with status {}", status.as_u16()),
-        UserInfoError::Parse(error) => {
-            format!("the userinfo cannot be read at {:?}", printable(&error.path().to_string()))
-        }
-        _ => "the userinfo cannot be read".to_owned(),
-    };
-    Refusal::new(Check::Userinfo, text)
 }
 
 /// What a provider wrote, safe to show to an administrator: short, without control characters.

@@ -4,25 +4,21 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, header};
-use openidconnect::core::{
-    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType,
-    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode,
-    CoreResponseType, CoreSubjectIdentifierType,
-};
-use openidconnect::{AdditionalProviderMetadata, JsonWebKeySet, ProviderMetadata, url::Url};
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
+use url::Url;
 
-use super::keys::Key;
-use super::printable;
+use super::jose::KeySet;
+use super::{Metadata, printable, rules};
 use crate::app::Clock;
 use crate::domain::sign_in::{Check, Refusal};
 use crate::outgoing::Outgoing;
 
 /// How many providers are remembered.
 const MAX_PROVIDERS: usize = 1_000;
-/// How many keys a provider may publish: they are tried and copied at each login.
+/// How many keys a provider may publish: they are read at once.
 const MAX_KEYS: usize = 100;
 /// How long what a provider publishes is kept when it does not say, at least, and at most.
 const LIFETIME: TimeDelta = TimeDelta::hours(1);
@@ -32,37 +28,6 @@ const MAX_LIFETIME: TimeDelta = TimeDelta::hours(24);
 const REFRESH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 /// How long a provider that does not answer is not asked again: others would wait in line for it.
 const FAILURE_LIFETIME: TimeDelta = TimeDelta::seconds(5);
-
-/// What a provider says of itself (OpenID Connect Discovery, section 3).
-pub type Metadata = ProviderMetadata<
-    Extensions,
-    CoreAuthDisplay,
-    CoreClientAuthMethod,
-    CoreClaimName,
-    CoreClaimType,
-    CoreGrantType,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm,
-    Key,
-    CoreResponseMode,
-    CoreResponseType,
-    CoreSubjectIdentifierType,
->;
-
-/// The keys of a provider.
-pub type KeySet = JsonWebKeySet<Key>;
-
-/// What later specifications add.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extensions {
-    /// Whether the provider names itself in its answers (RFC 9207, section 3).
-    #[serde(default)]
-    pub authorization_response_iss_parameter_supported: bool,
-    /// The methods of PKCE (RFC 8414, section 2).
-    pub code_challenge_methods_supported: Option<Vec<String>>,
-}
-
-impl AdditionalProviderMetadata for Extensions {}
 
 /// A provider, as it published itself.
 #[derive(Clone, Debug)]
@@ -81,28 +46,7 @@ impl Provider {
     ///
     /// Another name, or none where one must be.
     pub fn check_issuer(&self, named: Option<&str>) -> Result<(), Refusal> {
-        let ours = self.metadata.issuer().as_str();
-        let must_be_named = self
-            .metadata
-            .additional_metadata()
-            .authorization_response_iss_parameter_supported;
-        match named {
-            Some(named) if named == ours => Ok(()),
-            Some(named) => Err(Refusal::new(
-                Check::Issuer,
-                format!(
-                    "the answer comes from the provider {:?}, not from {ours:?}",
-                    printable(named)
-                ),
-            )),
-            None if must_be_named => Err(Refusal::new(
-                Check::Issuer,
-                format!(
-                    "the answer does not name its provider, though {ours:?} says that its answers do"
-                ),
-            )),
-            None => Ok(()),
-        }
+        rules::answer_issuer(&self.metadata, named)
     }
 }
 
@@ -155,10 +99,13 @@ impl Providers {
         if let Some(failure) = live(state.failure.as_ref(), now) {
             return Err(failure.clone());
         }
-        let read = read(&mut state, outgoing, issuer, now).await;
+        let limit = outgoing.patience();
+        let reading = timeout(limit, read(&mut state, outgoing, issuer, now)).await;
+        let read = reading.unwrap_or_else(|_| Err(took_too_long(outgoing)));
         state.failure = read.as_ref().err().map(|refusal| Kept {
             value: refusal.clone(),
-            ends_at: now + FAILURE_LIFETIME,
+            // From its end: those who waited for it must not wait for another.
+            ends_at: self.now() + FAILURE_LIFETIME,
         });
         read
     }
@@ -197,6 +144,17 @@ impl Providers {
         let fresh = || Ok::<_, Refusal>(Arc::default());
         self.known.get_or_insert_with(issuer, fresh)
     }
+}
+
+/// Who is slow with each of several answers is too slow.
+pub(super) fn took_too_long(outgoing: &Outgoing) -> Refusal {
+    Refusal::new(
+        Check::Provider,
+        format!(
+            "the provider is too slow: it did not answer all requests of this login within {} s",
+            outgoing.patience().as_secs_f32()
+        ),
+    )
 }
 
 fn live<T>(kept: Option<&Kept<T>>, now: DateTime<Utc>) -> Option<&T> {
@@ -279,13 +237,9 @@ async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDe
         .get(&url)
         .await
         .map_err(|e| refuse(format!("the provider's metadata cannot be read: {e}")))?;
-    let metadata: Metadata = serde_json::from_slice(answer.body()).map_err(|e| {
-        refuse(format!(
-            "the provider's metadata at {url} cannot be used: {}",
-            printable(&e.to_string())
-        ))
-    })?;
-    let named = metadata.issuer().as_str();
+    let metadata = Metadata::read(answer.body())
+        .map_err(|reason| refuse(format!("the provider's metadata {reason} ({url})")))?;
+    let named = &metadata.issuer;
     if named != issuer {
         return Err(refuse(format!(
             "the provider at {issuer:?} calls itself {:?}: set issuer_url to exactly that, if that is the provider you mean",
@@ -296,15 +250,15 @@ async fn discover(outgoing: &Outgoing, issuer: &str) -> Result<(Metadata, TimeDe
     Ok((metadata, lifetime(answer.headers())))
 }
 
-/// Makes sure that everything that people and this server are sent to may be asked.
+/// Makes sure that everything that people and this server are sent to may be asked. The userinfo is another
+/// matter: it may never be asked for.
 fn check_endpoints(outgoing: &Outgoing, metadata: &Metadata) -> Result<(), Refusal> {
     let endpoints = [
-        Some(metadata.authorization_endpoint().url()),
-        metadata.token_endpoint().map(|e| e.url()),
-        metadata.userinfo_endpoint().map(|e| e.url()),
-        Some(metadata.jwks_uri().url()),
+        &metadata.authorization_endpoint,
+        &metadata.token_endpoint,
+        &metadata.jwks_uri,
     ];
-    for endpoint in endpoints.into_iter().flatten() {
+    for endpoint in endpoints {
         outgoing.check(endpoint).map_err(|e| {
             let text = format!("an endpoint of the provider cannot be used: {e}");
             Refusal::new(Check::Provider, text)
@@ -318,24 +272,27 @@ async fn read_keys(
     metadata: &Metadata,
 ) -> Result<(KeySet, TimeDelta), Refusal> {
     let refuse = |text: String| Refusal::new(Check::Provider, text);
-    let url = metadata.jwks_uri().url();
+    let url = &metadata.jwks_uri;
     let answer = outgoing
         .get(url)
         .await
         .map_err(|e| refuse(format!("the provider's keys cannot be read: {e}")))?;
-    let keys: KeySet = serde_json::from_slice(answer.body()).map_err(|e| {
+    let document: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let published = document["keys"].as_array().ok_or_else(|| {
         refuse(format!(
-            "the provider's keys at {url} cannot be used: {}",
-            printable(&e.to_string())
+            "the provider's keys at {url} cannot be used: they are no JSON object with a list of keys"
         ))
     })?;
-    if keys.keys().len() > MAX_KEYS {
+    if published.len() > MAX_KEYS {
         return Err(refuse(format!(
             "the provider publishes more than {MAX_KEYS} keys at {url}"
         )));
     }
-    if keys.keys().is_empty() {
-        return Err(refuse(format!("the provider publishes no keys at {url}")));
+    let keys = KeySet::read(published);
+    if keys.is_empty() {
+        return Err(refuse(format!(
+            "the provider publishes no keys at {url} that can verify a signature"
+        )));
     }
     Ok((keys, lifetime(answer.headers())))
 }
@@ -374,24 +331,15 @@ mod tests {
                 "issuer": "https://accounts.example.com",
                 "authorization_endpoint": "https://accounts.example.com/authorize",
                 "token_endpoint": "https://accounts.example.com/token",
-                "userinfo_endpoint": "https://accounts.example.com/userinfo",
                 "jwks_uri": "https://keys.example.com/",
-                "response_types_supported": ["code"],
-                "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": ["RS256"],
             });
             metadata[name] = value.into();
-            serde_json::from_value::<Metadata>(metadata).unwrap()
+            Metadata::read(metadata.to_string().as_bytes()).unwrap()
         };
         let public = Outgoing::new(Reach::default()).unwrap();
         let fine = metadata("token_endpoint", "https://elsewhere.example.com/token");
         check_endpoints(&public, &fine).unwrap();
-        for name in [
-            "authorization_endpoint",
-            "token_endpoint",
-            "userinfo_endpoint",
-            "jwks_uri",
-        ] {
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
             for evil in [
                 "http://accounts.example.com/",
                 "https://127.0.0.1/",

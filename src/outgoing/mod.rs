@@ -10,14 +10,11 @@ pub mod trust;
 
 use std::error::Error as _;
 use std::fmt;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse, url};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use tracing::Instrument;
@@ -32,6 +29,9 @@ use crate::traces;
 pub const MAX_RESPONSE: usize = 1024 * 1024;
 /// How long a request may take, from the name's resolution to the last byte.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// So that a single slow answer is told as what it is.
+const ROUND_OFF: Duration = Duration::from_secs(1);
 
 /// How requests leave.
 #[derive(Clone, Debug)]
@@ -128,6 +128,11 @@ impl Outgoing {
     /// Has requests counted and timed.
     pub fn measure(&mut self, metrics: Metrics) {
         self.metrics = metrics;
+    }
+
+    /// How long several requests that a person waits for may take together.
+    pub fn patience(&self) -> Duration {
+        self.deadline + ROUND_OFF
     }
 
     /// The client of the proxy, if a URL is asked through it.
@@ -275,15 +280,6 @@ impl Outgoing {
         // Some of the libraries' errors end in where to read more.
         let text = text.split(": http").next().unwrap_or_default();
         format!("{text}{hint}")
-    }
-}
-
-impl<'c> AsyncHttpClient<'c> for Outgoing {
-    type Error = OutgoingError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Self::Error>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move { Ok(self.send(request).await?.map(Into::into)) })
     }
 }
 

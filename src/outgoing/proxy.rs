@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hyper_util::client::proxy::matcher::Matcher;
-use openidconnect::url::Url;
+use url::Url;
 
 /// A proxy for https, and what is asked without it. It may hold a password, which nothing here shows.
 #[derive(Clone)]

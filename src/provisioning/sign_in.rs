@@ -105,15 +105,29 @@ pub struct SignIn<'a> {
     pub user_agent: &'a str,
 }
 
+/// What becomes of a login.
+pub enum Outcome {
+    /// The person has a new session.
+    SignedIn(Token),
+    /// The person is kept out, and administrators can read why.
+    Refused(Refusal),
+    /// The configuration is not what it was when it was read. Nothing was done.
+    Changed,
+}
+
 /// Lets a person in whom the provider vouches for, and gives her a new session, or says why not.
 /// Everything, the row that tells administrators included, is one transaction.
 ///
 /// # Errors
 ///
 /// As the database has them.
-pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refusal>, Error> {
+pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, Error> {
     let organization_id = login.configuration.organization_id;
     let mut tx = app.store.begin().await?;
+    // What changed it may have ended sessions: this one would not be among them.
+    if !store::sso::lock_as_read(&mut tx, login.configuration).await? {
+        return Ok(Outcome::Changed);
+    }
     let mut attempt = Attempt {
         id: login.id,
         organization_id,
@@ -133,16 +147,16 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Result<Token, Refu
             attempt.user_id = Some(admitted.user_id);
             attempt.note = admitted.note;
             replaced = end_former_session(&mut tx, login).await?;
-            Ok(begin_session(app, &mut tx, login, admitted.user_id).await?)
+            Outcome::SignedIn(begin_session(app, &mut tx, login, admitted.user_id).await?)
         }
         Err(refusal) => {
             attempt.refusal = Some(refusal.clone());
-            Err(refusal)
+            Outcome::Refused(refusal)
         }
     };
     store::sign_in::record(&mut tx, &attempt).await?;
     tx.commit().await?;
-    if result.is_ok() {
+    if matches!(result, Outcome::SignedIn(_)) {
         app.metrics.session_begun();
         app.metrics.sessions_ended(SessionEnd::Replaced, replaced);
     }
@@ -161,13 +175,6 @@ async fn admit(
 ) -> Result<Result<Admitted, Refusal>, Error> {
     let (configuration, person) = (login.configuration, login.person);
     let organization_id = configuration.organization_id;
-    // What changed it has ended sessions, this one not among them.
-    if !store::sso::lock_as_read(db, configuration).await? {
-        return Ok(Err(Refusal::new(
-            Check::Configuration,
-            "the SSO configuration was changed while the person signed in: she can begin again",
-        )));
-    }
     let is_domain_verified = match email_domain(&person.email) {
         Some(domain) => store::domains::is_verified(db, organization_id, &domain).await?,
         None => false,

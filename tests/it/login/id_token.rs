@@ -69,9 +69,19 @@ fn attack_token_of_another_client() {
 }
 
 #[test]
-fn attack_token_for_another_client_as_well() {
+fn attack_token_of_another_client_that_is_for_this_one_as_well() {
+    for party in [json!(null), json!("")] {
+        claims_keep_out(
+            json!({ "aud": ["another", "rollcall-client"], "azp": party }),
+            "does not say that this one asked for it (azp)",
+        );
+    }
     claims_keep_out(
-        json!({ "aud": ["rollcall-client", "another"], "azp": "rollcall-client" }),
+        json!({ "aud": ["another", "rollcall-client"], "azp": "another" }),
+        "\"another\" (azp)",
+    );
+    claims_keep_out(
+        json!({ "aud": ["another"], "azp": "rollcall-client" }),
         "made for another client (aud)",
     );
 }
@@ -79,7 +89,8 @@ fn attack_token_for_another_client_as_well() {
 #[test]
 fn attack_no_audience() {
     claims_keep_out(json!({ "aud": [] }), "made for another client (aud)");
-    claims_keep_out(json!({ "aud": null }), "made for another client (aud)");
+    claims_keep_out(json!({ "aud": null }), "lacks the claim aud");
+    claims_keep_out(json!({ "aud": 7 }), "made for another client (aud)");
 }
 
 #[test]
@@ -115,10 +126,7 @@ fn attack_nonce_of_another_browser() {
 
 #[test]
 fn attack_signature_of_something_else() {
-    signature_keeps_out(
-        Sign::Forged,
-        "signature of the ID token is not the provider's",
-    );
+    signature_keeps_out(Sign::Forged, "a signature that is not the provider's");
 }
 
 #[test]
@@ -127,10 +135,7 @@ fn attack_signature_of_another_key_under_the_same_name() {
         seed: 8,
         ..Key::new("EdDSA")
     };
-    signature_keeps_out(
-        Sign::With(key),
-        "signature of the ID token is not the provider's",
-    );
+    signature_keeps_out(Sign::With(key), "a signature that is not the provider's");
 }
 
 #[test]
@@ -175,7 +180,7 @@ fn attack_no_signature_in_another_case() {
             state.header = json!({ "alg": "nOnE" });
         },
         ID_TOKEN,
-        "it is no signed JWT",
+        "is not signed as it must be",
     );
 }
 
@@ -224,7 +229,7 @@ fn attack_key_of_another_type() {
         kid: "EdDSA",
         ..Key::new("ES256")
     };
-    signature_keeps_out(Sign::With(key), "a key that the provider does not publish");
+    signature_keeps_out(Sign::With(key), "the provider's key does not fit (alg)");
 }
 
 #[test]
@@ -239,7 +244,7 @@ fn attack_key_of_another_curve() {
                 state.sign = Some(Sign::With(Key::new(signs)));
             },
             ID_TOKEN,
-            "key does not fit the signature",
+            "the provider's key does not fit (alg)",
         );
     }
 }
@@ -260,20 +265,22 @@ fn attack_key_for_encryption() {
 }
 
 #[test]
-fn fault_no_key_is_named_where_there_are_several() {
+fn fault_no_key_is_named_where_there_are_many() {
     keeps_out(
         |place| {
             let mut state = place.provider.bend();
-            let other = Key {
-                seed: 8,
-                kid: "other",
-                ..Key::new("EdDSA")
-            };
-            state.keys.push(other.public());
+            for (seed, kid) in (10..).zip(["a", "b", "c", "d", "e", "f", "g", "h"]) {
+                let other = Key {
+                    seed,
+                    kid,
+                    ..Key::new("EdDSA")
+                };
+                state.keys.push(other.public());
+            }
             state.header = json!({ "kid": null });
         },
         ID_TOKEN,
-        "does not say which signed it (kid)",
+        "many keys signed it (kid)",
     );
 }
 
@@ -378,7 +385,7 @@ fn attack_access_token_of_another_login() {
                 place.provider.bend().tokens = json!({ "access_token": "another" });
             },
             ID_TOKEN,
-            "not the one that the ID token was made with (at_hash)",
+            "another access token than the one that came with it (at_hash)",
         );
     }
 }

@@ -244,12 +244,7 @@ fn fault_provider_calls_itself_otherwise() {
 fn attack_endpoints_that_are_no_web_addresses() {
     run(async {
         let place = Place::start().await;
-        for name in [
-            "authorization_endpoint",
-            "token_endpoint",
-            "userinfo_endpoint",
-            "jwks_uri",
-        ] {
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
             for evil in [
                 "javascript:alert(1)",
                 "file:///etc/passwd",
@@ -272,22 +267,47 @@ fn attack_endpoints_that_are_no_web_addresses() {
 }
 
 #[test]
-fn fault_metadata_lack_an_endpoint() {
+fn fault_metadata_lack_what_a_login_needs() {
     run(async {
         let place = Place::start().await;
         for name in [
+            "issuer",
             "authorization_endpoint",
+            "token_endpoint",
             "jwks_uri",
-            "response_types_supported",
         ] {
-            place.provider.bend().metadata = json!({ name: null });
-            place.pass(TimeDelta::minutes(1));
-            let reply = place.browser().get(&place.start_url("")).await;
-            place.refused(&reply, PROVIDER, name).await;
+            for (value, words) in [
+                (json!(null), format!("metadata lack {name}")),
+                (json!(""), format!("metadata lack {name}")),
+                (json!([1]), format!("something else than a text as {name}")),
+            ] {
+                place.provider.bend().metadata = json!({ name: value });
+                place.pass(TimeDelta::minutes(1));
+                let reply = place.browser().get(&place.start_url("")).await;
+                place.refused(&reply, PROVIDER, &words).await;
+            }
         }
-        place.provider.bend().metadata = json!({ "token_endpoint": null });
-        place.pass(TimeDelta::minutes(1));
-        is_kept_out(&place, PROVIDER, "lack an endpoint").await;
+    });
+}
+
+#[test]
+fn attack_userinfo_somewhere_else() {
+    run(async {
+        let place = Place::start().await;
+        for evil in [
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            "ftp://x.example/",
+            "nowhere",
+        ] {
+            place.provider.bend().metadata = json!({ "userinfo_endpoint": evil });
+            // Who need not be asked keeps nobody out.
+            place.provider.bend().claims = json!({});
+            place.pass(TimeDelta::hours(25));
+            place.sign_in(&mut place.browser()).await;
+            place.provider.bend().claims = json!({ "name": null });
+            is_kept_out(&place, Check::Userinfo.as_str(), "(userinfo_endpoint)").await;
+        }
     });
 }
 

@@ -5,6 +5,14 @@ use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
+    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
+    RsaEncoding, RsaKeyPair,
+};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
@@ -16,17 +24,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use openidconnect::core::{
-    CoreEdDsaPrivateSigningKey, CoreHmacKey, CoreJwsSigningAlgorithm as Alg,
-    CoreRsaPrivateSigningKey,
-};
-use openidconnect::url::Url;
-use openidconnect::{JsonWebKeyId, PrivateSigningKey};
-use p256::ecdsa::signature::Signer;
 use rollcall::app::Clock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio::net::TcpListener;
+use url::Url;
 
 use crate::support::merge;
 
@@ -98,83 +100,84 @@ impl Key {
         }
     }
 
-    fn rsa() -> CoreRsaPrivateSigningKey {
-        CoreRsaPrivateSigningKey::from_pem(include_str!("rsa.pem"), None).unwrap()
+    fn rsa() -> RsaKeyPair {
+        let pem = include_str!("rsa.pem")
+            .lines()
+            .filter(|line| !line.starts_with("-----"));
+        let der = STANDARD.decode(pem.collect::<String>()).unwrap();
+        RsaKeyPair::from_der(&der).unwrap()
     }
 
-    fn ed25519(&self) -> CoreEdDsaPrivateSigningKey {
-        // RFC 8410, section 7: the same bytes before every key.
-        let prefix = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
-        let der = [prefix.as_slice(), &[self.seed; 32]].concat();
-        let pem = format!(
-            "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-            STANDARD.encode(der)
-        );
-        CoreEdDsaPrivateSigningKey::from_ed25519_pem(&pem, None).unwrap()
+    fn ed25519(&self) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[self.seed; 32]).unwrap()
     }
 
-    fn p256(&self) -> p256::ecdsa::SigningKey {
-        p256::ecdsa::SigningKey::from_slice(&[self.seed; 32]).unwrap()
-    }
-
-    fn p384(&self) -> p384::ecdsa::SigningKey {
-        p384::ecdsa::SigningKey::from_slice(&[self.seed; 48]).unwrap()
-    }
-
-    fn p521(&self) -> p521::ecdsa::SigningKey {
-        let mut secret = [self.seed; 66];
-        secret[0] = 0;
-        p521::ecdsa::SigningKey::from_slice(&secret).unwrap()
+    /// The key's curve by name, how it signs, and what it is.
+    fn curve(&self) -> (&'static str, EcdsaKeyPair) {
+        let (name, curve, signs, size): (_, _, &'static EcdsaSigningAlgorithm, _) = match self.alg {
+            "ES256" => ("P-256", &ECDH_P256, &ECDSA_P256_SHA256_FIXED_SIGNING, 32),
+            "ES384" => ("P-384", &ECDH_P384, &ECDSA_P384_SHA384_FIXED_SIGNING, 48),
+            _ => ("P-521", &ECDH_P521, &ECDSA_P521_SHA512_FIXED_SIGNING, 66),
+        };
+        let mut secret = vec![self.seed; size];
+        if size == 66 {
+            secret[0] = 0;
+        }
+        let point = agreement::PrivateKey::from_private_key(curve, &secret).unwrap();
+        let point = point.compute_public_key().unwrap();
+        let key = EcdsaKeyPair::from_private_key_and_public_key(signs, &secret, point.as_ref());
+        (name, key.unwrap())
     }
 
     /// The public key, as it is published.
     pub fn public(&self) -> Value {
-        let ec = |curve: &str, point: &[u8]| {
-            let (x, y) = point[1..].split_at(point.len() / 2);
-            json!({ "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y) })
-        };
-        let kid = Some(JsonWebKeyId::new(self.kid.to_owned()));
         let mut key = match self.alg {
-            "EdDSA" => serde_json::to_value(self.ed25519().as_verification_key()).unwrap(),
-            "ES256" => ec(
-                "P-256",
-                self.p256().verifying_key().to_sec1_point(false).as_bytes(),
-            ),
-            "ES384" => ec(
-                "P-384",
-                self.p384().verifying_key().to_sec1_point(false).as_bytes(),
-            ),
-            "ES512" => ec(
-                "P-521",
-                self.p521().verifying_key().to_sec1_point(false).as_bytes(),
-            ),
-            _ => serde_json::to_value(Self::rsa().as_verification_key()).unwrap(),
+            "EdDSA" => {
+                let x = encode(self.ed25519().public_key().as_ref());
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": x })
+            }
+            "ES256" | "ES384" | "ES512" => {
+                let (curve, key) = self.curve();
+                let point = key.public_key().as_ref();
+                let (x, y) = point[1..].split_at(point.len() / 2);
+                json!({ "kty": "EC", "crv": curve, "x": encode(x), "y": encode(y) })
+            }
+            _ => {
+                let key = Self::rsa();
+                let (n, e) = (key.public_key().modulus(), key.public_key().exponent());
+                json!({
+                    "kty": "RSA",
+                    "n": encode(n.big_endian_without_leading_zero()),
+                    "e": encode(e.big_endian_without_leading_zero()),
+                })
+            }
         };
         merge(
             &mut key,
-            json!({ "kid": kid, "use": "sig", "alg": self.alg }),
+            json!({ "kid": self.kid, "use": "sig", "alg": self.alg }),
         );
         key
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let alg: Alg = serde_json::from_value(json!(self.alg)).unwrap();
-        match self.alg {
-            "EdDSA" => self.ed25519().sign(&alg, message).unwrap(),
-            "ES256" => {
-                let signature: p256::ecdsa::Signature = self.p256().sign(message);
-                signature.to_bytes().to_vec()
+        let random = SystemRandom::new();
+        let encoding: &'static dyn RsaEncoding = match self.alg {
+            "EdDSA" => return self.ed25519().sign(message).as_ref().to_vec(),
+            "ES256" | "ES384" | "ES512" => {
+                let (_, key) = self.curve();
+                return key.sign(&random, message).unwrap().as_ref().to_vec();
             }
-            "ES384" => {
-                let signature: p384::ecdsa::Signature = self.p384().sign(message);
-                signature.to_bytes().to_vec()
-            }
-            "ES512" => {
-                let signature: p521::ecdsa::Signature = self.p521().sign(message);
-                signature.to_bytes().to_vec()
-            }
-            _ => Self::rsa().sign(&alg, message).unwrap(),
-        }
+            "RS256" => &signature::RSA_PKCS1_SHA256,
+            "RS384" => &signature::RSA_PKCS1_SHA384,
+            "RS512" => &signature::RSA_PKCS1_SHA512,
+            "PS256" => &signature::RSA_PSS_SHA256,
+            "PS384" => &signature::RSA_PSS_SHA384,
+            _ => &signature::RSA_PSS_SHA512,
+        };
+        let key = Self::rsa();
+        let mut signed = vec![0; key.public_modulus_len()];
+        key.sign(encoding, &random, message, &mut signed).unwrap();
+        signed
     }
 
     fn hash(&self, text: &str) -> Vec<u8> {
@@ -443,8 +446,8 @@ fn jwt(state: &State, claims: &Value) -> String {
         Sign::With(key) => key.sign(message.as_bytes()),
         Sign::Forged => state.key.sign(b"something else"),
         Sign::Hmac(key) => {
-            let key = CoreHmacKey::new(key);
-            key.sign(&Alg::HmacSha256, message.as_bytes()).unwrap()
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+            hmac::sign(&key, message.as_bytes()).as_ref().to_vec()
         }
         Sign::Nothing => vec![],
     };
