@@ -13,7 +13,7 @@ use crate::app::{App, Random};
 use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, DatabaseSettings, KeySettings};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
-use crate::domain::sso::{FORGOTTEN_SECRET, client_secret_context};
+use crate::domain::sso::{FORGOTTEN_SECRET, client_key_context, client_secret_context};
 use crate::provisioning::keys::unopened;
 use crate::secrets::keys;
 use crate::{provisioning, store};
@@ -127,10 +127,49 @@ async fn reseal(app: &App) -> Result<()> {
             None => break,
         }
     }
+    let keys = reseal_client_keys(app).await?;
+    (seen, changed) = (seen + keys.0, changed + keys.1);
     remark(format_args!(
         "Sealed {changed} of {seen} secrets anew. Keys other than the first are needed no more."
     ));
     Ok(())
+}
+
+/// How many client keys there are, and how many were sealed anew.
+async fn reseal_client_keys(app: &App) -> Result<(usize, usize)> {
+    let (mut seen, mut changed) = (0, 0);
+    let nobody = uuid::Uuid::nil();
+    let mut last = (
+        OrganizationId::from(nobody),
+        SsoConfigurationId::from(nobody),
+    );
+    loop {
+        let mut tx = app.store.begin().await?;
+        let batch = store::client_keys::lock(&mut tx, last, BATCH).await?;
+        for mut key in batch.iter().cloned() {
+            let context = client_key_context(key.organization_id, key.sso_configuration_id);
+            if app.keys.is_current(&key.sealed_key) {
+                continue;
+            }
+            let opened = app.keys.open(&key.sealed_key, &context);
+            let opened = opened.ok_or_else(|| {
+                anyhow!(
+                    "no key of ROLLCALL_ENCRYPTION_KEYS opens the client key of the SSO configuration {}: add the key that sealed it, {:?}",
+                    key.sso_configuration_id,
+                    keys::key_id(&key.sealed_key).unwrap_or("?")
+                )
+            })?;
+            key.sealed_key = app.keys.seal(&opened, &context, &app.random)?;
+            store::client_keys::update(&mut tx, &key).await?;
+            changed += 1;
+        }
+        tx.commit().await?;
+        seen += batch.len();
+        match batch.last() {
+            Some(key) => last = (key.organization_id, key.sso_configuration_id),
+            None => return Ok((seen, changed)),
+        }
+    }
 }
 
 async fn forget(app: &App, id: &str) -> Result<()> {

@@ -355,6 +355,16 @@ pub fn client_secret_context(organization_id: OrganizationId, id: SsoConfigurati
     .concat()
 }
 
+/// What the key pair of a configuration is sealed for.
+pub fn client_key_context(organization_id: OrganizationId, id: SsoConfigurationId) -> Vec<u8> {
+    [
+        b"client-key\0",
+        organization_id.as_uuid().as_bytes().as_slice(),
+        id.as_uuid().as_bytes(),
+    ]
+    .concat()
+}
+
 /// The older single `email_domain` joins the list in front, once.
 pub fn with_leading_domain(single: Option<String>, mut list: Vec<String>) -> Vec<String> {
     if let Some(single) = single {

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,6 +15,7 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::task::spawn_blocking;
@@ -28,7 +30,8 @@ use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, R
 use crate::domain::sso::{SsoConfiguration, client_secret_context};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
-use crate::oidc::{Claims, LoginSecrets, Registration, printable};
+use crate::oidc::{Claims, ClientKey, LoginSecrets, Registration, printable};
+use crate::provisioning::client_keys::client_key;
 use crate::provisioning::sign_in::{Outcome, SignIn, check_return_to, sign_in};
 use crate::session;
 use crate::store;
@@ -135,6 +138,7 @@ async fn begin(
     let registration = Registration {
         configuration,
         client_secret: None,
+        client_key: None,
         public_url: &app.public_url,
     };
     let secrets = LoginSecrets {
@@ -259,6 +263,24 @@ fn begun(app: &App, headers: &HeaderMap, state: &Token) -> Option<Begun> {
     let plain = app.keys.open(&sealed, &seal_context(id))?;
     let begun: Begun = serde_json::from_slice(&plain).ok()?;
     bool::from(begun.state_digest.ct_eq(&state.digest())).then_some(begun)
+}
+
+/// The public key of a configuration (RFC 7517), which its provider reads. It says of the configuration no more
+/// than that there is one.
+pub async fn client_keys(State(app): State<Arc<App>>, Path(id): Path<Uuid>) -> Response {
+    let id = SsoConfigurationId::from(id);
+    let read = async {
+        let configuration = app
+            .store
+            .read(move |db| Box::pin(store::sso::find(db, id)))
+            .await?;
+        client_key(&app, configuration.organization_id, id).await
+    };
+    match read.await {
+        Ok(key) => Json(json!({ "keys": [key.public()] })).into_response(),
+        Err(Error::NotFound(_)) => Page::bad_link().into_response(),
+        Err(error) => fault(&app, &error),
+    }
 }
 
 async fn finish(
@@ -449,9 +471,14 @@ async fn verify(
             .await?;
         provider.check_issuer(answer.iss.as_deref())?;
         let code = code(answer)?;
+        let client_key = match provider.wants_signature() {
+            true => Some(signing_key(app, configuration).await?),
+            false => None,
+        };
         let registration = Registration {
             configuration,
             client_secret: Some(SecretString::from(secret)),
+            client_key,
             public_url: &app.public_url,
         };
         let expression = configuration.claims_expression.clone();
@@ -486,6 +513,18 @@ async fn verify(
         })
     };
     Ok(checked.await)
+}
+
+/// The key that a provider wants to see the proof of.
+async fn signing_key(app: &App, configuration: &SsoConfiguration) -> Result<ClientKey, Refusal> {
+    let key = client_key(app, configuration.organization_id, configuration.id).await;
+    key.map_err(|error| {
+        tracing::warn!(cause = %Chain(&error), "a client key cannot be used");
+        Refusal::new(
+            Check::Code,
+            "the provider takes no client secret, and the key that Rollcall signs with in its place cannot be used: the server's log says why",
+        )
+    })
 }
 
 /// The code of an answer that is no error.
@@ -533,8 +572,11 @@ fn fault(app: &App, error: &Error) -> Response {
 /// Tells administrators why, and the person what to do.
 async fn refuse(app: &App, attempt: Attempt, refusal: Refusal, return_to: &str) -> Response {
     app.metrics.sign_in(Some(refusal.check));
-    // These two reasons quote the answer that the browser brought: they are for administrators alone.
-    let quotes = matches!(refusal.check, Check::Authorization | Check::Issuer);
+    // These reasons quote what the browser brought or the provider said: they are for administrators alone.
+    let quotes = matches!(
+        refusal.check,
+        Check::Authorization | Check::Issuer | Check::Code
+    );
     let reason = (!quotes).then_some(&*refusal.reason);
     let check = refusal.check.as_str();
     tracing::info!(reference = %attempt.id, check, reason, "a login was refused");

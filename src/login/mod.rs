@@ -6,6 +6,7 @@
 //! | `GET /login`, `POST /login` | asks for an address and offers the ways to sign in with it |
 //! | `GET /auth/oidc/start` | sends the browser to a provider |
 //! | `GET /auth/oidc/callback` | where the provider sends it back to |
+//! | `GET /auth/oidc/keys/{id}` | the public key of a configuration, for a provider that takes no secret |
 //! | `GET /account` | who is signed in, and where |
 //! | `POST /account/end-session` | ends one session of the person |
 //! | `POST /logout` | ends the session of the browser |
@@ -29,7 +30,7 @@ use serde::Deserialize;
 use self::pages::Page;
 use crate::app::App;
 use crate::error::{Chain, Error};
-use crate::oidc::CALLBACK_PATH;
+use crate::oidc::{CALLBACK_PATH, CLIENT_KEYS_PATH};
 use crate::provisioning::sign_in::{self, START_PATH};
 use crate::session;
 use crate::store;
@@ -45,6 +46,10 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/login/", get(async || redirect("/login")))
         .route(START_PATH, get(flow::start))
         .route(CALLBACK_PATH, get(flow::callback))
+        .route(
+            &format!("{CLIENT_KEYS_PATH}/{{id}}"),
+            get(flow::client_keys),
+        )
         .route("/account", get(account::show))
         .route("/account/end-session", post(account::end_session))
         .route("/logout", post(account::sign_out))

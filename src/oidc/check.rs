@@ -4,7 +4,7 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::jose::Alg;
-use super::token::{self, NoTokens};
+use super::token::{Exchange, NoTokens};
 use super::{LoginSecrets, Provider, Providers, Registration, printable};
 use crate::domain::{policy, sso};
 use crate::outgoing::Outgoing;
@@ -104,7 +104,7 @@ pub async fn run(
     findings.push(flow(&provider));
     findings.push(scopes(registration, &provider));
     findings.push(userinfo(&provider));
-    findings.push(client(registration, &provider, outgoing).await);
+    findings.push(client(registration, &provider, providers, outgoing).await);
     findings
 }
 
@@ -235,6 +235,7 @@ fn userinfo(provider: &Provider) -> Finding {
 async fn client(
     registration: &Registration<'_>,
     provider: &Provider,
+    providers: &Providers,
     outgoing: &Outgoing,
 ) -> Finding {
     const SUBJECT: &str = "client";
@@ -251,28 +252,19 @@ async fn client(
         nonce: String::new(),
         verifier: "rollcall-check-rollcall-check-rollcall-check".to_owned(),
     };
-    let answer = token::exchange(
+    let exchange = Exchange {
         registration,
-        &provider.metadata,
-        outgoing,
-        "rollcall-check",
-        &nobody,
-    );
-    match answer.await {
-        Err(NoTokens::Refused(code)) => match &*code {
-            "invalid_grant" => good(SUBJECT, "the provider accepts client_id and client_secret"),
-            "invalid_client" | "unauthorized_client" => bad(
-                SUBJECT,
-                "the provider does not accept client_id and client_secret: copy both again",
-            ),
-            code => doubtful(
-                SUBJECT,
-                format!(
-                    "the provider answers a code that is none with {}, not with invalid_grant: it may demand what Rollcall does not send",
-                    printable(code)
-                ),
-            ),
-        },
+        metadata: &provider.metadata,
+        code: &format!("rollcall-check-{}", providers.now().timestamp_micros()),
+        secrets: &nobody,
+    };
+    match exchange.run(providers, outgoing).await {
+        Err(NoTokens::Refused(code, description)) => refused(
+            registration,
+            provider.wants_signature(),
+            &code,
+            description.as_deref(),
+        ),
         Err(NoTokens::Unanswered(error)) => bad(
             SUBJECT,
             format!("the token endpoint does not answer: {error}"),
@@ -280,6 +272,44 @@ async fn client(
         _ => doubtful(
             SUBJECT,
             "the token endpoint answers in a way that says nothing of client_id and client_secret",
+        ),
+    }
+}
+
+fn refused(
+    registration: &Registration<'_>,
+    is_signed: bool,
+    code: &str,
+    description: Option<&str>,
+) -> Finding {
+    const SUBJECT: &str = "client";
+    let said = description.map(|text| format!("; it says: {}", printable(text)));
+    let said = said.unwrap_or_default();
+    let proof = match is_signed {
+        true => "client_id and what Rollcall signs in the place of a secret (private_key_jwt)",
+        false => "client_id and client_secret",
+    };
+    match code {
+        "invalid_grant" => good(SUBJECT, format!("the provider accepts {proof}")),
+        "invalid_client" | "unauthorized_client" => {
+            let what_to_do = match is_signed {
+                true => format!(
+                    "check client_id, and register {} there as the client's JWKS URL",
+                    registration.jwks_uri()
+                ),
+                false => "copy both again, and see that the provider has this client authenticate with a secret".to_owned(),
+            };
+            bad(
+                SUBJECT,
+                format!("the provider does not accept {proof}: {what_to_do}{said}"),
+            )
+        }
+        code => doubtful(
+            SUBJECT,
+            format!(
+                "the provider answers a code that is none with {}, not with invalid_grant: it may demand what Rollcall does not send{said}",
+                printable(code)
+            ),
         ),
     }
 }

@@ -2,6 +2,7 @@
 //! 1.0, RFC 7636, RFC 9207). Nothing here knows a member or a session.
 
 pub mod check;
+mod client_key;
 mod jose;
 mod metadata;
 mod provider;
@@ -16,14 +17,18 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 use url::Url;
 
+pub use self::client_key::ClientKey;
 use self::metadata::Metadata;
 use self::provider::took_too_long;
 pub use self::provider::{Provider, Providers};
 use self::rules::{Expected, UserinfoAnswer};
-use self::token::Tokens;
+use self::token::{Exchange, Tokens};
 use crate::domain::sign_in::{Check, Refusal};
 use crate::domain::sso::SsoConfiguration;
 use crate::outgoing::Outgoing;
+
+/// Where the public keys of a configuration are, below the public URL, before its identifier.
+pub const CLIENT_KEYS_PATH: &str = "/auth/oidc/keys";
 
 /// Where providers send people back to, below the public URL.
 pub const CALLBACK_PATH: &str = "/auth/oidc/callback";
@@ -52,6 +57,8 @@ pub struct Registration<'a> {
     pub configuration: &'a SsoConfiguration,
     /// Its client secret; for a URL alone, none is needed.
     pub client_secret: Option<SecretString>,
+    /// The key that it signs with at a provider that takes no secret.
+    pub client_key: Option<ClientKey>,
     /// Where this server is reached.
     pub public_url: &'a str,
 }
@@ -71,6 +78,12 @@ impl Registration<'_> {
     /// Where the provider must let people go back to.
     pub fn redirect_uri(&self) -> String {
         format!("{}{CALLBACK_PATH}", self.public_url)
+    }
+
+    /// Where the provider can read the public key of a client that signs.
+    pub fn jwks_uri(&self) -> String {
+        let id = self.configuration.id;
+        format!("{}{CLIENT_KEYS_PATH}/{id}", self.public_url)
     }
 
     /// The URL where the person signs in.
@@ -114,7 +127,13 @@ impl Registration<'_> {
     ) -> Result<Claims, Refusal> {
         let issuer = &self.configuration.issuer_url;
         let mut provider = providers.get(outgoing, issuer).await?;
-        let tokens = token::exchange(self, &provider.metadata, outgoing, code, secrets).await?;
+        let exchange = Exchange {
+            registration: self,
+            metadata: &provider.metadata,
+            code,
+            secrets,
+        };
+        let tokens = exchange.run(providers, outgoing).await?;
         let id_token = tokens.id_token()?;
 
         let expected = Expected {
@@ -136,7 +155,14 @@ impl Registration<'_> {
             verified = rules::id_token(id_token, &provider.keys, &expected);
         }
         let refuse = |failure: rules::Failure| {
-            Refusal::new(Check::IdToken, format!("the ID token {}", failure.reason))
+            let hint = match failure.may_be_a_new_key {
+                true => {
+                    "; the keys were read again within the last minute: if the provider has changed them since, try again in a minute"
+                }
+                false => "",
+            };
+            let text = format!("the ID token {}{hint}", failure.reason);
+            Refusal::new(Check::IdToken, text)
         };
         let mut claims = verified.map_err(refuse)?;
         if let Some(endpoint) = &provider.metadata.userinfo_endpoint

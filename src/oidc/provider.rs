@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::jose::KeySet;
+use super::token::Authentication;
 use super::{Metadata, printable, rules};
 use crate::app::Clock;
 use crate::domain::sign_in::{Check, Refusal};
@@ -39,6 +40,11 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// Whether it takes no secret of a client, but something that is signed (`private_key_jwt`).
+    pub fn wants_signature(&self) -> bool {
+        Authentication::of(&self.metadata) == Authentication::Signature
+    }
+
     /// Makes sure that an answer is this provider's, as far as it names itself (RFC 9207, section
     /// 2.4).
     ///
@@ -71,6 +77,8 @@ struct State {
 pub struct Providers {
     clock: Clock,
     known: Cache<String, Arc<Mutex<State>>>,
+    /// The registrations whose secret goes into the form, whatever the metadata say.
+    form_alone: Cache<[u8; 32], ()>,
 }
 
 impl Providers {
@@ -79,12 +87,22 @@ impl Providers {
         Self {
             clock,
             known: Cache::new(MAX_PROVIDERS),
+            form_alone: Cache::new(MAX_PROVIDERS),
         }
     }
 
     /// The present moment.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// Whether a registration is known to have its secret taken in the form alone.
+    pub(super) fn takes_form_alone(&self, registration: &[u8; 32]) -> bool {
+        self.form_alone.get(registration).is_some()
+    }
+
+    pub(super) fn note_form_alone(&self, registration: [u8; 32]) {
+        self.form_alone.insert(registration, ());
     }
 
     /// What a provider publishes. Those who ask for the same at once wait for one to read it.

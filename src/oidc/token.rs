@@ -2,16 +2,20 @@
 //! 5.1 and 5.2).
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use form_urlencoded::{Serializer, byte_serialize};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
-use super::{LoginSecrets, Metadata, Registration, printable};
+use super::{LoginSecrets, Metadata, Providers, Registration, printable};
 use crate::domain::sign_in::{Check, Refusal};
 use crate::outgoing::Outgoing;
+
+/// RFC 7523, section 2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How a client proves at the token endpoint who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,20 +24,21 @@ pub enum Authentication {
     Header,
     /// `client_secret_post`: the secret in the form.
     Form,
+    /// `private_key_jwt`: something signed (section 9).
+    Signature,
 }
 
 impl Authentication {
-    /// What a provider takes. One that does not say takes the secret in the header (OpenID Connect Discovery,
-    /// section 3).
+    /// What to use with a provider: the secret, if it takes one. A provider that does not say takes it in the
+    /// header (OpenID Connect Discovery, section 3).
     pub fn of(metadata: &Metadata) -> Self {
-        let takes_header = metadata
-            .client_authentication
-            .as_ref()
-            .is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"));
-        if takes_header {
-            Self::Header
-        } else {
-            Self::Form
+        let takes = |method: &str| metadata.takes_authentication(method);
+        match () {
+            () if metadata.client_authentication.is_none() || takes("client_secret_basic") => {
+                Self::Header
+            }
+            () if !takes("client_secret_post") && takes("private_key_jwt") => Self::Signature,
+            () => Self::Form,
         }
     }
 }
@@ -41,8 +46,8 @@ impl Authentication {
 /// Why there are no tokens.
 #[derive(Debug)]
 pub enum NoTokens {
-    /// The provider's error code.
-    Refused(String),
+    /// The provider's error code, and what it says of it (RFC 6749, section 5.2).
+    Refused(String, Option<String>),
     /// It does not answer.
     Unanswered(String),
     /// It answers something else.
@@ -52,19 +57,21 @@ pub enum NoTokens {
 impl From<NoTokens> for Refusal {
     fn from(reason: NoTokens) -> Self {
         let text = match reason {
-            NoTokens::Refused(code) => {
+            NoTokens::Refused(code, description) => {
                 let hint = match &*code {
                     "invalid_client" | "unauthorized_client" => {
-                        ": check client_id and client_secret"
+                        ": check client_id and client_secret, and how the provider has this client authenticate"
                     }
                     "invalid_grant" => {
                         ": the code was used before, is too old, or was made for another redirect URI"
                     }
                     _ => "",
                 };
+                let description = description.map(|text| format!(" ({})", printable(&text)));
                 format!(
-                    "the provider refused to exchange the code: {}{hint}",
-                    printable(&code)
+                    "the provider refused to exchange the code: {}{}{hint}",
+                    printable(&code),
+                    description.unwrap_or_default()
                 )
             }
             NoTokens::Unanswered(text) => {
@@ -143,70 +150,156 @@ fn not_text(name: &str) -> String {
     format!("has no text as {name}")
 }
 
-/// Exchanges a code.
-///
-/// # Errors
-///
-/// Why that was not possible.
-pub async fn exchange(
-    registration: &Registration<'_>,
-    metadata: &Metadata,
-    outgoing: &Outgoing,
-    code: &str,
-    secrets: &LoginSecrets,
-) -> Result<Tokens, NoTokens> {
-    let request = request(registration, metadata, code, secrets)?;
-    let answer = outgoing
-        .send(request)
-        .await
-        .map_err(|e| NoTokens::Unanswered(e.to_string()))?;
-    let object = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
-    let error = object.as_ref().and_then(|o| o.get("error")?.as_str());
-    match (answer.status(), error) {
-        (StatusCode::OK, None) => object
-            .map(Tokens)
-            .ok_or_else(|| NoTokens::Unreadable("is empty or no JSON object".to_owned())),
-        // Some say with 200 what is an error.
-        (_, Some(code)) => Err(NoTokens::Refused(code.to_owned())),
-        (status, None) => Err(NoTokens::Unreadable(format!(
-            "has status {} and no error code",
-            status.as_u16()
-        ))),
-    }
+/// A code to be exchanged.
+pub struct Exchange<'a> {
+    /// By whom.
+    pub registration: &'a Registration<'a>,
+    /// Where.
+    pub metadata: &'a Metadata,
+    /// The code.
+    pub code: &'a str,
+    /// Of its login.
+    pub secrets: &'a LoginSecrets,
 }
 
-fn request(
-    registration: &Registration<'_>,
-    metadata: &Metadata,
-    code: &str,
-    secrets: &LoginSecrets,
-) -> Result<Request<Vec<u8>>, NoTokens> {
-    let client_id = &*registration.configuration.client_id;
-    let mut form = Serializer::new(String::new());
-    form.append_pair("grant_type", "authorization_code")
-        .append_pair("code", code)
-        .append_pair("redirect_uri", &registration.redirect_uri())
-        .append_pair("code_verifier", &secrets.verifier);
-    let mut request = Request::post(metadata.token_endpoint.as_str())
-        .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-    let secret = registration.client_secret.as_ref();
-    let secret = secret.map(ExposeSecret::expose_secret);
-    match (Authentication::of(metadata), secret) {
-        (Authentication::Header, Some(secret)) => {
-            let part = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-            let credentials = STANDARD.encode([part(client_id), part(secret)].join(":"));
-            request = request.header(AUTHORIZATION, format!("Basic {credentials}"));
+impl Exchange<'_> {
+    /// Exchanges the code. Some providers take the secret in the form alone from this client, whatever their
+    /// metadata say: one that does not know the client is asked once more.
+    ///
+    /// # Errors
+    ///
+    /// Why that was not possible.
+    pub async fn run(
+        &self,
+        providers: &Providers,
+        outgoing: &Outgoing,
+    ) -> Result<Tokens, NoTokens> {
+        let client = self.registration.configuration.registration_digest();
+        let way = match Authentication::of(self.metadata) {
+            Authentication::Header if providers.takes_form_alone(&client) => Authentication::Form,
+            way => way,
+        };
+        let first = self.ask(way, providers, outgoing).await;
+        let Err(NoTokens::Refused(code, _)) = &first else {
+            return first;
+        };
+        let is_unknown = matches!(&**code, "invalid_client" | "unauthorized_client");
+        let may_take_form = self.metadata.client_authentication.is_none()
+            || self.metadata.takes_authentication("client_secret_post");
+        if way != Authentication::Header || !is_unknown || !may_take_form {
+            return first;
         }
-        (Authentication::Form, Some(secret)) => {
-            form.append_pair("client_id", client_id)
-                .append_pair("client_secret", secret);
-        }
-        (_, None) => {
-            form.append_pair("client_id", client_id);
+        match self.ask(Authentication::Form, providers, outgoing).await {
+            Err(NoTokens::Refused(code, _))
+                if matches!(&*code, "invalid_client" | "unauthorized_client") =>
+            {
+                first
+            }
+            second => {
+                providers.note_form_alone(client);
+                second
+            }
         }
     }
-    request
-        .body(form.finish().into_bytes())
-        .map_err(|e| NoTokens::Unanswered(format!("it cannot be asked: {e}")))
+
+    async fn ask(
+        &self,
+        way: Authentication,
+        providers: &Providers,
+        outgoing: &Outgoing,
+    ) -> Result<Tokens, NoTokens> {
+        let request = self.request(way, providers)?;
+        let answer = outgoing
+            .send(request)
+            .await
+            .map_err(|e| NoTokens::Unanswered(e.to_string()))?;
+        let object = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
+        let text = |name: &str| object.as_ref()?.get(name)?.as_str();
+        match (answer.status(), text("error")) {
+            // Some say with 200 what is an error.
+            (_, Some(code)) => {
+                let description = text("error_description").filter(|text| !self.is_told_by(text));
+                Err(NoTokens::Refused(
+                    code.to_owned(),
+                    description.map(str::to_owned),
+                ))
+            }
+            (StatusCode::OK, None) => object
+                .map(Tokens)
+                .ok_or_else(|| NoTokens::Unreadable("is empty or no JSON object".to_owned())),
+            (status, None) => Err(NoTokens::Unreadable(format!(
+                "has status {} and no error code",
+                status.as_u16()
+            ))),
+        }
+    }
+
+    /// Whether a text repeats what nobody but the two servers may know.
+    fn is_told_by(&self, text: &str) -> bool {
+        let secret = self.registration.client_secret.as_ref();
+        let secret = secret.map_or("", ExposeSecret::expose_secret);
+        let secrets = [
+            self.code,
+            &self.secrets.verifier,
+            &self.secrets.nonce,
+            secret,
+        ];
+        secrets
+            .iter()
+            .any(|secret| !secret.is_empty() && text.contains(*secret))
+    }
+
+    fn request(
+        &self,
+        way: Authentication,
+        providers: &Providers,
+    ) -> Result<Request<Vec<u8>>, NoTokens> {
+        let registration = self.registration;
+        let client_id = &*registration.configuration.client_id;
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", self.code)
+            .append_pair("redirect_uri", &registration.redirect_uri())
+            .append_pair("code_verifier", &self.secrets.verifier);
+        let mut request = Request::post(self.metadata.token_endpoint.as_str())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let secret = registration.client_secret.as_ref();
+        let secret = secret.map_or("", ExposeSecret::expose_secret);
+        match way {
+            Authentication::Header => {
+                let part = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+                let credentials = STANDARD.encode([part(client_id), part(secret)].join(":"));
+                request = request.header(AUTHORIZATION, format!("Basic {credentials}"));
+            }
+            Authentication::Form => {
+                form.append_pair("client_id", client_id)
+                    .append_pair("client_secret", secret);
+            }
+            Authentication::Signature => {
+                form.append_pair("client_id", client_id)
+                    .append_pair("client_assertion_type", ASSERTION_TYPE)
+                    .append_pair("client_assertion", &self.assertion(providers)?);
+            }
+        }
+        request
+            .body(form.finish().into_bytes())
+            .map_err(|e| NoTokens::Unanswered(format!("it cannot be asked: {e}")))
+    }
+
+    fn assertion(&self, providers: &Providers) -> Result<String, NoTokens> {
+        let unfit = |reason: &str| NoTokens::Unanswered(format!("the provider {reason}"));
+        let key = self.registration.client_key.as_ref();
+        let key = key.ok_or_else(|| unfit("wants a proof that is signed, and there is no key"))?;
+        // A code is exchanged once, so this is another one each time.
+        let id = Sha256::digest([self.code, &self.secrets.verifier].concat());
+        let client_id = &self.registration.configuration.client_id;
+        key.assertion(
+            client_id,
+            self.metadata,
+            &URL_SAFE_NO_PAD.encode(id),
+            providers.now(),
+        )
+        .map_err(|reason| unfit(&reason))
+    }
 }

@@ -32,6 +32,11 @@ pub async fn forget(app: &App, id: &str) -> Result<Vec<SsoConfiguration>, Error>
         let mut tx = app.store.begin().await?;
         let batch = store::sso::lock_sealed_with(&mut tx, &prefix, BATCH).await?;
         if batch.is_empty() {
+            let keys = store::client_keys::delete_sealed_with(&mut tx, &prefix).await?;
+            tx.commit().await?;
+            for (organization, configuration) in keys {
+                tracing::warn!(%organization, %configuration, "the client key of an SSO configuration is lost, and another is made when it is needed: its provider must read it anew");
+            }
             return Ok(forgotten);
         }
         for before in batch {

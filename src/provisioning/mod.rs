@@ -1,5 +1,6 @@
 //! Rules that several doors and commands share.
 
+pub mod client_keys;
 pub mod keys;
 pub mod organizations;
 pub mod sign_in;

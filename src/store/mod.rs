@@ -3,6 +3,7 @@
 
 mod address;
 pub mod audit;
+pub mod client_keys;
 mod connection;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]

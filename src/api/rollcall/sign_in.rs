@@ -35,6 +35,7 @@ use crate::domain::sso::client_secret_context;
 use crate::error::{Error, Violation};
 use crate::oidc::check::{self, Finding, Outcome};
 use crate::oidc::{Providers, Registration};
+use crate::provisioning::client_keys::client_key;
 use crate::provisioning::sign_in::start_url;
 use crate::store;
 use crate::store::sign_in::{AttemptFilter, ListedAttempt};
@@ -141,14 +142,22 @@ pub async fn check(
         .keys
         .open(&sealed, &client_secret_context(organization_id, id))
         .and_then(|secret| String::from_utf8(secret.to_vec()).ok());
-    let registration = Registration {
-        client_secret: secret.map(Into::into),
-        configuration: &configuration,
-        public_url: &app.public_url,
-    };
     let _turn = CHECKS.acquire().await.map_err(Error::internal)?;
     // What is remembered of a provider may be older than its last change, which is being tested.
     let providers = Providers::new(app.clock.clone());
+    let provider = providers
+        .get(&app.outgoing, &configuration.issuer_url)
+        .await;
+    let client_key = match provider.is_ok_and(|provider| provider.wants_signature()) {
+        true => client_key(app, organization_id, id).await.ok(),
+        false => None,
+    };
+    let registration = Registration {
+        client_secret: secret.map(Into::into),
+        client_key,
+        configuration: &configuration,
+        public_url: &app.public_url,
+    };
     let findings = check::run(&registration, &providers, &app.outgoing).await;
     Ok(CheckSSOConfigurationResponse {
         sso_configuration_id: id.to_string(),

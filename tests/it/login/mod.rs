@@ -6,6 +6,7 @@ mod answers;
 mod id_token;
 mod lost_keys;
 mod network;
+mod oddities;
 mod people;
 pub mod provider;
 mod requests;

@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::response::Response;
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
@@ -227,6 +227,14 @@ pub struct State {
     pub userinfo: Value,
     pub answers: HashMap<Endpoint, Answer>,
     pub cache_control: HashMap<Endpoint, &'static str>,
+    /// What answers say that they are, in the place of JSON.
+    pub kinds: HashMap<Endpoint, &'static str>,
+    /// Whether base64url has the padding that it should not have.
+    pub is_padded: bool,
+    /// Whether times have a fraction.
+    pub has_fractions: bool,
+    /// What the addresses of the endpoints end in, after a question mark.
+    pub query: &'static str,
     /// What happens before a token is given.
     pub before_token: Option<Hook>,
     grants: HashMap<String, Grant>,
@@ -258,6 +266,10 @@ impl Provider {
             userinfo: json!({}),
             answers: HashMap::new(),
             cache_control: HashMap::new(),
+            kinds: HashMap::new(),
+            is_padded: false,
+            has_fractions: false,
+            query: "",
             before_token: None,
             grants: HashMap::new(),
             requests: vec![],
@@ -277,6 +289,24 @@ impl Provider {
     /// Its state, to be bent.
     pub fn bend(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Does as it should again.
+    pub fn straighten(&self) {
+        self.rotate(Key::new("EdDSA"));
+        let mut state = self.bend();
+        state.metadata = json!({});
+        state.header = json!({});
+        state.claims = json!({});
+        state.tokens = json!({});
+        state.userinfo = json!({});
+        state.sign = None;
+        state.is_padded = false;
+        state.has_fractions = false;
+        state.query = "";
+        state.answers.clear();
+        state.kinds.clear();
+        state.cache_control.clear();
     }
 
     pub fn answers(&self, endpoint: Endpoint, answer: Answer) {
@@ -360,12 +390,15 @@ impl Provider {
 
     fn metadata(&self) -> Value {
         let issuer = &self.issuer;
+        let query = self.bend().query;
+        let mark = if query.is_empty() { "" } else { "?" };
+        let endpoint = |name: &str| format!("{issuer}/{name}{mark}{query}");
         let metadata = json!({
             "issuer": issuer,
-            "authorization_endpoint": format!("{issuer}/authorize"),
-            "token_endpoint": format!("{issuer}/token"),
-            "userinfo_endpoint": format!("{issuer}/userinfo"),
-            "jwks_uri": format!("{issuer}/keys"),
+            "authorization_endpoint": endpoint("authorize"),
+            "token_endpoint": endpoint("token"),
+            "userinfo_endpoint": endpoint("userinfo"),
+            "jwks_uri": endpoint("keys"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256", "ES256", "EdDSA"],
@@ -412,7 +445,12 @@ impl Provider {
             "nonce": grant.nonce,
             "at_hash": encode(&hash[..hash.len() / 2]),
         });
-        let claims = bent(bent(claims, &grant.person), &state.claims);
+        let mut claims = bent(bent(claims, &grant.person), &state.claims);
+        if state.has_fractions {
+            for name in ["iat", "exp"] {
+                claims[name] = json!(claims[name].as_f64().unwrap() + 0.25);
+            }
+        }
         let id_token = jwt(&state, &claims);
         state
             .secrets
@@ -440,6 +478,10 @@ fn jwt(state: &State, claims: &Value) -> String {
         json!({ "alg": alg, "kid": kid, "typ": "JWT" }),
         &state.header,
     );
+    let encode = |bytes: &[u8]| match state.is_padded {
+        true => URL_SAFE.encode(bytes),
+        false => encode(bytes),
+    };
     let message = [header, claims.clone()].map(|part| encode(part.to_string().as_bytes()));
     let message = message.join(".");
     let signature = match sign {
@@ -458,13 +500,19 @@ fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// What stands for a null that is sent, and not for something that is left out.
+pub const NULL: &str = "a null";
+
 /// An object with some fields set, and those taken away that are null.
 fn bent(mut object: Value, more: &Value) -> Value {
     merge(&mut object, more.clone());
     let Value::Object(fields) = object else {
         panic!("an object")
     };
-    let fields: Map<_, _> = fields.into_iter().filter(|(_, v)| !v.is_null()).collect();
+    let mut fields: Map<_, _> = fields.into_iter().filter(|(_, v)| !v.is_null()).collect();
+    for value in fields.values_mut().filter(|value| *value == NULL) {
+        *value = Value::Null;
+    }
     Value::Object(fields)
 }
 
@@ -512,7 +560,9 @@ async fn answer(Shared(provider): Shared<Provider>, request: Request) -> Respons
     };
     let text = value.to_string();
     let half = Bytes::from(text[..text.len() / 2].to_owned());
-    let mut response = Response::builder().header("content-type", "application/json");
+    let kind = provider.bend().kinds.get(&endpoint).copied();
+    let mut response =
+        Response::builder().header("content-type", kind.unwrap_or("application/json"));
     if let Some(value) = provider.bend().cache_control.get(&endpoint) {
         response = response.header("cache-control", *value);
     }
