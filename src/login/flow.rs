@@ -31,7 +31,7 @@ use crate::domain::sso::{SsoConfiguration, client_secret_context};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
 use crate::oidc::{Claims, ClientKey, LoginSecrets, Registration, printable};
-use crate::provisioning::client_keys::client_key;
+use crate::provisioning::client_keys::{client_key, open_client_key};
 use crate::provisioning::sign_in::{Outcome, SignIn, check_return_to, sign_in};
 use crate::session;
 use crate::store;
@@ -393,7 +393,8 @@ async fn read_again(
     let read = async {
         let mut db = app.store.acquire().await?;
         // The secret first: one that is changed in between changes the configuration again.
-        let sealed = store::sso::client_secret(&mut db, organization_id, id).await?;
+        let proofs = store::sso::proofs(&mut db, organization_id, id).await?;
+        let sealed = proofs.client_secret;
         Ok((sealed, store::sso::get(&mut db, organization_id, id).await?))
     };
     match read.await {
@@ -442,7 +443,8 @@ async fn verify(
     let organization_id = configuration.organization_id;
     let is_first =
         store::sign_in::take(&mut db, organization_id, attempt.id, begun.ends_at).await?;
-    let sealed = store::sso::client_secret(&mut db, organization_id, configuration.id).await?;
+    let proofs = store::sso::proofs(&mut db, organization_id, configuration.id).await?;
+    let sealed = proofs.client_secret;
     drop(db);
     let context = client_secret_context(organization_id, configuration.id);
     let opened = app.keys.open(&sealed, &context);
@@ -471,9 +473,12 @@ async fn verify(
             .await?;
         provider.check_issuer(answer.iss.as_deref())?;
         let code = code(answer)?;
-        let client_key = match provider.wants_signature() {
-            true => Some(signing_key(app, configuration).await?),
-            false => None,
+        let kept = proofs.client_key.as_deref();
+        let kept =
+            kept.and_then(|key| open_client_key(app, organization_id, configuration.id, key));
+        let client_key = match kept {
+            None if provider.wants_signature() => Some(signing_key(app, configuration).await?),
+            kept => kept,
         };
         let registration = Registration {
             configuration,

@@ -297,7 +297,10 @@ fn refused(
                     "check client_id, and register {} there as the client's JWKS URL",
                     registration.jwks_uri()
                 ),
-                false => "copy both again, and see that the provider has this client authenticate with a secret".to_owned(),
+                false => format!(
+                    "copy both again; if the client is to sign in the place of a secret (private_key_jwt), register {} there as its JWKS URL",
+                    registration.jwks_uri()
+                ),
             };
             bad(
                 SUBJECT,

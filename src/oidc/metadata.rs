@@ -60,12 +60,6 @@ impl Metadata {
             scopes: list(&document, "scopes_supported"),
         })
     }
-
-    /// Whether it lists a way for clients to prove who they are.
-    pub fn takes_authentication(&self, method: &str) -> bool {
-        let mut methods = self.client_authentication.iter().flatten();
-        methods.any(|one| one == method)
-    }
 }
 
 fn text<'a>(document: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

@@ -40,9 +40,9 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Whether it takes no secret of a client, but something that is signed (`private_key_jwt`).
+    /// Whether it takes no secret of any client, but something that is signed (`private_key_jwt`).
     pub fn wants_signature(&self) -> bool {
-        Authentication::of(&self.metadata) == Authentication::Signature
+        Authentication::ways(&self.metadata) == [Authentication::Signature]
     }
 
     /// Makes sure that an answer is this provider's, as far as it names itself (RFC 9207, section
@@ -77,8 +77,8 @@ struct State {
 pub struct Providers {
     clock: Clock,
     known: Cache<String, Arc<Mutex<State>>>,
-    /// The registrations whose secret goes into the form, whatever the metadata say.
-    form_alone: Cache<[u8; 32], ()>,
+    /// How clients prove who they are, where what is usual was refused.
+    ways: Cache<[u8; 32], Authentication>,
 }
 
 impl Providers {
@@ -87,7 +87,7 @@ impl Providers {
         Self {
             clock,
             known: Cache::new(MAX_PROVIDERS),
-            form_alone: Cache::new(MAX_PROVIDERS),
+            ways: Cache::new(MAX_PROVIDERS),
         }
     }
 
@@ -96,13 +96,13 @@ impl Providers {
         self.clock.now()
     }
 
-    /// Whether a registration is known to have its secret taken in the form alone.
-    pub(super) fn takes_form_alone(&self, registration: &[u8; 32]) -> bool {
-        self.form_alone.get(registration).is_some()
+    /// The way in which a registration is known to prove who it is.
+    pub(super) fn way_of(&self, registration: &[u8; 32]) -> Option<Authentication> {
+        self.ways.get(registration)
     }
 
-    pub(super) fn note_form_alone(&self, registration: [u8; 32]) {
-        self.form_alone.insert(registration, ());
+    pub(super) fn note_way(&self, registration: [u8; 32], way: Authentication) {
+        self.ways.insert(registration, way);
     }
 
     /// What a provider publishes. Those who ask for the same at once wait for one to read it.

@@ -29,16 +29,25 @@ pub enum Authentication {
 }
 
 impl Authentication {
-    /// What to use with a provider: the secret, if it takes one. A provider that does not say takes it in the
-    /// header (OpenID Connect Discovery, section 3).
-    pub fn of(metadata: &Metadata) -> Self {
-        let takes = |method: &str| metadata.takes_authentication(method);
-        match () {
-            () if metadata.client_authentication.is_none() || takes("client_secret_basic") => {
-                Self::Header
-            }
-            () if !takes("client_secret_post") && takes("private_key_jwt") => Self::Signature,
-            () => Self::Form,
+    /// What a provider takes, what is used first in front. One that does not say takes the secret in the header
+    /// (OpenID Connect Discovery, section 3), or so it should; one that lists nothing of these is asked with the
+    /// secret in the form.
+    pub fn ways(metadata: &Metadata) -> Vec<Self> {
+        let Some(methods) = &metadata.client_authentication else {
+            return vec![Self::Header, Self::Form];
+        };
+        let ways = [
+            ("client_secret_basic", Self::Header),
+            ("client_secret_post", Self::Form),
+            ("private_key_jwt", Self::Signature),
+        ];
+        let listed = ways
+            .iter()
+            .filter(|(name, _)| methods.iter().any(|one| one == name));
+        let listed: Vec<Self> = listed.map(|(_, way)| *way).collect();
+        match listed.is_empty() {
+            true => vec![Self::Form],
+            false => listed,
         }
     }
 }
@@ -52,6 +61,15 @@ pub enum NoTokens {
     Unanswered(String),
     /// It answers something else.
     Unreadable(String),
+}
+
+impl NoTokens {
+    /// Whether the provider does not know the client by what it was shown (RFC 6749, section 5.2; Keycloak says
+    /// `unauthorized_client`).
+    fn is_of_client(&self) -> bool {
+        let codes = ["invalid_client", "unauthorized_client"];
+        matches!(self, Self::Refused(code, _) if codes.contains(&&**code))
+    }
 }
 
 impl From<NoTokens> for Refusal {
@@ -163,8 +181,8 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Exchanges the code. Some providers take the secret in the form alone from this client, whatever their
-    /// metadata say: one that does not know the client is asked once more.
+    /// Exchanges the code. A provider's metadata have every way in which clients may prove who they are; which of
+    /// them this client is registered for, only a refusal tells. The way that worked is remembered.
     ///
     /// # Errors
     ///
@@ -175,31 +193,29 @@ impl Exchange<'_> {
         outgoing: &Outgoing,
     ) -> Result<Tokens, NoTokens> {
         let client = self.registration.configuration.registration_digest();
-        let way = match Authentication::of(self.metadata) {
-            Authentication::Header if providers.takes_form_alone(&client) => Authentication::Form,
-            way => way,
-        };
-        let first = self.ask(way, providers, outgoing).await;
-        let Err(NoTokens::Refused(code, _)) = &first else {
-            return first;
-        };
-        let is_unknown = matches!(&**code, "invalid_client" | "unauthorized_client");
-        let may_take_form = self.metadata.client_authentication.is_none()
-            || self.metadata.takes_authentication("client_secret_post");
-        if way != Authentication::Header || !is_unknown || !may_take_form {
-            return first;
+        let mut ways = Authentication::ways(self.metadata);
+        if self.registration.client_key.is_none() && ways.len() > 1 {
+            ways.retain(|way| *way != Authentication::Signature);
         }
-        match self.ask(Authentication::Form, providers, outgoing).await {
-            Err(NoTokens::Refused(code, _))
-                if matches!(&*code, "invalid_client" | "unauthorized_client") =>
-            {
-                first
-            }
-            second => {
-                providers.note_form_alone(client);
-                second
+        if let Some(known) = providers.way_of(&client) {
+            // The others stay: what works may change at the provider.
+            ways.sort_by_key(|way| *way != known);
+        }
+        let mut refused = None;
+        for way in ways {
+            match self.ask(way, providers, outgoing).await {
+                Err(reason) if reason.is_of_client() => {
+                    refused.get_or_insert(reason);
+                }
+                answer => {
+                    if refused.is_some() {
+                        providers.note_way(client, way);
+                    }
+                    return answer;
+                }
             }
         }
+        Err(refused.unwrap_or_else(|| NoTokens::Unanswered("it was not asked".to_owned())))
     }
 
     async fn ask(
