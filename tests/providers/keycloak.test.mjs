@@ -230,7 +230,6 @@ describe('Keycloak: what keeps people out, and says so', () => {
       /^authorization: .*invalid_request/,
     ],
     DPoP: [{ 'dpop.bound.access.tokens': 'true' }, /^code: .*invalid/],
-    'signed request objects': [{ 'request.object.required': 'request only' }, /^authorization: .*invalid_request/],
     'ID tokens signed with HS256': [
       { 'id.token.signed.response.alg': 'HS256' },
       /^id_token: .*is not signed as it must be/,
