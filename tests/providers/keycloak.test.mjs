@@ -94,10 +94,8 @@ test('Keycloak: what the console can switch on', async (t) => {
     'lightweight access tokens': { 'client.use.lightweight.access.token.enabled': 'true' },
     'access tokens with typ at+jwt': { 'access.token.header.type.rfc9068': 'true' },
     'the client secret in the header alone': { 'client.secret.authentication.allowed.method': 'client_secret_basic' },
-    'session state and iss left out of the answer': {
-      'exclude.session.state.from.auth.response': 'true',
-      'exclude.issuer.from.auth.response': 'false',
-    },
+    'no session state in the answer': { 'exclude.session.state.from.auth.response': 'true' },
+    'token_type bearer, with a small b': { 'token.response.type.bearer.lower-case': 'true' },
   };
   for (const [name, attributes] of Object.entries(settings)) {
     await t.test(name, async () => {
@@ -114,6 +112,17 @@ test('Keycloak: the userinfo, where the ID token has neither address nor name', 
       await signsInWith({}, alg && { 'user.info.response.signature.alg': alg });
     });
   }
+
+  const lightweight = { 'client.use.lightweight.access.token.enabled': 'true' };
+  await t.test('lightweight access tokens, with which it may be asked', async () => {
+    await signsInWith({}, { ...lightweight, 'allow.userinfo.with.lightweight.access.token': 'true' });
+  });
+  await t.test('lightweight access tokens, with which it may not be asked', async (t) => {
+    await keycloak.setClient(client({}, lightweight));
+    const said = await people.isRefused(sso, ADA, page);
+    t.diagnostic(said);
+    assert.match(said, /^userinfo: /);
+  });
 });
 
 test('Keycloak: mappers that people add', async (t) => {
@@ -228,6 +237,10 @@ describe('Keycloak: what keeps people out, and says so', () => {
     'pushed authorization requests': [
       { 'require.pushed.authorization.requests': 'true' },
       /^authorization: .*invalid_request/,
+    ],
+    'no issuer in the answer, though the metadata promises it': [
+      { 'exclude.issuer.from.auth.response': 'true' },
+      /^issuer: the answer does not name its provider/,
     ],
     DPoP: [{ 'dpop.bound.access.tokens': 'true' }, /^code: .*invalid/],
     'ID tokens signed with HS256': [
