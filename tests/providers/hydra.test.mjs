@@ -5,17 +5,7 @@ import http from 'node:http';
 import { text } from 'node:stream/consumers';
 import { before, describe, test } from 'node:test';
 import { freePort, listen } from './rollcall.mjs';
-import {
-  ADA,
-  MALLORY,
-  NO_KEYS,
-  PASSWORD,
-  SignIn,
-  atTheEnd,
-  startBrowser,
-  startProgram,
-  startRollcall,
-} from './sign-in.mjs';
+import { ADA, MALLORY, PASSWORD, SignIn, atTheEnd, startBrowser, startProgram, startRollcall } from './sign-in.mjs';
 
 const { HYDRA_BIN } = process.env;
 const CLIENT_SECRET = 'a+b/c%20d:e=ü&';
@@ -177,11 +167,6 @@ describe('Hydra: clients that people register', () => {
     t.diagnostic(said);
     assert.match(said, /^code: .*invalid_client/);
   });
-});
-
-test('Hydra: private_key_jwt', { skip: NO_KEYS }, async () => {
-  const sso = await configure({ token_endpoint_auth_method: 'private_key_jwt', jwks_uri: server.jwksUri });
-  await people.succeeds(sso);
 });
 
 describe('Hydra: what the application puts into ID tokens', () => {

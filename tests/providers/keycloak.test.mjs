@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { freePort } from './rollcall.mjs';
-import { ADA, MALLORY, NO_KEYS, PASSWORD, SignIn, startBrowser, startProgram, startRollcall } from './sign-in.mjs';
+import { ADA, MALLORY, PASSWORD, SignIn, startBrowser, startProgram, startRollcall } from './sign-in.mjs';
 
 const { KEYCLOAK_HOME } = process.env;
 const REALM = 'Acme Corp';
@@ -176,13 +176,6 @@ test('Keycloak: scopes with claims of every kind', async () => {
   await people.succeeds(more, ADA, page);
 });
 
-test('Keycloak: private_key_jwt, "Signed Jwt" in the console', { skip: NO_KEYS }, async () => {
-  const attributes = { 'use.jwks.url': 'true', 'jwks.url': server.jwksUri };
-  const signed = await another('signed', {}, { clientAuthenticatorType: 'client-jwt' }, attributes);
-  await server.assertGood(signed);
-  await people.succeeds(signed, ADA, page);
-});
-
 test('Keycloak: new keys between two sign-ins', async () => {
   const before = await signsInWith();
   await keycloak.rotate();
@@ -227,6 +220,13 @@ describe('Keycloak: what keeps people out, and says so', () => {
       .first()
       .waitFor();
     await stranger.context().close();
+  });
+
+  test('a client with "Signed Jwt", though Keycloak offers secrets, too', async (t) => {
+    await keycloak.setClient(client({ clientAuthenticatorType: 'client-jwt' }));
+    const said = await people.isRefused(sso, ADA, page);
+    t.diagnostic(said);
+    assert.match(said, /^code: .*(invalid|unauthorized)_client/);
   });
 
   const keepOut = {

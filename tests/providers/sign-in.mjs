@@ -24,8 +24,6 @@ export const MALLORY = {
   givenName: 'Mallory',
   familyName: 'Ng',
 };
-/** Why tests of private_key_jwt are left out. */
-export const NO_KEYS = 'Rollcall has no keys of its own';
 export const PASSWORD = 'Correct horse, 7 batteries';
 
 /** What ends, in this order reversed, when the file is done. */
@@ -108,7 +106,6 @@ class Rollcall {
   constructor(url, api, organizationId) {
     this.url = url;
     this.redirectUri = `${url}/auth/oidc/callback`;
-    this.jwksUri = `${url}/.well-known/jwks.json`;
     this.api = api;
     this.organizationId = organizationId;
   }
@@ -126,6 +123,11 @@ class Rollcall {
     });
     if (claims) await this.update(ssoConfiguration.id, { claims });
     return ssoConfiguration.id;
+  }
+
+  /** Where the key is with which Rollcall proves to a provider who it is. */
+  jwksUri(ssoConfigurationId) {
+    return `${this.url}/auth/oidc/keys/${ssoConfigurationId}`;
   }
 
   update(ssoConfigurationId, changes) {
