@@ -595,7 +595,8 @@ fn identifier(
     let Some(sub) = path.attribute.sub_attribute("value") else {
         return Ok(None);
     };
-    if let Some(id) = canonical(path.with_sub(sub), id.unwrap_or_default(), traits)? {
+    let id = id.map(|id| canonical(path.with_sub(sub), id, traits));
+    if let Some(id) = id.transpose()?.flatten() {
         traits.insert(dialect::ANOTHER_IDENTIFIER);
         return Ok(Some((sub, Some(id))));
     }
