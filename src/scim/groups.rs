@@ -8,9 +8,11 @@ use super::error::{ScimError, ScimType};
 use super::http::{Failure, no_such};
 use super::normalize::{Normalized, normalize};
 use super::patch::{self, Member, MemberChange};
+use super::reference::issued;
 use super::schema::ResourceType;
 use super::users::{changed_meanwhile, check, check_key};
 use super::{Context, Precondition, Reply, Wishes, resource, search};
+use crate::error::Error;
 use crate::store::scim_events::{self, Outcome};
 use crate::store::scim_groups::{self, Changed, GroupRow, MemberRow};
 use crate::store::scim_resources::{self, Source, Stored, Table};
@@ -25,6 +27,13 @@ const SOURCE: Source = Source {
 
 /// Up to how many members the answer to a PATCH shows the group.
 const SHOWN_MEMBERS: i64 = 100;
+
+/// A group to create.
+struct New {
+    row: GroupRow,
+    members: Vec<MemberRow>,
+    traits: Vec<&'static str>,
+}
 
 /// Creates a group.
 ///
@@ -46,36 +55,89 @@ pub async fn create_as(
     wishes: &Wishes,
     id: Uuid,
 ) -> Result<Reply, Failure> {
+    let created = create_all(context, vec![(id, body)], wishes).await;
+    let replies = created.map_err(|(_, failure)| failure)?;
+    Ok(replies.into_iter().next().unwrap_or_default())
+}
+
+/// Creates groups with ids that were chosen before, all or none.
+///
+/// # Errors
+///
+/// Which of them cannot be created, and why: 400 for the body, 409 when its externalId is not
+/// unique.
+pub async fn create_all(
+    context: &Context,
+    groups: Vec<(Uuid, Value)>,
+    wishes: &Wishes,
+) -> Result<Vec<Reply>, (usize, Failure)> {
+    let mut new = vec![];
+    for (index, (id, body)) in groups.into_iter().enumerate() {
+        let prepared = prepare(context, id, body).await;
+        new.push(prepared.map_err(|failure| (index, failure))?);
+    }
+    let whole = |error: Error| (0, error.into());
+    let mut tx = context.app.store.begin().await.map_err(whole)?;
+    let mut replies = vec![];
+    for (index, new) in new.iter_mut().enumerate() {
+        let reply = insert(&mut tx, context, new, wishes).await;
+        replies.push(reply.map_err(|failure| (index, failure))?);
+    }
+    tx.commit().await.map_err(whole)?;
+    for new in new {
+        context.count(Outcome::Created, GROUP, &new.traits);
+    }
+    Ok(replies)
+}
+
+async fn prepare(context: &Context, id: Uuid, body: Value) -> Result<New, Failure> {
     let Normalized {
         mut resource,
         traits,
+        references,
     } = normalize(GROUP, body)?;
     let members = patch::take_members(&mut resource)?;
-    let row = row(id, resource)?;
-    let mut changes = resource::changes(&Map::new(), &row.resource);
+    let new = New {
+        row: row(id, resource)?,
+        members: member_rows(context, members)?,
+        traits,
+    };
+    resource::check_references(context, &references).await?;
+    Ok(new)
+}
 
-    let mut tx = context.app.store.begin().await?;
-    scim_groups::insert(&mut tx, context.tenant, context.now, &row).await?;
-    if !members.is_empty() {
-        let rows = member_rows(context, members)?;
-        let added = scim_groups::add_members(&mut tx, context.tenant, id, &rows).await?;
+async fn insert(
+    db: &mut Connection,
+    context: &Context,
+    new: &mut New,
+    wishes: &Wishes,
+) -> Result<Reply, Failure> {
+    let id = new.row.id;
+    let row = &mut new.row;
+    let mut changes = resource::changes(&Map::new(), &row.resource);
+    scim_groups::insert(db, context.tenant, context.now, row).await?;
+    if !new.members.is_empty() {
+        let added = scim_groups::add_members(db, context.tenant, id, &new.members).await?;
         tell(&mut changes, "new", added);
     }
-    let event = context.event(Outcome::Created, 201, (GROUP, id), changes, traits.clone());
-    scim_events::insert(&mut tx, context.tenant, &[event]).await?;
+    let event = context.event(
+        Outcome::Created,
+        201,
+        (GROUP, id),
+        changes,
+        new.traits.clone(),
+    );
+    scim_events::insert(db, context.tenant, &[event]).await?;
     let stored = Stored {
         id,
-        resource: Json(row.resource),
+        resource: Json(std::mem::take(&mut row.resource)),
         version: 1,
         created_at: context.now,
         last_modified: context.now,
         sort_key: None,
         groups: None,
     };
-    let reply = show(&mut tx, context, 201, stored, wishes).await?;
-    tx.commit().await?;
-    context.count(Outcome::Created, GROUP, &traits);
-    Ok(reply)
+    show(db, context, 201, stored, wishes).await
 }
 
 /// Replaces a group.
@@ -92,7 +154,9 @@ pub async fn replace(
     let Normalized {
         mut resource,
         traits,
+        references,
     } = normalize(GROUP, body)?;
+    resource::check_references(context, &references).await?;
     let members = vec![MemberChange::ReplaceAll(patch::take_members(
         &mut resource,
     )?)];
@@ -112,6 +176,7 @@ pub async fn modify(
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     let plan = patch::plan(GROUP, body)?;
+    resource::check_references(context, &plan.references).await?;
     let is_simple = plan.is_for_members_alone() && wishes.if_match.0.is_none();
     if let (true, [change @ (MemberChange::Add(_) | MemberChange::Remove(_))]) =
         (is_simple, &*plan.members)
@@ -142,10 +207,9 @@ async fn push(
 ) -> Result<Reply, Failure> {
     let (added, removed) = match change {
         MemberChange::Add(members) => (member_rows(context, members)?, vec![]),
-        MemberChange::Remove(values) => (
-            vec![],
-            values.iter().map(|value| member_value(value)).collect(),
-        ),
+        MemberChange::Remove(values) => {
+            (vec![], values.iter().map(|value| issued(value)).collect())
+        }
         _ => (vec![], vec![]),
     };
     let event = context.event(
@@ -262,11 +326,11 @@ async fn change_members(
             )
         }
         MemberChange::Remove(values) => {
-            let values: Vec<String> = values.iter().map(|value| member_value(value)).collect();
+            let values: Vec<String> = values.iter().map(|value| issued(value)).collect();
             (Changed::default(), remove(db, &values, false).await?)
         }
         MemberChange::RemoveMatching(filter) => {
-            let condition = search::member_condition(tenant, &filter);
+            let condition = search::member_condition(tenant, &context.base, &filter);
             (
                 Changed::default(),
                 scim_groups::remove_matching(db, tenant, group, &condition).await?,
@@ -365,7 +429,7 @@ fn row(id: Uuid, resource: Map<String, Value>) -> Result<GroupRow, ScimError> {
 
 fn member_rows(context: &Context, members: Vec<Member>) -> Result<Vec<MemberRow>, ScimError> {
     let row = |member: Member| {
-        let value = member_value(&member.value);
+        let value = issued(&member.value);
         if value.is_empty() {
             return Err(ScimError::bad_request(
                 ScimType::InvalidValue,
@@ -381,11 +445,6 @@ fn member_rows(context: &Context, members: Vec<Member>) -> Result<Vec<MemberRow>
         })
     };
     members.into_iter().map(row).collect()
-}
-
-/// A member's identifier: a UUID in the form in which ids are issued, anything else as it is.
-fn member_value(text: &str) -> String {
-    Uuid::try_parse(text).map_or_else(|_| text.to_owned(), |id| id.to_string())
 }
 
 /// Adds members to what an event tells of.

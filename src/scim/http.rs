@@ -117,7 +117,7 @@ async fn handle(app: Arc<App>, request: Request) -> Response {
     let lookup = target
         .as_ref()
         .ok()
-        .and_then(|target| lookup(&head.method, target, &query));
+        .and_then(|target| lookup(answered_as(&head.method), target, &query));
     let (context, closed, found) = match authenticate(&app, &head, path, lookup).await {
         Ok(found) => found,
         Err(error) => {
@@ -292,6 +292,15 @@ async fn authenticate(
     Ok((context, closed, lookup.map(|_| found)))
 }
 
+/// The method whose answer a request gets: HEAD that of GET, of which the router sends the head alone
+/// (RFC 9110, section 9.3.2).
+fn answered_as(method: &Method) -> &Method {
+    match *method {
+        Method::HEAD => &Method::GET,
+        _ => method,
+    }
+}
+
 async fn dispatch(
     context: &Context,
     target: &[String],
@@ -301,7 +310,7 @@ async fn dispatch(
     body: Option<Bytes>,
 ) -> Result<Reply, Failure> {
     let segments: Vec<&str> = target.iter().map(String::as_str).collect();
-    let (method, headers) = (&head.method, &head.headers);
+    let (method, headers) = (answered_as(&head.method), &head.headers);
     let wishes = |resource_type| Wishes {
         projection: projection(resource_type, query),
         if_match: precondition(headers, header::IF_MATCH),
@@ -312,7 +321,7 @@ async fn dispatch(
     match (method, &*segments) {
         (_, ["ServiceProviderConfig" | "ResourceTypes" | "Schemas", ..]) => {
             if *method != Method::GET {
-                return Err(not_allowed("GET"));
+                return Err(not_allowed("GET, HEAD"));
             }
             Ok(discovery::get(
                 &context.base,
@@ -332,7 +341,7 @@ async fn dispatch(
         }
         (&Method::GET, []) => Ok(list::get(context, &ResourceType::ALL, query, None).await?),
         (_, [".search"]) => Err(not_allowed("POST")),
-        (_, []) => Err(not_allowed("GET")),
+        (_, []) => Err(not_allowed("GET, HEAD")),
         (_, [endpoint, rest @ ..]) => {
             let resource_type = endpoint_type(endpoint).ok_or_else(nothing_here)?;
             match (method, rest) {
@@ -340,7 +349,7 @@ async fn dispatch(
                 (&Method::POST, []) => {
                     create(context, resource_type, body()?, &wishes(resource_type)).await
                 }
-                (_, []) => Err(not_allowed("GET, POST")),
+                (_, []) => Err(not_allowed("GET, HEAD, POST")),
                 (&Method::POST, [".search"]) => {
                     Ok(list::search(context, &[resource_type], &body()?).await?)
                 }
@@ -349,7 +358,7 @@ async fn dispatch(
                     let is_known =
                         [Method::GET, Method::PUT, Method::PATCH, Method::DELETE].contains(method);
                     if !is_known {
-                        return Err(not_allowed("GET, PUT, PATCH, DELETE"));
+                        return Err(not_allowed("GET, HEAD, PUT, PATCH, DELETE"));
                     }
                     let id = Uuid::try_parse(id).map_err(|_| no_such(resource_type))?;
                     let wishes = wishes(resource_type);

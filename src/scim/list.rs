@@ -179,23 +179,46 @@ pub async fn search(
         let text = format!("\"schemas\" must contain {SEARCH_URN:?}");
         return Err(ScimError::bad_request(ScimType::InvalidSyntax, text).into());
     }
-    let text = |name: &str| get(name).and_then(Value::as_str).map(str::to_owned);
+    let text = |name: &str, scim_type| match get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => {
+            let text = format!("{name} must be a string");
+            Err(ScimError::bad_request(scim_type, text))
+        }
+    };
     let number = |name: &str| match get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => integer(name, text).map(Some),
         Some(value) => value.as_i64().map(Some).ok_or_else(|| not_integer(name)),
     };
     let request = Request {
-        filter: text("filter").filter(|text| !text.is_empty()),
-        sort_by: text("sortBy").filter(|text| !text.is_empty()),
-        descending: is_descending(text("sortOrder").as_deref())?,
+        filter: text("filter", ScimType::InvalidFilter)?.filter(|text| !text.is_empty()),
+        sort_by: text("sortBy", ScimType::InvalidValue)?.filter(|text| !text.is_empty()),
+        descending: is_descending(text("sortOrder", ScimType::InvalidValue)?.as_deref())?,
         start_index: number("startIndex")?,
         count: number("count")?,
-        cursor: text("cursor"),
+        cursor: text("cursor", ScimType::InvalidCursor)?,
     };
-    let projection =
-        |kind| Projection::from_json(kind, get("attributes"), get("excludedAttributes"));
+    let names = |name: &str| match get(name) {
+        Some(value) if !is_list_of_names(value) => {
+            let text = format!("{name} must be an array of strings");
+            Err(ScimError::bad_request(ScimType::InvalidValue, text))
+        }
+        value => Ok(value),
+    };
+    let (attributes, excluded) = (names("attributes")?, names("excludedAttributes")?);
+    let projection = |kind| Projection::from_json(kind, attributes, excluded);
     list(context, kinds, &request, projection, None).await
+}
+
+/// Whether a member of a SearchRequest can name attributes, or none.
+fn is_list_of_names(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::String(_) => true,
+        Value::Array(values) => values.iter().all(Value::is_string),
+        _ => false,
+    }
 }
 
 fn integer(name: &str, text: &str) -> Result<i64, ScimError> {

@@ -5,7 +5,8 @@
 //!
 //! The core is pure, with no I/O: [`schema`] is the one registry of attributes, everything else
 //! reads it. A body passes [`normalize`] (create, replace) or [`patch`]; a filter passes [`filter`],
-//! then [`eval`] or its translation in [`search`]; a response passes [`project`].
+//! then [`eval`] or its translation in [`search`]; a response passes [`project`]. How one resource
+//! names another says [`reference`](mod@reference).
 
 pub mod bulk;
 pub mod discovery;
@@ -19,6 +20,7 @@ pub mod normalize;
 pub mod patch;
 pub mod path;
 pub mod project;
+pub mod reference;
 pub mod resource;
 pub mod schema;
 pub mod search;

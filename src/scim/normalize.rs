@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::error::{ScimError, ScimType};
 use super::filter::{boolean, date_time};
 use super::path::{self, Path};
+use super::reference::Reference;
 use super::schema::{Attribute, AttributePath, Mutability, ResourceType, Type};
 
 /// The most values of a multi-valued attribute, other than the members of a group.
@@ -20,14 +21,20 @@ pub const MAX_VALUES: usize = 1000;
 /// What clients do that the RFCs do not ask servers to understand: the names under which it is
 /// reported.
 pub mod dialect {
+    /// `id` for the `value` of a member or manager, or `$ref` alone.
+    pub const ANOTHER_IDENTIFIER: &str = "id or reference for a value";
     /// An array of one for a single value.
     pub const ARRAY_OF_ONE: &str = "array of one for a single value";
+    /// An address with blanks around it.
+    pub const BLANKS: &str = "blanks around an address";
     /// A bare value for a complex attribute.
     pub const BARE_VALUE: &str = "bare value for a complex attribute";
     /// An attribute named with its URN or its parent in the key, as `name.givenName`.
     pub const DOTTED_KEYS: &str = "path-less dotted keys";
     /// A core attribute under the URN of the core schema.
     pub const CORE_URN_KEY: &str = "core attributes under their URN";
+    /// Text that is no URI where one belongs.
+    pub const NOT_A_URI: &str = "text for a URI";
     /// `null`, an empty string or an empty array.
     pub const NULL: &str = "null for unset";
     /// One object for a multi-valued attribute.
@@ -42,10 +49,32 @@ pub mod dialect {
     pub const STRING_BOOLEANS: &str = "string booleans";
     /// An attribute that the server does not know.
     pub const UNKNOWN_ATTRIBUTES: &str = "unknown attributes";
+    /// A value in an object under the name of its attribute.
+    pub const WRAPPED: &str = "value under its own name";
 }
 
-/// The traits of the dialect that were recognised.
-pub type Traits = BTreeSet<&'static str>;
+/// The traits of the dialect that were recognised, and the references that stand for identifiers.
+#[derive(Debug, Default)]
+pub struct Traits {
+    names: BTreeSet<&'static str>,
+    references: Vec<Reference>,
+}
+
+impl Traits {
+    /// None so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn insert(&mut self, name: &'static str) {
+        self.names.insert(name);
+    }
+
+    /// The names in order, and the references.
+    pub(super) fn into_parts(self) -> (Vec<&'static str>, Vec<Reference>) {
+        (self.names.into_iter().collect(), self.references)
+    }
+}
 
 /// A canonical resource, and how it was spoken of.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +83,8 @@ pub struct Normalized {
     pub resource: Map<String, Value>,
     /// What was recognised of the dialect.
     pub traits: Vec<&'static str>,
+    /// What the resource refers to by URI alone: it must be there.
+    pub references: Vec<Reference>,
 }
 
 /// Makes the canonical resource of the body of a create or a replace (RFC 7644, sections 3.3 and
@@ -64,7 +95,9 @@ pub struct Normalized {
 /// # Errors
 ///
 /// A 400: `invalidSyntax` for a body that is no object or whose `schemas` lacks the core URN;
-/// `invalidValue` for a required attribute that is missing, or a value that does not fit.
+/// `invalidValue` for a required attribute that is missing, a value that does not fit, and one that
+/// has unknown sub-attributes and not what it is about; `invalidPath` for a key that can only mean
+/// an attribute, and is not its name.
 pub fn normalize(resource_type: ResourceType, body: Value) -> Result<Normalized, ScimError> {
     let Value::Object(body) = body else {
         return Err(invalid_syntax("the body must be a JSON object"));
@@ -72,17 +105,34 @@ pub fn normalize(resource_type: ResourceType, body: Value) -> Result<Normalized,
     check_schemas(&body, resource_type)?;
     let mut resource = Map::new();
     let mut traits = Traits::new();
-    for (path, value) in entries(body, resource_type, &mut traits) {
-        if let Path::Attribute(path) = path {
-            assign(&mut resource, path, value, &mut traits)?;
+    for (path, value) in entries(body, resource_type, &mut traits)? {
+        match path {
+            Path::Attribute(path) => assign(&mut resource, path, value, &mut traits)?,
+            Path::Schema(_) if is_empty(&value) => {
+                traits.insert(dialect::NULL);
+            }
+            Path::Schema(schema) => {
+                return Err(invalid_value(format!("{} must be an object", schema.id)));
+            }
+            Path::Values { path, .. } => return Err(in_pieces(&path)),
         }
     }
     check_required(&resource, resource_type)?;
     set_schemas(&mut resource, resource_type);
+    let (traits, references) = traits.into_parts();
     Ok(Normalized {
         resource,
-        traits: traits.into_iter().collect(),
+        traits,
+        references,
     })
+}
+
+/// The error for a key that names a part of a list.
+fn in_pieces(path: &AttributePath) -> ScimError {
+    let name = path.attribute.name;
+    invalid_value(format!(
+        "{name} must be a list of values: send it under the key {name:?}"
+    ))
 }
 
 fn check_schemas(body: &Map<String, Value>, resource_type: ResourceType) -> Result<(), ScimError> {
@@ -111,25 +161,34 @@ pub(super) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&
 
 /// What the members of an object that stands for a resource are about. Members that no schema
 /// knows are left out.
+///
+/// # Errors
+///
+/// A 400 `invalidPath` for a key that can only mean an attribute, and is not its name.
 pub(super) fn entries(
     object: Map<String, Value>,
     resource_type: ResourceType,
     traits: &mut Traits,
-) -> Vec<(Path, Value)> {
+) -> Result<Vec<(Path, Value)>, ScimError> {
     let mut entries = vec![];
     for (key, value) in object {
-        match (path::schema_named(&key, resource_type), value) {
+        let schema = path::schema_named(&key, resource_type);
+        let value = match value {
+            Value::Array(values) if schema.is_some() => only(values, traits),
+            value => value,
+        };
+        match (schema, value) {
             (Some(schema), Value::Object(inner)) => {
                 if schema.id == resource_type.schema().id {
                     traits.insert(dialect::CORE_URN_KEY);
                 }
                 for (key, value) in inner {
                     let key = format!("{}:{key}", schema.id);
-                    entries.extend(entry(&key, value, resource_type, traits));
+                    entries.extend(entry(&key, value, resource_type, traits)?);
                 }
             }
             (_, value) => {
-                let entry = entry(&key, value, resource_type, traits);
+                let entry = entry(&key, value, resource_type, traits)?;
                 if entry.is_some() && key.contains(['.', ':']) {
                     traits.insert(dialect::DOTTED_KEYS);
                 }
@@ -137,7 +196,7 @@ pub(super) fn entries(
             }
         }
     }
-    entries
+    Ok(entries)
 }
 
 fn entry(
@@ -145,12 +204,26 @@ fn entry(
     value: Value,
     resource_type: ResourceType,
     traits: &mut Traits,
-) -> Option<(Path, Value)> {
-    let path = path::parse(key, resource_type).ok().flatten();
+) -> Result<Option<(Path, Value)>, ScimError> {
+    let path = match path::parse(key, resource_type) {
+        Err(error) if path::means_known(key, resource_type) => return Err(error),
+        path => path.ok().flatten(),
+    };
     if path.is_none() {
         traits.insert(dialect::UNKNOWN_ATTRIBUTES);
     }
-    Some((path?, value))
+    Ok(path.map(|path| (path, value)))
+}
+
+/// The only value of an array, or the array.
+pub(super) fn only(mut values: Vec<Value>, traits: &mut Traits) -> Value {
+    match values.pop() {
+        Some(value) if values.is_empty() => {
+            traits.insert(dialect::ARRAY_OF_ONE);
+            value
+        }
+        last => values.into_iter().chain(last).collect(),
+    }
 }
 
 /// Puts a value where `path` says, beside what is there.
@@ -165,13 +238,16 @@ fn assign(
     if !is_written(path.attribute) || !is_written(path.leaf()) {
         return Ok(());
     }
+    let (path, value) = lifted(path, value);
     let Some(value) = canonical(path, value, traits)? else {
         return Ok(());
     };
+    if path.sub_attribute.is_some() && path.attribute.multi_valued {
+        return Err(in_pieces(&path));
+    }
     let name = path.attribute.name;
     with_container(resource, path, |container| {
         match (path.sub_attribute, value) {
-            (Some(_), _) if path.attribute.multi_valued => {}
             (Some(sub), value) => with_object(container, name, |object| {
                 object.insert(sub.name.to_owned(), value);
             }),
@@ -182,6 +258,21 @@ fn assign(
         }
     });
     Ok(())
+}
+
+/// `$ref` of a complex attribute as a value of that attribute, which it stands for.
+pub(super) fn lifted(path: AttributePath, value: Value) -> (AttributePath, Value) {
+    match path.sub_attribute {
+        Some(sub) if sub.name == "$ref" && !is_empty(&value) => {
+            let whole = AttributePath {
+                sub_attribute: None,
+                ..path
+            };
+            let value = Map::from_iter([(sub.name.to_owned(), value)]);
+            (whole, Value::Object(value))
+        }
+        _ => (path, value),
+    }
 }
 
 fn check_required(
@@ -254,23 +345,46 @@ pub(super) fn canonical(
         let values = collapse(path.attribute, values);
         return Ok((!values.is_empty()).then_some(Value::Array(values)));
     }
-    match value {
-        Value::Array(mut values) if values.len() == 1 => {
-            traits.insert(dialect::ARRAY_OF_ONE);
-            canonical_one(path, values.pop().unwrap_or_default(), traits)
-        }
-        value => canonical_one(path, value, traits),
-    }
+    let value = match unwrapped(path, value, traits) {
+        Value::Array(values) => only(values, traits),
+        value => value,
+    };
+    canonical_one(path, value, traits)
 }
 
-/// The canonical values of a multi-valued attribute, in the order sent.
+/// The canonical values of a multi-valued attribute, in the order sent. Those with nothing but a
+/// label are left out.
+///
+/// # Errors
+///
+/// A 400 `invalidValue` that names the attribute.
 pub(super) fn values(
     path: AttributePath,
     value: Value,
     traits: &mut Traits,
 ) -> Result<Vec<Value>, ScimError> {
-    let values = match value {
+    let mut values = selectors(path, value, traits)?;
+    values.retain(|value| !is_hollow(value));
+    Ok(values)
+}
+
+/// What selects values of a multi-valued attribute: canonical values, which may be nothing but a
+/// label.
+///
+/// # Errors
+///
+/// A 400 `invalidValue` that names the attribute.
+pub(super) fn selectors(
+    path: AttributePath,
+    value: Value,
+    traits: &mut Traits,
+) -> Result<Vec<Value>, ScimError> {
+    let values = match unwrapped(path, value, traits) {
         Value::Array(values) => values,
+        value if is_empty(&value) => {
+            traits.insert(dialect::NULL);
+            vec![]
+        }
         value => {
             if value.is_object() {
                 traits.insert(dialect::OBJECT_FOR_LIST);
@@ -280,16 +394,52 @@ pub(super) fn values(
     };
     let mut canonical = vec![];
     for value in values {
-        let value = canonical_one(path, value, traits)?;
-        canonical.extend(value.filter(|value| !is_hollow(value)));
+        match canonical_one(path, value, traits)? {
+            Some(value) if is_members(path.attribute) && is_hollow(&value) => {
+                return Err(no_member_value());
+            }
+            None if is_members(path.attribute) => return Err(no_member_value()),
+            value => canonical.extend(value),
+        }
     }
     check_number(path.attribute, &canonical)?;
     Ok(canonical)
 }
 
+/// Whether these are the members of a group, of which none may be lost.
+fn is_members(attribute: &Attribute) -> bool {
+    attribute.name == "members"
+}
+
+/// The error for a member that has no identifier.
+pub(super) fn no_member_value() -> ScimError {
+    invalid_value("members.value is required: send the id of the member")
+}
+
+/// What an object has under the attribute's own name, if it has nothing else: some clients repeat
+/// the name of the path in the value.
+pub(super) fn unwrapped(path: AttributePath, value: Value, traits: &mut Traits) -> Value {
+    let name = path.leaf().name;
+    let is_name = |key: &String| {
+        let last = key.rsplit(':').next();
+        last.is_some_and(|last| last.eq_ignore_ascii_case(name))
+    };
+    match value {
+        Value::Object(object) if object.len() == 1 && object.keys().all(is_name) => {
+            traits.insert(dialect::WRAPPED);
+            object
+                .into_iter()
+                .next()
+                .map(|(_, inner)| inner)
+                .unwrap_or_default()
+        }
+        value => value,
+    }
+}
+
 /// Refuses more than [`MAX_VALUES`] values.
 pub(super) fn check_number(attribute: &Attribute, values: &[Value]) -> Result<(), ScimError> {
-    match values.len() > MAX_VALUES && attribute.name != "members" {
+    match values.len() > MAX_VALUES && !is_members(attribute) {
         true => Err(invalid_value(format!(
             "{} must have at most {MAX_VALUES} values",
             attribute.name
@@ -302,8 +452,13 @@ pub(super) fn check_number(attribute: &Attribute, values: &[Value]) -> Result<()
 pub(super) fn is_hollow(value: &Value) -> bool {
     value.as_object().is_some_and(|object| {
         let mut keys = object.keys();
-        keys.all(|key| matches!(key.as_str(), "type" | "primary"))
+        keys.all(|key| is_label(key))
     })
+}
+
+/// Whether a sub-attribute says which of several values one is, and not what it is.
+fn is_label(name: &str) -> bool {
+    matches!(name, "type" | "primary")
 }
 
 /// The canonical form of one value; `None` if it is empty.
@@ -312,6 +467,7 @@ fn canonical_one(
     value: Value,
     traits: &mut Traits,
 ) -> Result<Option<Value>, ScimError> {
+    let value = without_blanks(path, value, traits);
     if is_empty(&value) {
         traits.insert(dialect::NULL);
         return Ok(None);
@@ -329,6 +485,38 @@ fn canonical_one(
     Ok((!object.is_empty()).then_some(Value::Object(object)))
 }
 
+/// Takes the blanks around an address away.
+fn without_blanks(path: AttributePath, value: Value, traits: &mut Traits) -> Value {
+    match value {
+        Value::String(text) => {
+            let bare = trimmed(&path, &text);
+            if bare.len() == text.len() {
+                return Value::String(text);
+            }
+            traits.insert(dialect::BLANKS);
+            bare.into()
+        }
+        value => value,
+    }
+}
+
+/// A text for `path` without the blanks around it, if it is an address: they are never part of one.
+pub(super) fn trimmed<'a>(path: &AttributePath, text: &'a str) -> &'a str {
+    let bare = text.trim();
+    let is_its_place = match (path.attribute.name, path.leaf().name) {
+        ("emails", "value") => true,
+        ("userName", _) => is_address(bare),
+        _ => false,
+    };
+    if is_its_place { bare } else { text }
+}
+
+/// Whether a text looks like the address of a mailbox.
+pub(super) fn is_address(text: &str) -> bool {
+    text.split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.'))
+}
+
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -338,17 +526,21 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// A sub-attribute with its value; `None` unassigns.
+pub(super) type SubValue = (&'static Attribute, Option<Value>);
+
 /// What a value for a complex attribute says of its sub-attributes: `None` for those that it
 /// unassigns. Read-only ones are left out.
 ///
 /// # Errors
 ///
-/// A 400 `invalidValue` that names the sub-attribute.
+/// A 400 `invalidValue` that names the sub-attribute; also for a value that has unknown
+/// sub-attributes and not what it is about.
 pub(super) fn sub_values(
     path: AttributePath,
     value: Value,
     traits: &mut Traits,
-) -> Result<Vec<(&'static Attribute, Option<Value>)>, ScimError> {
+) -> Result<Vec<SubValue>, ScimError> {
     let complex = path.attribute;
     let object = match (value, complex.sub_attribute("value")) {
         (Value::Object(object), _) => object,
@@ -358,17 +550,95 @@ pub(super) fn sub_values(
         }
         (value, _) => return Err(unfit(&path, "a JSON object of its sub-attributes", &value)),
     };
-    let mut subs = vec![];
+    let mut subs: Vec<SubValue> = vec![];
+    let (mut id, mut has_unknown) = (None, false);
     for (key, value) in object {
-        let Some(sub) = sub_named(complex, &key) else {
-            traits.insert(dialect::UNKNOWN_ATTRIBUTES);
-            continue;
-        };
-        if sub.mutability != Mutability::ReadOnly {
-            subs.push((sub, canonical(path.with_sub(sub), value, traits)?));
+        match sub_named(complex, &key) {
+            Some(sub) if sub.mutability == Mutability::ReadOnly => {}
+            Some(sub) => subs.push((sub, canonical(path.with_sub(sub), value, traits)?)),
+            None if refers(complex) && key.eq_ignore_ascii_case("id") => id = Some(value),
+            None => {
+                traits.insert(dialect::UNKNOWN_ATTRIBUTES);
+                has_unknown |= !is_empty(&value);
+            }
         }
     }
-    Ok(subs)
+    if refers(complex) && !is_named(&subs, "value") {
+        subs.extend(identifier(path, id, &subs, traits)?);
+    }
+    let is_understood = match complex.sub_attribute("value") {
+        Some(value) => is_named(&subs, value.name),
+        None => subs.iter().any(|(sub, _)| !is_label(sub.name)),
+    };
+    match has_unknown && !is_understood {
+        true => Err(not_understood(&path)),
+        false => Ok(subs),
+    }
+}
+
+fn is_named(subs: &[SubValue], name: &str) -> bool {
+    subs.iter().any(|(sub, _)| sub.name == name)
+}
+
+/// Whether the values of a complex attribute name resources.
+fn refers(complex: &Attribute) -> bool {
+    complex.sub_attribute("$ref").is_some()
+}
+
+/// The `value` that an `id` or a `$ref` stands for.
+fn identifier(
+    path: AttributePath,
+    id: Option<Value>,
+    subs: &[SubValue],
+    traits: &mut Traits,
+) -> Result<Option<SubValue>, ScimError> {
+    let Some(sub) = path.attribute.sub_attribute("value") else {
+        return Ok(None);
+    };
+    let id = id.map(|id| canonical(path.with_sub(sub), id, traits));
+    if let Some(id) = id.transpose()?.flatten() {
+        traits.insert(dialect::ANOTHER_IDENTIFIER);
+        return Ok(Some((sub, Some(id))));
+    }
+    let uri = subs.iter().find(|(sub, _)| sub.name == "$ref");
+    let Some(Value::String(uri)) = uri.and_then(|(_, value)| value.as_ref()) else {
+        return Ok(None);
+    };
+    let reference = Reference::parse(uri).ok_or_else(no_reference)?;
+    let id = Value::from(reference.id.to_string());
+    traits.insert(dialect::ANOTHER_IDENTIFIER);
+    traits.references.push(reference);
+    Ok(Some((sub, Some(id))))
+}
+
+/// The error for a `$ref` that stands alone and leads to nothing. It is the same for what is not
+/// there and for what is somebody else's.
+pub(super) fn no_reference() -> ScimError {
+    invalid_value(
+        "$ref must be the URI of a user or group of this configuration: send the id as value",
+    )
+}
+
+/// The error for a value of which nothing but unknown sub-attributes says what it is.
+fn not_understood(path: &AttributePath) -> ScimError {
+    let complex = path.attribute;
+    match complex.sub_attribute("value") {
+        Some(value) => invalid_value(format!(
+            "{} is required: none of what was sent is this sub-attribute",
+            path.with_sub(value)
+        )),
+        None => {
+            let subs = complex
+                .sub_attributes
+                .iter()
+                .filter(|sub| !is_label(sub.name));
+            let names: Vec<&str> = subs.map(|sub| sub.name).collect();
+            invalid_value(format!(
+                "{path} must have one of its sub-attributes: {}",
+                names.join(", ")
+            ))
+        }
+    }
 }
 
 /// The sub-attribute that a client means by `key`; `displayName` is understood as `display`.
@@ -402,7 +672,13 @@ fn scalar(path: AttributePath, value: Value, traits: &mut Traits) -> Result<Valu
                 "a date and time such as \"2026-01-31T12:00:00Z\"",
             ),
             Type::Binary => (is_base64(text), "base64"),
-            Type::Reference => (is_uri_reference(text), "an absolute or relative URI"),
+            // Nothing depends on it: it is kept as it is.
+            Type::Reference => {
+                if !is_uri_reference(text) {
+                    traits.insert(dialect::NOT_A_URI);
+                }
+                (true, "")
+            }
             _ => (true, ""),
         },
         _ => (false, "a string"),
@@ -421,7 +697,7 @@ fn is_base64(text: &str) -> bool {
 }
 
 /// Whether `text` holds none of the characters that no URI or IRI may hold.
-fn is_uri_reference(text: &str) -> bool {
+pub(super) fn is_uri_reference(text: &str) -> bool {
     !text.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"{}|\\^`".contains(c))
 }
 

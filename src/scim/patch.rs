@@ -14,8 +14,11 @@ use serde_json::{Map, Value};
 
 use super::error::{ScimError, ScimType};
 use super::filter::{Comparand, Operator, Resolved};
-use super::normalize::{self, Traits, dialect, invalid_syntax, invalid_value};
+use super::normalize::{
+    self, SubValue, Traits, dialect, invalid_syntax, invalid_value, no_member_value,
+};
 use super::path::{self, Path};
+use super::reference::{self, Reference};
 use super::schema::{Attribute, AttributePath, Mutability, ResourceType, Type};
 
 /// The schema of the body.
@@ -31,6 +34,8 @@ pub struct Plan {
     pub members: Vec<MemberChange>,
     /// What was recognised of the dialect.
     pub traits: Vec<&'static str>,
+    /// What the request refers to by URI alone: it must be there.
+    pub references: Vec<Reference>,
     resource_type: ResourceType,
     operations: Vec<Operation>,
 }
@@ -84,9 +89,6 @@ struct Operation {
     change: Change,
 }
 
-/// Sub-attributes with their new values; `None` unassigns.
-type SubChanges = Vec<(&'static Attribute, Option<Value>)>;
-
 #[derive(Clone, Debug, PartialEq)]
 enum Change {
     /// Take it away: the operation "remove".
@@ -96,9 +98,9 @@ enum Change {
     /// Put a simple value.
     Set(Value),
     /// Change sub-attributes, and keep the others.
-    Merge(SubChanges),
+    Merge(Vec<SubValue>),
     /// Put a value in the place of a complex one.
-    Replace(SubChanges),
+    Replace(Vec<SubValue>),
     /// Add values to a multi-valued attribute.
     Add(Vec<Value>),
     /// Put these values in the place of all.
@@ -112,14 +114,16 @@ enum Change {
 /// Values without path may have keys with dots, URNs and filters. There, `schemas`, `meta` and
 /// empty read-only attributes are passed over, and `id` is understood if it is the resource's own.
 /// A path or key that names no attribute is passed over, like an unknown attribute of a body, and
-/// so is the password.
+/// so is the password. Everything else has the effect that it asks for, or is an error.
 ///
 /// # Errors
 ///
-/// - `invalidSyntax` for a body that is no PatchOp;
-/// - `invalidPath` for a malformed path;
-/// - `noTarget` for a "remove" without path;
-/// - `invalidValue` for a value that does not fit;
+/// - `invalidSyntax` for a body that is no PatchOp, and a "remove" with a member that could be a
+///   misspelt "value";
+/// - `invalidPath` for a malformed path, and one that can only mean the members of a group and is
+///   not their name;
+/// - `noTarget` for a "remove" without path, and a value that itself has a "value" and no path;
+/// - `invalidValue` for a value that does not fit, or of which nothing was understood;
 /// - `mutability` for a change of what is read-only or immutable, and the removal of what is
 ///   required;
 /// - 413 for more than [`MAX_OPERATIONS`] operations.
@@ -143,9 +147,11 @@ pub fn plan(resource_type: ResourceType, body: Value) -> Result<Plan, ScimError>
                 },
             })?;
     }
+    let (traits, references) = planner.traits.into_parts();
     Ok(Plan {
         members: planner.members.into_iter().map(without_repeats).collect(),
-        traits: planner.traits.into_iter().collect(),
+        traits,
+        references,
         resource_type,
         operations: planner.operations,
     })
@@ -173,10 +179,6 @@ impl Member {
             display: text("display"),
         })
     }
-}
-
-fn no_member_value() -> ScimError {
-    invalid_value("members.value is required: send the id of the member")
 }
 
 /// The members without repeated values.
@@ -268,6 +270,11 @@ impl Planner {
                 return Err(ScimError::bad_request(ScimType::InvalidPath, detail));
             }
         };
+        let is_known = |key: &String| {
+            let names = ["op", "path", "value", "schemas"];
+            names.iter().any(|name| key.eq_ignore_ascii_case(name))
+        };
+        let has_unknown = !operation.keys().all(is_known);
         let mut members = operation.into_iter();
         let value =
             members.find_map(|(key, value)| key.eq_ignore_ascii_case("value").then_some(value));
@@ -275,6 +282,10 @@ impl Planner {
             (Kind::Remove, _) if path.is_empty() => {
                 Err(no_target("a \"remove\" operation needs a path"))
             }
+            // It may be a misspelt value: without value, a list would be emptied.
+            (Kind::Remove, None) if has_unknown => Err(invalid_syntax(
+                "a \"remove\" operation has \"op\", \"path\" and \"value\" alone",
+            )),
             (Kind::Remove, value) => self.at_path(kind, &path, value.unwrap_or_default()),
             (_, None) => Err(invalid_value(
                 "an \"add\" or \"replace\" operation needs a \"value\"; null unassigns",
@@ -325,7 +336,12 @@ impl Planner {
                 "the value of an operation without path must be a JSON object of attributes",
             ));
         };
-        for (path, value) in normalize::entries(value, self.resource_type, &mut self.traits) {
+        if normalize::member(&value, "value").is_some() {
+            return Err(no_target(
+                "the operation needs a path that says of which attribute this is the value",
+            ));
+        }
+        for (path, value) in normalize::entries(value, self.resource_type, &mut self.traits)? {
             if !is_passed_over(&path, &value) {
                 self.change(kind, path, value)?;
             }
@@ -335,6 +351,21 @@ impl Planner {
 
     fn change(&mut self, kind: Kind, path: Path, value: Value) -> Result<(), ScimError> {
         check_mutability(kind, &path)?;
+        let (path, value) = match path {
+            Path::Attribute(path) if kind != Kind::Remove => {
+                let (path, value) = normalize::lifted(path, value);
+                (Path::Attribute(path), value)
+            }
+            path => (path, value),
+        };
+        if path
+            .attribute()
+            .is_some_and(|path| path.leaf().name == "$ref")
+        {
+            return Err(mutability(
+                "$ref follows from the value beside it: change that",
+            ));
+        }
         let is_member = |p: &AttributePath| p.attribute.name == "members";
         if path.attribute().is_some_and(is_member) {
             return self.member_change(kind, path, value);
@@ -373,7 +404,7 @@ impl Planner {
         kind: Kind,
         path: AttributePath,
         value: Value,
-        complex: fn(SubChanges) -> Change,
+        complex: fn(Vec<SubValue>) -> Change,
     ) -> Result<Change, ScimError> {
         if kind == Kind::Remove {
             return Ok(Change::Remove);
@@ -382,18 +413,26 @@ impl Planner {
             let value = normalize::canonical(path, value, &mut self.traits)?;
             return Ok(value.map_or(Change::Unassign, Change::Set));
         }
-        let value = match value {
-            Value::Array(mut values) if values.len() == 1 => {
-                self.traits.insert(dialect::ARRAY_OF_ONE);
-                values.pop().unwrap_or_default()
-            }
+        let value = match normalize::unwrapped(path, value, &mut self.traits) {
+            Value::Array(values) => normalize::only(values, &mut self.traits),
             value => value,
         };
         if normalize::is_empty(&value) {
             self.traits.insert(dialect::NULL);
             return Ok(Change::Unassign);
         }
-        normalize::sub_values(path, value, &mut self.traits).map(complex)
+        let says_something = |object: &Map<String, Value>| {
+            let mut values = object.values();
+            values.any(|value| !normalize::is_empty(value))
+        };
+        let says_something = value.as_object().is_none_or(says_something);
+        let subs = normalize::sub_values(path, value, &mut self.traits)?;
+        match subs.is_empty() && says_something {
+            true => Err(mutability(format!(
+                "{path} has nothing in it that can be changed"
+            ))),
+            false => Ok(complex(subs)),
+        }
     }
 
     /// A change of a multi-valued attribute as a whole.
@@ -406,15 +445,27 @@ impl Planner {
         if kind == Kind::Remove && value.is_null() {
             return Ok(Change::Remove);
         }
+        if kind == Kind::Remove {
+            return self.removal(path, value);
+        }
         let values = normalize::values(path, value, &mut self.traits)?;
         Ok(match kind {
             Kind::Add => Change::Add(values),
-            Kind::Replace => Change::ReplaceAll(values),
-            Kind::Remove => {
-                self.traits.insert(dialect::REMOVE_BY_VALUE);
-                Change::RemoveEqual(values)
-            }
+            _ => Change::ReplaceAll(values),
         })
+    }
+
+    /// The removal of the values that `value` selects.
+    fn removal(&mut self, path: AttributePath, value: Value) -> Result<Change, ScimError> {
+        let selects_none = matches!(&value, Value::Array(values) if values.is_empty());
+        let values = normalize::selectors(path, value, &mut self.traits)?;
+        if values.is_empty() && !selects_none {
+            return Err(invalid_value(format!(
+                "the value must say what to remove from {path}: leave it out to remove all"
+            )));
+        }
+        self.traits.insert(dialect::REMOVE_BY_VALUE);
+        Ok(Change::RemoveEqual(values))
     }
 
     fn member_change(&mut self, kind: Kind, path: Path, value: Value) -> Result<(), ScimError> {
@@ -422,6 +473,7 @@ impl Planner {
             Path::Attribute(path) => path,
             Path::Schema(_) => return Ok(()),
             Path::Values { filter, .. } => {
+                let filter = with_issued_ids(filter);
                 self.push(match values_selected(&filter) {
                     Some(values) => MemberChange::Remove(values),
                     None => MemberChange::RemoveMatching(filter),
@@ -480,6 +532,23 @@ fn values_selected(filter: &Resolved) -> Option<Vec<String>> {
     }
 }
 
+/// The filter on members with identifiers in the form in which they are kept.
+fn with_issued_ids(filter: Resolved) -> Resolved {
+    let each = |filters: Vec<Resolved>| filters.into_iter().map(with_issued_ids).collect();
+    match filter {
+        Resolved::And(operands) => Resolved::And(each(operands)),
+        Resolved::Or(operands) => Resolved::Or(each(operands)),
+        Resolved::Not(operand) => Resolved::Not(Box::new(with_issued_ids(*operand))),
+        Resolved::Compare(path, operator, Comparand::Text { sent, comparable })
+            if path.leaf().name == "value" =>
+        {
+            let comparable = reference::issued(&comparable);
+            Resolved::Compare(path, operator, Comparand::Text { sent, comparable })
+        }
+        other => other,
+    }
+}
+
 /// Whether a path-less value may hold this although the server alone writes it.
 fn is_passed_over(path: &Path, value: &Value) -> bool {
     path.attribute().is_some_and(|path| {
@@ -507,12 +576,11 @@ fn check_mutability(kind: Kind, path: &Path) -> Result<(), ScimError> {
     let in_member = attribute.attribute.name == "members"
         && (attribute.sub_attribute.is_some()
             || matches!(path, Path::Values { .. }) && kind != Kind::Remove);
-    match in_member {
-        true => Err(mutability(
-            "a member cannot be changed: remove it and add another",
-        )),
-        false => Ok(()),
+    if in_member {
+        let detail = "a member cannot be changed: remove it and add another";
+        return Err(mutability(detail));
     }
+    Ok(())
 }
 
 fn check_required(path: &Path, change: &Change) -> Result<(), ScimError> {

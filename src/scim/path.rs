@@ -32,19 +32,29 @@ impl Path {
 }
 
 /// Parses a path. Names may be in any case and carry the URN of their schema. `None` for what is
-/// well-formed and names no attribute of `resource_type`.
+/// well-formed and names no attribute of `resource_type`, whatever URI its schema has.
 ///
 /// # Errors
 ///
-/// A 400 `invalidPath` for a malformed path, or a filter that does not fit the attribute.
+/// A 400 `invalidPath` for a malformed path, a filter that does not fit the attribute, and one that
+/// can only mean the members of a group and is not their name: whoever is to be removed must not
+/// stay because of it.
 pub fn parse(text: &str, resource_type: ResourceType) -> Result<Option<Path>, ScimError> {
     let invalid = |error: FilterError| invalid_path(&error.to_string());
     if let Some(schema) = schema_named(text, resource_type) {
         return Ok(Some(Path::Schema(schema)));
     }
-    let Selector { name, filter, sub } = filter::parse_selector(text).map_err(invalid)?;
+    let Selector { name, filter, sub } = match filter::parse_selector(text) {
+        Ok(selector) => selector,
+        Err(_) if is_of_another_schema(text, resource_type) => return Ok(None),
+        Err(error) => return Err(invalid(error)),
+    };
+    let nothing = || match means_members(text, resource_type) {
+        true => Err(invalid_path("members are named \"members\"")),
+        false => Ok(None),
+    };
     let Some(path) = resource_type.attribute(&name.text) else {
-        return Ok(None);
+        return nothing();
     };
     let Some(filter) = filter else {
         return Ok(Some(Path::Attribute(path)));
@@ -58,7 +68,7 @@ pub fn parse(text: &str, resource_type: ResourceType) -> Result<Option<Path>, Sc
     let sub_attribute = match sub {
         None => None,
         Some(sub) => match path.attribute.sub_attribute(&sub.text) {
-            None => return Ok(None),
+            None => return nothing(),
             found => found,
         },
     };
@@ -67,6 +77,30 @@ pub fn parse(text: &str, resource_type: ResourceType) -> Result<Option<Path>, Sc
         ..path
     };
     Ok(Some(Path::Values { path, filter }))
+}
+
+/// Whether what is no path can only be about an attribute of `resource_type`.
+pub(super) fn means_known(text: &str, resource_type: ResourceType) -> bool {
+    let name = text.split('[').next().unwrap_or_default();
+    resource_type.attribute(name.trim()).is_some() || means_members(text, resource_type)
+}
+
+/// Whether a word of `text` is that for members, of which groups alone have some.
+fn means_members(text: &str, resource_type: ResourceType) -> bool {
+    let name = text.split('[').next().unwrap_or_default();
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_word =
+        |word: &str| word.eq_ignore_ascii_case("members") || word.eq_ignore_ascii_case("member");
+    resource_type == ResourceType::Group && words.any(is_word)
+}
+
+/// Whether `text` begins with a URI that is no schema's of `resource_type`.
+fn is_of_another_schema(text: &str, resource_type: ResourceType) -> bool {
+    let name = text.split('[').next().unwrap_or_default();
+    let is_urn = name
+        .get(..4)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("urn:"));
+    (is_urn || name.contains("://")) && !means_known(text, resource_type)
 }
 
 /// The schema of `resource_type` whose URN is `text`, in any case.
@@ -118,6 +152,8 @@ mod tests {
             ),
             ("nope", "nothing"),
             ("urn:example:2.0:User:tag", "nothing"),
+            ("urn:example:a/b+c:tag", "nothing"),
+            ("http://example.com/User:tag[x eq 1].y", "nothing"),
             ("name.nope", "nothing"),
             ("emails[type eq \"work\"].nope", "nothing"),
         ] {
@@ -142,6 +178,25 @@ mod tests {
             let error = user(text).unwrap_err();
             assert_eq!(error.scim_type, Some(ScimType::InvalidPath), "{text}");
         }
+    }
+
+    #[test]
+    fn what_can_only_mean_members_is_not_passed_over() {
+        for text in [
+            "member",
+            "members.nope",
+            "members[value eq \"a\"].nope",
+            "members:",
+            "Group.Members",
+            "urn:example:members",
+            "https://example.com/Group:members",
+        ] {
+            let error = parse(text, ResourceType::Group).unwrap_err();
+            assert_eq!(error.scim_type, Some(ScimType::InvalidPath), "{text}");
+            assert_eq!(user(text).unwrap_or(None), None, "{text}");
+        }
+        let elsewhere = parse("membership", ResourceType::Group);
+        assert_eq!(elsewhere, Ok(None));
     }
 
     proptest! {

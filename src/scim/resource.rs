@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Context;
+use super::http::Failure;
+use super::normalize::no_reference;
 use super::project::Projection;
+use super::reference::Reference;
 use super::schema::{ENTERPRISE_USER_URN, ResourceType};
 use crate::error::Error;
 use crate::store::scim_resources::{self, DirectGroup, Source, Stored, Table};
@@ -37,6 +40,32 @@ pub fn etag(version: i64) -> String {
 /// Where a resource is.
 pub fn location(base: &str, resource_type: ResourceType, id: Uuid) -> String {
     format!("{base}{}/{id}", resource_type.endpoint())
+}
+
+/// Refuses references that lead elsewhere than to resources of this configuration. A query, if there
+/// are any.
+///
+/// # Errors
+///
+/// A 400 that says the same whatever is where a reference leads.
+pub async fn check_references(context: &Context, references: &[Reference]) -> Result<(), Failure> {
+    if references.is_empty() {
+        return Ok(());
+    }
+    let ids = |kind: ResourceType| -> Vec<Uuid> {
+        let of_kind = references.iter().filter(|r| r.resource_type == kind);
+        of_kind.map(|reference| reference.id).collect()
+    };
+    let (users, groups) = (ids(ResourceType::User), ids(ResourceType::Group));
+    let mut are_there = references.iter().all(|r| r.is_below(&context.base));
+    if are_there {
+        let mut db = context.app.store.acquire().await?;
+        are_there = scim_resources::all_exist(&mut db, context.tenant, &users, &groups).await?;
+    }
+    match are_there {
+        true => Ok(()),
+        false => Err(no_reference().into()),
+    }
 }
 
 /// Whether resources of one type, read from their [`source`], have all that the projection shows.

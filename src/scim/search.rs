@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::filter::{Comparand, Operator, Resolved};
+use super::reference::Reference;
 use super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use crate::store::scim_resources::Tenant;
 use crate::store::sql::{Bound, Fragment};
@@ -104,11 +105,11 @@ fn key_column(path: &AttributePath) -> Option<Column> {
     })
 }
 
-/// The condition on a row `m` of a group's members.
-pub fn member_condition(tenant: Tenant, filter: &Resolved) -> Fragment {
+/// The condition on a row `m` of a group's members; `base` is the URL of the SCIM root.
+pub fn member_condition(tenant: Tenant, base: &str, filter: &Resolved) -> Fragment {
     Translator {
         tenant,
-        base: "",
+        base,
         resource_type: ResourceType::Group,
     }
     .element(filter, Element::Member)
@@ -174,7 +175,7 @@ fn simple(path: &AttributePath) -> String {
 }
 
 /// Where the values of a multi-valued attribute are.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Element {
     /// `v`: an element of a JSON array, or a complex value.
     Json,
@@ -185,21 +186,65 @@ enum Element {
 }
 
 impl Element {
-    /// A sub-attribute, or a simple value itself, as text.
-    fn text(self, path: &AttributePath) -> String {
+    /// A sub-attribute, or a simple value itself, as text: what a client is shown. `base` is the URL of
+    /// the SCIM root.
+    fn text(self, path: &AttributePath, base: &str) -> String {
         let name = path.sub_attribute.map_or("value", |sub| sub.name);
         match (self, name) {
             (Self::Json, name) if path.sub_attribute.is_some() => format!("v->>'{name}'"),
             (Self::Json, _) => "v #>> '{}'".to_owned(),
             (Self::Member, "value") => "m.member_value".to_owned(),
-            (Self::Member, "type") => "lower(m.kind)".to_owned(),
-            (Self::Member, "display") => "lower(m.display)".to_owned(),
+            (Self::Member, "type") => {
+                "coalesce((".to_owned() + &kind_of_member("'user'", "'group'") + "), lower(m.kind))"
+            }
+            (Self::Member, "display") => {
+                "coalesce(lower(m.display), (".to_owned()
+                    + &of_member(
+                        "scim_users",
+                        "coalesce(r.display_name_key, lower(r.user_name))",
+                    )
+                    + "), ("
+                    + &of_member("scim_groups", "r.display_name_key")
+                    + "))"
+            }
+            (Self::Member, "$ref") => {
+                let [user, group] = ResourceType::ALL
+                    .map(|kind| format!("{} || m.member_value", directory(base, kind)));
+                "(".to_owned() + &kind_of_member(&user, &group) + ")"
+            }
             (Self::Group, "value") => "b.group_id::text".to_owned(),
             (Self::Group, "display") => "b.display_name_key".to_owned(),
             (Self::Group, "type") => "b.kind".to_owned(),
+            (Self::Group, "$ref") => {
+                format!("({} || b.group_id)", directory(base, ResourceType::Group))
+            }
             (Self::Member | Self::Group, _) => "null::text".to_owned(),
         }
     }
+}
+
+/// Where the resources of a type are, as a text in SQL; a slash follows.
+fn directory(base: &str, kind: ResourceType) -> String {
+    let base = base.replace('\'', "''");
+    format!("'{base}{}/'", kind.endpoint())
+}
+
+/// `column` of the row `r` of `table` that the member in the row `m` names, if there is one. It is looked
+/// up by its key.
+fn of_member(table: &str, column: &str) -> String {
+    format!(
+        "select {column} from {table} r where r.organization_id = m.organization_id and r.scim_configuration_id = m.scim_configuration_id
+            and r.id = case when m.member_value ~ '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$' then m.member_value::uuid end"
+    )
+}
+
+/// One of two texts, by the type of what the member in the row `m` names; null if that is nothing.
+fn kind_of_member(user: &str, group: &str) -> String {
+    format!(
+        "case when exists ({}) then {user} when exists ({}) then {group} end",
+        of_member("scim_users", "1"),
+        of_member("scim_groups", "1"),
+    )
 }
 
 /// The groups of the user in the row `t`, directly or through other groups.
@@ -272,10 +317,15 @@ impl Translator<'_> {
                 .then(self.element(part, element))
                 .text(")"),
             Resolved::Present(path) => {
-                Fragment::new(format!("({} is not null)", element.text(path)))
+                Fragment::new(format!("({} is not null)", element.text(path, self.base)))
+            }
+            Resolved::Compare(path, Operator::Eq, Comparand::Text { sent, .. })
+                if element != Element::Json && path.leaf().name == "$ref" =>
+            {
+                self.is_at(path, element, sent)
             }
             Resolved::Compare(path, operator, comparand) => {
-                let text = element.text(path);
+                let text = element.text(path, self.base);
                 let text = match path.leaf().name {
                     "primary" => format!("coalesce({text}, 'false')"),
                     _ => text,
@@ -285,6 +335,41 @@ impl Translator<'_> {
             // The grammar has no value path in a value path.
             Resolved::ValuePath(..) => Fragment::new("false"),
         }
+    }
+
+    /// Whether a member or a group is shown with this URI: its id is looked for first, as it has an
+    /// index.
+    fn is_at(&self, path: &AttributePath, element: Element, uri: &str) -> Fragment {
+        let Some(Reference { id, .. }) = self.resource_at(uri) else {
+            return Fragment::new("false");
+        };
+        let value = match element {
+            Element::Group => "(b.group_id::text = ",
+            _ => "(m.member_value = ",
+        };
+        Fragment::new(value)
+            .bind(Bound::Text(id.to_string()))
+            .text(format!(
+                " and coalesce({} = ",
+                element.text(path, self.base)
+            ))
+            .bind(Bound::Text(uri.to_owned()))
+            .text(", false))")
+    }
+
+    /// What a URI leads to that this server has given to a resource.
+    fn resource_at(&self, uri: &str) -> Option<Reference> {
+        Reference::parse(uri).filter(|reference| reference.uri(self.base) == uri)
+    }
+
+    /// The group that a comparison of `groups` for equality asks for.
+    fn group(&self, path: &AttributePath, text: &str) -> Option<Uuid> {
+        if path.leaf().name == "$ref" {
+            let group = self.resource_at(text)?;
+            return (group.resource_type == ResourceType::Group).then_some(group.id);
+        }
+        let group = Uuid::try_parse(text).ok();
+        group.filter(|group| group.to_string() == *text)
     }
 
     /// Some value of the attribute for which `condition` holds.
@@ -313,7 +398,7 @@ impl Translator<'_> {
         ) {
             (true, None) if is_list => self.exists(path, Fragment::new("true")),
             (true, Some(_)) => {
-                let text = self.elements(path).text(path);
+                let text = self.elements(path).text(path, self.base);
                 self.exists(path, Fragment::new(format!("({text} is not null)")))
             }
             _ => Fragment::new(format!("({} is not null)", json(path))),
@@ -327,7 +412,7 @@ impl Translator<'_> {
         if let (
             ResourceType::User,
             Some("groups"),
-            "value",
+            "value" | "$ref",
             Operator::Eq,
             Comparand::Text { comparable, .. },
         ) = (
@@ -337,9 +422,8 @@ impl Translator<'_> {
             operator,
             comparand,
         ) {
-            return Uuid::try_parse(comparable)
-                .ok()
-                .filter(|group| group.to_string() == *comparable)
+            return self
+                .group(path, comparable)
                 .map_or_else(|| Fragment::new("false"), |group| is_in(self.tenant, group));
         }
         if let (Some("emails"), "value", Operator::Eq, Comparand::Text { comparable, .. }) =
@@ -437,8 +521,7 @@ impl Translator<'_> {
                 }
                 ("meta", Some("resourceType")) => Column::Fixed(format!("'{}'::text", kind.name())),
                 ("meta", Some("location")) => {
-                    let base = self.base.replace('\'', "''");
-                    Column::Fixed(format!("('{base}{}/' || t.id)", kind.endpoint()))
+                    Column::Fixed(format!("({} || t.id)", directory(self.base, kind)))
                 }
                 ("meta", _) => Column::Fixed("''::text".to_owned()),
                 _ => return None,

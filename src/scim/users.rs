@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::error::{ScimError, ScimType};
 use super::http::{Failure, no_such};
-use super::normalize::{Normalized, normalize};
+use super::normalize::{self, Normalized, normalize};
+use super::reference::Reference;
 use super::schema::{ResourceType, comparable_user_name};
 use super::{Context, Precondition, Reply, Wishes, patch, resource, search};
 use crate::error::Error;
@@ -37,6 +38,8 @@ pub struct New {
     pub row: UserRow,
     /// What was recognised of the dialect.
     pub traits: Vec<&'static str>,
+    /// What it refers to by URI alone: see [`resource::check_references`].
+    pub references: Vec<Reference>,
     /// What the log tells of it beside the attributes.
     pub note: Option<String>,
 }
@@ -58,12 +61,13 @@ pub async fn create(context: &Context, body: Value, wishes: &Wishes) -> Result<R
 ///
 /// # Errors
 ///
-/// 409 when it is not unique.
+/// 400 for a reference that leads elsewhere, 409 when it is not unique.
 pub async fn create_one(
     context: &Context,
     mut new: New,
     source: Source,
 ) -> Result<Stored, Failure> {
+    resource::check_references(context, &new.references).await?;
     match insert(context, std::slice::from_mut(&mut new)).await {
         Ok(()) => Ok(Stored {
             id: new.row.id,
@@ -142,12 +146,14 @@ pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimErro
     let Normalized {
         mut resource,
         traits,
+        references,
     } = normalize(USER, body)?;
     resource.entry("active").or_insert(Value::Bool(true));
     let row = row(id, context.app.new_id(), resource, Some(true))?;
     Ok(New {
         row,
         traits,
+        references,
         note: None,
     })
 }
@@ -220,15 +226,13 @@ pub async fn replace(
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
-    let Normalized { resource, traits } = normalize(USER, body)?;
-    let change = |old: &Map<String, Value>| {
-        let mut new = resource.clone();
-        // Who leaves it out says nothing of it; least of all that access is restored.
-        if let (None, Some(active)) = (new.get("active"), old.get("active")) {
-            new.insert("active".to_owned(), active.clone());
-        }
-        Ok(new)
-    };
+    let Normalized {
+        resource,
+        traits,
+        references,
+    } = normalize(USER, body)?;
+    resource::check_references(context, &references).await?;
+    let change = |old: &Map<String, Value>| Ok(with_active_of(old, resource.clone()));
     update(context, id, found, wishes, traits, change).await
 }
 
@@ -245,15 +249,25 @@ pub async fn modify(
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     let plan = patch::plan(USER, body)?;
+    resource::check_references(context, &plan.references).await?;
     let traits = plan.traits.clone();
     let change = |old: &Map<String, Value>| {
         let mut with_id = old.clone();
         with_id.insert("id".to_owned(), json!(id));
         let mut resource = plan.apply(&with_id)?.resource;
         resource.remove("id");
-        Ok(resource)
+        Ok(with_active_of(old, resource))
     };
     update(context, id, found, wishes, traits, change).await
+}
+
+/// The new form of a user, as active as the old one if it does not say: who leaves it out or takes
+/// it away says nothing of access, least of all that it is restored.
+fn with_active_of(old: &Map<String, Value>, mut new: Map<String, Value>) -> Map<String, Value> {
+    if let (None, Some(active)) = (new.get("active"), old.get("active")) {
+        new.insert("active".to_owned(), active.clone());
+    }
+    new
 }
 
 /// Changes the version that was found, or that there is now if somebody wrote since.
@@ -463,14 +477,9 @@ fn email(resource: &Map<String, Value>, user_name: &str) -> String {
         .find(is_primary)
         .or_else(|| values(resource, "emails").next());
     let address = primary.and_then(|value| text_of(value, "value"));
-    let looks_like_one = || {
-        user_name
-            .split_once('@')
-            .is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.'))
-    };
     match address {
         Some(address) => address.to_owned(),
-        None if looks_like_one() => user_name.to_owned(),
+        None if normalize::is_address(user_name) => user_name.to_owned(),
         None => String::new(),
     }
 }
@@ -491,8 +500,9 @@ fn name(resource: &Map<String, Value>, user_name: &str) -> String {
 }
 
 fn picture(resource: &Map<String, Value>) -> String {
-    let photo = values(resource, "photos")
+    let mut photos = values(resource, "photos").filter_map(|photo| text_of(photo, "value"));
+    let first = photos
         .next()
-        .and_then(|photo| text_of(photo, "value"));
-    photo.unwrap_or_default().to_owned()
+        .filter(|photo| normalize::is_uri_reference(photo));
+    first.unwrap_or_default().to_owned()
 }

@@ -242,11 +242,11 @@ impl Lookup {
     }
 }
 
-/// The columns of [`Stored`] from a row `t`.
+/// The columns of [`Stored`] from a row `t`. A user always says whether it is active.
 fn columns(source: Source) -> &'static str {
-    if source.with_groups && source.table == Table::Users {
+    match (source.table, source.with_groups) {
         // The subqueries look up one member or group at a time by index, whatever the planner expects.
-        "t.id, t.resource, t.version, t.created_at, t.last_modified, (
+        (Table::Users, true) => "t.id, jsonb_build_object('active', t.active) || t.resource as resource, t.version, t.created_at, t.last_modified, (
              select jsonb_agg(jsonb_build_object('id', m.group_id, 'display', g.display_name, 'is_nested', exists (
                  select 1 from scim_group_members p where p.organization_id = t.organization_id
                      and p.scim_configuration_id = t.scim_configuration_id and p.member_value = m.group_id::text)) order by m.group_id)
@@ -254,9 +254,9 @@ fn columns(source: Source) -> &'static str {
                  select g.display_name from scim_groups g where g.organization_id = t.organization_id
                      and g.scim_configuration_id = t.scim_configuration_id and g.id = m.group_id offset 0) g
              where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id
-                 and m.member_value = t.id::text) as groups"
-    } else {
-        "t.id, t.resource, t.version, t.created_at, t.last_modified"
+                 and m.member_value = t.id::text) as groups",
+        (Table::Users, false) => "t.id, jsonb_build_object('active', t.active) || t.resource as resource, t.version, t.created_at, t.last_modified",
+        (Table::Groups, _) => "t.id, t.resource, t.version, t.created_at, t.last_modified",
     }
 }
 
@@ -403,6 +403,35 @@ pub async fn names_of(
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// Whether there are users and groups with all of these identifiers.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn all_exist(
+    db: &mut Connection,
+    tenant: Tenant,
+    users: &[Uuid],
+    groups: &[Uuid],
+) -> Result<bool, Error> {
+    let exist = sqlx::query_scalar!(
+        r#"select not exists (
+               select 1 from unnest($3::uuid[]) r(id) where not exists (
+                   select 1 from scim_users u where u.organization_id = $1 and u.scim_configuration_id = $2 and u.id = r.id)
+           ) and not exists (
+               select 1 from unnest($4::uuid[]) r(id) where not exists (
+                   select 1 from scim_groups g where g.organization_id = $1 and g.scim_configuration_id = $2 and g.id = r.id)
+           ) as "exist!""#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        users,
+        groups,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(exist)
 }
 
 /// A member of a group, with what the server knows of it.

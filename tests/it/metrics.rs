@@ -253,7 +253,9 @@ fn allowed() -> BTreeMap<&'static str, String> {
     let any = |words: &mut dyn Iterator<Item = &'static str>| words.collect::<Vec<_>>().join("|");
     let checks = "provider|login|authorization|issuer|code|id_token|userinfo|email|claims_expression|member|configuration";
     let traits = [
+        "id or reference for a value",
         "array of one for a single value",
+        "blanks around an address",
         "bare value for a complex attribute",
         "path-less dotted keys",
         "core attributes under their URN",
@@ -263,7 +265,9 @@ fn allowed() -> BTreeMap<&'static str, String> {
         "no PatchOp URN",
         "remove by value",
         "string booleans",
+        "text for a URI",
         "unknown attributes",
+        "value under its own name",
     ];
     let verb = "(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|_OTHER)";
     let scim = r"/(Users|Groups)(/\{id\}|/\.search)?|/(\.search|Bulk|Me|ServiceProviderConfig|other)?|/(Schemas|ResourceTypes)(/\{id\})?";

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use super::super::normalize::trimmed;
 use super::super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use super::{Filter, FilterError, Literal, Name, Operator};
 
@@ -42,9 +43,18 @@ pub enum Comparand {
     DateTime(DateTime<Utc>),
 }
 
+impl Comparand {
+    fn text(attribute: &Attribute, text: &str) -> Self {
+        Self::Text {
+            sent: text.to_owned(),
+            comparable: attribute.comparable(text).into_owned(),
+        }
+    }
+}
+
 /// Checks a filter against the schema of `resource_type`. A multi-valued complex attribute without
 /// sub-attribute, and `manager`, compare their `value`; the strings `"True"` and `"False"` are
-/// booleans where the attribute is.
+/// booleans where the attribute is. Blanks around an address do not count.
 ///
 /// # Errors
 ///
@@ -136,6 +146,15 @@ fn compare(path: AttributePath, operator: Operator, literal: &Literal) -> Result
             "{path} is a {data_type}, which {word:?} cannot compare"
         ));
     }
+    if let (Operator::Eq, Literal::String(text)) = (operator, literal) {
+        let bare = trimmed(&path, text);
+        if bare.len() < text.len() {
+            // As it was sent is how it may still be stored.
+            let forms = [bare, text]
+                .map(|text| Resolved::Compare(path, operator, Comparand::text(attribute, text)));
+            return Ok(Resolved::Or(forms.into()));
+        }
+    }
     match comparand(attribute, literal) {
         Some(comparand) => Ok(Resolved::Compare(path, operator, comparand)),
         None => Err(format!(
@@ -188,10 +207,7 @@ fn comparand(attribute: &Attribute, literal: &Literal) -> Option<Comparand> {
         }
         (Type::DateTime, Literal::String(text)) => date_time(text).map(Comparand::DateTime),
         (Type::String | Type::Reference | Type::Binary, Literal::String(text)) => {
-            Some(Comparand::Text {
-                sent: text.clone(),
-                comparable: attribute.comparable(text).into_owned(),
-            })
+            Some(Comparand::text(attribute, text))
         }
         _ => None,
     }

@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 use super::super::error::ScimError;
 use super::super::eval::value_matches;
 use super::super::filter::{Comparand, Operator, Resolved};
-use super::super::normalize::{self, Traits};
+use super::super::normalize::{self, SubValue, Traits};
 use super::super::path::Path;
 use super::super::schema::{Attribute, AttributePath, Mutability, ResourceType};
-use super::{Applied, Change, Operation, Plan, SubChanges, mutability, no_target};
+use super::{Applied, Change, Operation, Plan, mutability, no_target};
 
 impl Plan {
     /// Whether nothing of the resource itself changes: only members do, if anything does.
@@ -224,9 +224,8 @@ impl Change {
 }
 
 /// Changes sub-attributes. Without its `value`, nothing else is left of a complex value.
-fn merge(object: &mut Map<String, Value>, subs: &SubChanges) {
-    let unassigned =
-        |(sub, value): &(&Attribute, Option<Value>)| sub.name == "value" && value.is_none();
+fn merge(object: &mut Map<String, Value>, subs: &[SubValue]) {
+    let unassigned = |(sub, value): &SubValue| sub.name == "value" && value.is_none();
     if subs.iter().any(unassigned) {
         object.clear();
     }

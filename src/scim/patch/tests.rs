@@ -301,6 +301,46 @@ fn operations_of_identity_providers() {
         (
             "remove",
             both.clone(),
+            op("remove", "emails", json!([{"type": "home"}])),
+            json!({"emails": work("a")}),
+        ),
+        // Values under their own names, and a manager by its URI.
+        (
+            "wrapped",
+            json!({"emails": work("a")}),
+            json!([
+                {"op": "replace", "path": "emails", "value": {"emails": work("b")}},
+                {"op": "replace", "path": "active", "value": {"active": "False"}},
+                {"op": "add", "path": "name", "value": {"name": {"givenName": "A"}}},
+            ]),
+            json!({"emails": work("b"), "active": false, "name": {"givenName": "A"}}),
+        ),
+        (
+            "$ref",
+            json!({E: {"manager": {"value": "m"}}}),
+            op(
+                "replace",
+                "manager.$ref",
+                json!("../Users/0190a6e0-1c2b-7def-8123-456789abcdef"),
+            ),
+            json!({E: {"manager": {
+                "value": "0190a6e0-1c2b-7def-8123-456789abcdef",
+                "$ref": "../Users/0190a6e0-1c2b-7def-8123-456789abcdef",
+            }}}),
+        ),
+        (
+            "another schema",
+            json!({}),
+            op(
+                "add",
+                "https://example.com/schemas/2.0/User:tag",
+                json!("x"),
+            ),
+            json!({}),
+        ),
+        (
+            "remove",
+            both.clone(),
             op("remove", "emails", json!(null)),
             json!({}),
         ),
@@ -372,9 +412,10 @@ fn errors_have_their_keywords() {
             NoTarget,
         ),
         (
-            json!({"op": "add", "path": "photos[value eq \"a b\"].display", "value": "y"}),
+            json!({"op": "add", "path": "x509Certificates[value eq \"%\"].display", "value": "y"}),
             NoTarget,
         ),
+        (json!({"op": "add", "value": {"value": "x"}}), NoTarget),
         (
             json!({"op": "add", "path": "emails[type eq \"\"].value", "value": "y"}),
             NoTarget,
@@ -410,12 +451,41 @@ fn errors_have_their_keywords() {
             Mutability,
         ),
         (json!({"op": "remove", "path": "schemas"}), Mutability),
+        (json!({"op": "remove", "path": "manager.$ref"}), Mutability),
+        (
+            json!({"op": "replace", "path": "manager", "value": {"displayName": "x"}}),
+            Mutability,
+        ),
         (json!({"op": "add", "path": "title"}), InvalidValue),
         (
             json!({"op": "add", "path": "title", "value": 5}),
             InvalidValue,
         ),
         (json!({"op": "add", "value": "x"}), InvalidValue),
+        (
+            json!({"op": "add", "path": "emails", "value": [{"address": "x"}]}),
+            InvalidValue,
+        ),
+        (
+            json!({"op": "replace", "path": "emails[type eq \"work\"]", "value": {"address": "x"}}),
+            InvalidValue,
+        ),
+        (
+            json!({"op": "replace", "path": "name", "value": {"first": "x"}}),
+            InvalidValue,
+        ),
+        (
+            json!({"op": "remove", "path": "emails", "value": ""}),
+            InvalidValue,
+        ),
+        (
+            json!({"op": "remove", "path": "emails", "value": [{"address": "a"}]}),
+            InvalidValue,
+        ),
+        (
+            json!({"op": "remove", "path": "emails", "values": [{"value": "a"}]}),
+            InvalidSyntax,
+        ),
         (
             json!({"op": "replace", "path": E, "value": "x"}),
             InvalidValue,
@@ -425,6 +495,10 @@ fn errors_have_their_keywords() {
         (json!({"op": "add", "path": 5, "value": "x"}), InvalidPath),
         (
             json!({"op": "add", "path": "emails[", "value": "x"}),
+            InvalidPath,
+        ),
+        (
+            json!({"op": "add", "value": {"emails[type eq work].value": "x"}}),
             InvalidPath,
         ),
     ] {
@@ -619,7 +693,7 @@ fn members_leave_a_created_group() {
 
 fn operations() -> impl Strategy<Value = Value> {
     let path = prop::option::of(arbitrary::names());
-    let value = prop_oneof![arbitrary::values(), arbitrary::bodies()];
+    let value = prop_oneof![arbitrary::values(), arbitrary::patches()];
     let op = prop::sample::select(vec!["add", "remove", "Replace"]);
     (op, path, value).prop_map(|(op, path, value)| json!({"op": op, "path": path, "value": value}))
 }

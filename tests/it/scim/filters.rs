@@ -8,7 +8,7 @@ use rollcall::scim::filter::compile;
 use rollcall::scim::schema::ResourceType;
 use serde_json::{Value, json};
 
-use super::client::{Client, E, text, user};
+use super::client::{Client, E, G, text, user};
 use crate::support::run;
 
 /// How many users there are, and how many filters are tried on them.
@@ -136,9 +136,57 @@ fn filters() -> impl Strategy<Value = String> {
         "urn:ietf:params:scim:schemas:core:2.0:User:title",
         "groups.value",
         "groups.display",
+        "groups.type",
+        "groups.$ref",
         "photos.value",
     ];
-    combined(prop_oneof![6 => comparison(names), 2 => path, 1 => flags, 1 => times].boxed())
+    let group = (
+        prop::sample::select(vec!["groups.$ref", "groups", "groups.value"]),
+        prop::sample::select(vec!["eq", "ne", "co", "ew"]),
+        prop::sample::select(vec![
+            GROUP,
+            OTHER_GROUP,
+            "GROUP",
+            "https://elsewhere.test/Groups/x",
+        ]),
+    )
+        .prop_map(|(name, operator, place)| format!("{name} {operator} \"{place}\""));
+    let inner = combined(comparison(vec!["value", "type", "display", "$ref"]).boxed());
+    let within = inner.prop_map(|filter| format!("groups[{filter}]"));
+    combined(
+        prop_oneof![6 => comparison(names), 2 => path, 1 => flags, 1 => times, 1 => group, 1 => within]
+            .boxed(),
+    )
+}
+
+/// What stands in a filter for the URI of a group, and for what follows it in another.
+const GROUP: &str = "{group}";
+const OTHER_GROUP: &str = "{other}";
+
+fn member_filters() -> impl Strategy<Value = String> {
+    let subs = ["value", "type", "display", "$ref"];
+    let text = comparison(subs.to_vec());
+    let exact = (
+        prop::sample::select(subs.to_vec()),
+        prop::sample::select(vec!["eq", "ne", "sw", "co", "gt"]),
+        prop::sample::select(vec![
+            "{user}",
+            "{user-ref}",
+            "{group}",
+            "{group-ref}",
+            "User",
+            "group",
+            "Ab",
+            "ada",
+            "later",
+            "https://",
+        ]),
+    )
+        .prop_map(|(name, operator, place)| format!("{name} {operator} \"{place}\""));
+    let one = prop_oneof![2 => text, 3 => exact].boxed();
+    let within = combined(one.clone()).prop_map(|filter| format!("members[{filter}]"));
+    let beside = one.prop_map(|filter| format!("members.{filter}"));
+    combined(prop_oneof![1 => within, 1 => beside].boxed())
 }
 
 fn sample<T>(runner: &mut TestRunner, strategy: &impl Strategy<Value = T>) -> T {
@@ -167,7 +215,8 @@ fn evaluator_and_sql_agree() {
             .unwrap()
             .clone();
         assert_eq!(all.len(), USERS);
-        c.group("ab", &[&all[0], &all[1]]).await;
+        let group = c.group("ab", &[&all[0], &all[1]]).await;
+        let other = c.group("a b", &[&group, &all[1], &all[2]]).await;
         let all = c.get("/Users?count=1000").await.is(200)["Resources"]
             .as_array()
             .unwrap()
@@ -176,7 +225,9 @@ fn evaluator_and_sql_agree() {
         let mut faults = vec![];
         let mut hits = 0;
         for _ in 0..FILTERS {
-            let filter = sample(&mut runner, &filters());
+            let filter = sample(&mut runner, &filters())
+                .replace(GROUP, &text(&group["meta"]["location"]))
+                .replace(OTHER_GROUP, &text(&other["meta"]["location"]));
             let reply = c
                 .query("/Users", &[("filter", &filter), ("count", "1000")])
                 .await;
@@ -208,5 +259,71 @@ fn evaluator_and_sql_agree() {
         }
         assert!(hits > FILTERS, "the filters find something: {hits}");
         assert!(faults.is_empty(), "{}", faults.join("\n"));
+    });
+}
+
+#[test]
+fn evaluator_and_sql_agree_on_members() {
+    run(async {
+        let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(Config::default(), seed);
+        let c = Client::start().await;
+        let mut members: Vec<Value> = vec![];
+        for (name, display) in [
+            ("ada", Some("Ab")),
+            ("Bob", None),
+            ("eve", Some("Äß İ")),
+            ("a", Some("%")),
+        ] {
+            members.push(c.user(name, json!({ "displayName": display })).await);
+        }
+        for (n, chosen) in [&[0][..], &[0, 1], &[2], &[], &[4, 3], &[5, 1, 2]]
+            .into_iter()
+            .enumerate()
+        {
+            let values: Vec<Value> = chosen
+                .iter()
+                .enumerate()
+                .map(|(k, &m)| match (n + k) % 3 {
+                    0 => json!({ "value": members[m]["id"] }),
+                    1 => json!({ "value": members[m]["id"], "type": "User" }),
+                    _ => json!({ "value": members[m]["id"], "display": "a_B" }),
+                })
+                .chain([
+                    json!({ "value": "later", "display": "ab" }),
+                    json!({ "value": format!("x{n}"), "type": "Group" }),
+                ])
+                .take(chosen.len() + n % 3)
+                .collect();
+            let body =
+                json!({ "schemas": [G], "displayName": format!("Group {n}"), "members": values });
+            members.push(c.post("/Groups", body).await.is(201));
+        }
+        let all = c.get("/Groups").await.is(200)["Resources"]
+            .as_array()
+            .unwrap()
+            .clone();
+        assert_eq!(all.len(), 6);
+        let (user, group) = (&members[1], &members[4]);
+        let mut hits = 0;
+        for _ in 0..FILTERS {
+            let filter = sample(&mut runner, &member_filters())
+                .replace("{user}", &text(&user["id"]))
+                .replace("{user-ref}", &text(&user["meta"]["location"]))
+                .replace("{group}", &text(&group["id"]))
+                .replace("{group-ref}", &text(&group["meta"]["location"]));
+            let compiled = compile(&filter, ResourceType::Group).unwrap();
+            let found = c.found("/Groups", &filter).await;
+            for one in &all {
+                let is_found = found.iter().any(|f| f["id"] == one["id"]);
+                hits += usize::from(is_found);
+                assert_eq!(
+                    is_found,
+                    matches(&compiled, one.as_object().unwrap()),
+                    "{filter}: {one}"
+                );
+            }
+        }
+        assert!(hits > FILTERS, "the filters find something: {hits}");
     });
 }

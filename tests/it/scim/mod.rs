@@ -2,6 +2,7 @@
 
 mod checklist;
 pub mod client;
+mod effects;
 mod filters;
 mod idp_traffic;
 mod paths;

@@ -189,16 +189,10 @@ fn every_answer_below_scim_is_one_of_scim() {
             send(&client, "GET", &filter("nope+pr"), token)
                 .await
                 .refused(400, "invalidFilter");
-            for method in [
-                "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "BREW",
-            ] {
+            for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
                 let reply = send(&client, method, root, token).await;
-                // The answer to a HEAD has no body.
-                match method {
-                    "HEAD" => assert_eq!(reply.status, 405),
-                    _ => assert!(!reply.refused(405, "").is_empty()),
-                }
-                assert_eq!(reply.header("allow"), "GET");
+                assert!(!reply.refused(405, "").is_empty());
+                assert_eq!(reply.header("allow"), "GET, HEAD");
             }
             send(&client, "GET", root, None).await.refused(401, "");
             send(&client, "GET", root, Some("wrong"))

@@ -210,3 +210,186 @@ fn bad_operations_fail_alone() {
         assert_eq!(statuses[4], "201");
     });
 }
+
+/// How many groups and users there are.
+async fn count(c: &Client) -> (Value, Value) {
+    let total = async |path: &str| c.get(path).await.is(200)["totalResults"].clone();
+    (
+        total("/Users?count=0").await,
+        total("/Groups?count=0").await,
+    )
+}
+
+fn of(name: &str, members: &[&str]) -> Value {
+    let members: Vec<Value> = members
+        .iter()
+        .map(|id| json!({ "value": format!("bulkId:{id}") }))
+        .collect();
+    json!({ "schemas": [crate::scim::client::G], "displayName": name, "members": members })
+}
+
+#[test]
+fn what_refers_to_a_failure_fails_too() {
+    run(async {
+        let c = Client::start().await;
+        c.user("taken", json!({})).await;
+        let team = c.group("Team", &[]).await;
+        let taken = || make("u", user("taken", json!({})));
+        let patch = |value: &str| json!({ "Operations": [{ "op": "add", "path": "members", "value": [{ "value": value }] }] });
+        let boss = |id: &str| json!({ E: { "manager": { "value": format!("bulkId:{id}") } } });
+        let by_filter =
+            json!({ "Operations": [{ "op": "remove", "path": "members[value eq \"bulkId:u\"]" }] });
+        for operations in [
+            // Behind it, before it, through others, in paths, in data, in filters.
+            json!([taken(), make("g", of("G", &["u"]))]),
+            json!([make("g", of("G", &["u"])), taken()]),
+            json!([
+                make("g", of("G", &["h"])),
+                make("h", of("H", &["u"])),
+                taken()
+            ]),
+            json!([
+                taken(),
+                make("h", of("H", &["u"])),
+                make("g", of("G", &["h"]))
+            ]),
+            json!([
+                taken(),
+                make("v", user("v", boss("u"))),
+                make("w", user("w", boss("v")))
+            ]),
+            json!([
+                make("w", user("w", boss("v"))),
+                make("v", user("v", boss("u"))),
+                taken()
+            ]),
+            json!([
+                { "method": "PATCH", "path": "/Users/bulkId:u", "data": { "Operations": [{ "op": "add", "path": "title", "value": "x" }] } },
+                { "method": "PUT", "path": "/Users/bulkId:u", "data": user("x", json!({})) },
+                { "method": "DELETE", "path": "/Users/bulkId:u" },
+                { "method": "PATCH", "path": path(&team), "data": patch("bulkId:u") },
+                { "method": "PATCH", "path": path(&team), "data": by_filter },
+                { "method": "PUT", "path": path(&team), "data": of("Team", &["u"]) },
+                taken(),
+            ]),
+            // In circles.
+            json!([
+                make("g", of("G", &["h", "u"])),
+                make("h", of("H", &["g"])),
+                taken()
+            ]),
+            json!([make("g", of("G", &["h"])), make("h", of("", &["g"]))]),
+            json!([
+                make("h", of("", &["g"])),
+                make("g", of("G", &["h"])),
+                make("i", of("I", &["g"]))
+            ]),
+            json!([
+                make("v", user("v", boss("w"))),
+                make("w", user("taken", boss("v")))
+            ]),
+            json!([
+                make("w", user("", boss("v"))),
+                make("v", user("v", boss("w")))
+            ]),
+        ] {
+            let before = count(&c).await;
+            let done = bulk(&c, json!({}), operations.clone()).await.is(200);
+            let statuses = statuses(&done);
+            assert_eq!(statuses.len(), operations.as_array().unwrap().len());
+            let is_refusal = |status: &String| ["400", "409"].contains(&status.as_str());
+            assert!(statuses.iter().all(is_refusal), "{operations}: {done}");
+            for (result, operation) in done["Operations"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .zip(operations.as_array().unwrap())
+            {
+                assert_eq!(result["bulkId"], operation["bulkId"]);
+                assert_eq!(result["response"]["status"], result["status"]);
+                let of_the_team = operation["path"] == path(&team);
+                assert_eq!(result.get("location").is_some(), of_the_team, "{result}");
+            }
+            assert_eq!(count(&c).await, before, "{operations}");
+            assert_eq!(c.read(&team).await, team);
+        }
+        let refused: Vec<(i64,)> = c
+            .rows("select count(*) from scim_events where organization_id = $1 and scim_configuration_id = $2 and outcome = 'refused'")
+            .await;
+        assert!(refused[0].0 > 30, "each is on record: {refused:?}");
+    });
+}
+
+#[test]
+fn what_refers_to_no_failure_is_done() {
+    run(async {
+        let c = Client::start().await;
+        c.user("taken", json!({})).await;
+        let operations = json!([
+            make("late", of("Late", &["b", "a"])),
+            make("u", user("taken", json!({}))),
+            make("lost", of("Lost", &["u"])),
+            make("a", user("a", json!({}))),
+            make("self", of("Self", &["self", "a"])),
+            make("x", of("X", &["y"])),
+            make("y", of("Y", &["x", "a"])),
+            make("z", of("Z", &["x"])),
+            { "method": "PATCH", "path": "/Groups/bulkId:z", "data": { "Operations": [
+                { "op": "remove", "path": "members[value eq \"bulkId:x\"]" }, { "op": "add", "path": "members", "value": "bulkId:b" } ] } },
+            make("b", user("b", json!({}))),
+        ]);
+        let done = bulk(&c, json!({}), operations.clone()).await.is(200);
+        assert_eq!(
+            statuses(&done),
+            [
+                "201", "409", "409", "201", "201", "201", "201", "201", "200", "201"
+            ]
+        );
+        let ids: Vec<&Value> = done["Operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| &o["bulkId"])
+            .collect();
+        assert_eq!(ids[0], "late", "results stand as the operations do");
+        for (name, members) in [("Late", 2), ("Self", 2), ("X", 1), ("Y", 2), ("Z", 1)] {
+            let found = c
+                .found("/Groups", &format!("displayName eq \"{name}\""))
+                .await;
+            let members_found = found[0]["members"].as_array().unwrap();
+            assert_eq!(members_found.len(), members, "{name}");
+            assert!(
+                members_found.iter().all(|m| m["$ref"].is_string()),
+                "{name}"
+            );
+        }
+        // With a limit, what waits for a failure counts as one, and what comes after is left out.
+        let operations = json!([
+            make("1", of("First", &["u"])),
+            make("u", user("taken", json!({}))),
+            make("2", of("Second", &[])),
+        ]);
+        let done = bulk(&c, json!({ "failOnErrors": 2 }), operations.clone())
+            .await
+            .is(200);
+        assert_eq!(statuses(&done), ["409", "409"]);
+        let done = bulk(&c, json!({ "failOnErrors": 1 }), operations.clone())
+            .await
+            .is(200);
+        assert_eq!(statuses(&done), ["409"]);
+        assert_eq!(done["Operations"][0]["bulkId"], "u");
+        assert_eq!(
+            c.found("/Groups", "displayName eq \"Second\"").await.len(),
+            0
+        );
+        // Managers that stand in a row are created together, and so are a thousand in a circle.
+        let row: Vec<Value> = (0..1000)
+            .map(|n| {
+                let boss = json!({ E: { "manager": { "value": format!("bulkId:{}", (n + 999) % 1000) } } });
+                make(&n.to_string(), user(&format!("m{n}"), boss))
+            })
+            .collect();
+        let done = bulk(&c, json!({}), json!(row)).await.is(200);
+        assert!(statuses(&done).iter().all(|status| status == "201"));
+    });
+}

@@ -96,3 +96,64 @@ fn entity_tags() {
         }
     });
 }
+
+#[test]
+fn head_is_get_without_a_body() {
+    run(async {
+        let c = Client::start().await;
+        let bob = c.user("bob", json!({})).await;
+        let team = c.group("Team", &[&bob]).await;
+        let tag = c.get(&path(&bob)).await.header("etag");
+        let by_tag = [("if-none-match", &*tag)];
+        let nothing: [(&str, &str); 0] = [];
+        let wrong = [("authorization", "Bearer wrong")];
+        let user_schema = format!("/Schemas/{}", crate::scim::client::U);
+        for (at, headers) in [
+            ("", &nothing[..]),
+            ("/", &nothing),
+            ("/Users", &nothing),
+            ("/Groups?count=0", &nothing),
+            ("/Users?filter=userName+eq+%22bob%22", &nothing),
+            ("/Users?filter=userName+eq+%22x%22", &nothing),
+            ("/Users?cursor", &nothing),
+            ("/Users?filter=nope", &nothing),
+            (&path(&bob), &nothing),
+            (&path(&bob), &by_tag),
+            (&path(&bob), &wrong),
+            (&format!("{}?attributes=userName", path(&bob)), &nothing),
+            (&path(&team), &nothing),
+            ("/Users/x", &nothing),
+            ("/nope", &nothing),
+            ("/ServiceProviderConfig", &nothing),
+            ("/ServiceProviderConfig", &wrong),
+            ("/ResourceTypes", &nothing),
+            ("/ResourceTypes/User", &nothing),
+            ("/Schemas", &nothing),
+            (&user_schema, &nothing),
+            ("/Schemas?filter=x", &nothing),
+            ("/Me", &nothing),
+        ] {
+            let get = c.send("GET", at, headers, "").await;
+            let head = c.send("HEAD", at, headers, "").await;
+            assert_eq!(head.status, get.status, "{at}");
+            assert_eq!(head.bytes.len(), 0, "{at}");
+            let length = get.bytes.len().to_string();
+            let mut expected = get.headers.clone();
+            let mut found = head.headers.clone();
+            for headers in [&mut expected, &mut found] {
+                headers.remove("x-request-id");
+                if let Some(found) = headers.remove("content-length") {
+                    assert_eq!(found, length.as_str(), "{at}");
+                }
+            }
+            assert_eq!(found, expected, "{at}");
+        }
+        for at in ["/Bulk", "/.search", "/Users/.search"] {
+            let head = c.send("HEAD", at, &[], "").await;
+            assert_eq!((head.status.as_u16(), head.bytes.len()), (405, 0), "{at}");
+            assert_eq!(head.header("allow"), "POST");
+        }
+        let put = c.send("PUT", "/Users", &[], "").await;
+        assert_eq!(put.header("allow"), "GET, HEAD, POST");
+    });
+}

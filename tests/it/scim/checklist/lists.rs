@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::scim::client::{BULK, Client, E, LIST, SEARCH, U, encode, path, text, user};
+use crate::scim::client::{BULK, Client, E, G, LIST, SEARCH, U, encode, path, text, user};
 use crate::support::run;
 
 fn names(list: &Value) -> Vec<String> {
@@ -640,5 +640,150 @@ fn searches_of_one_endpoint_and_of_all() {
         )
         .await
         .refused(400, "invalidFilter");
+    });
+}
+
+#[test]
+fn members_of_a_search_have_their_types() {
+    run(async {
+        let c = Client::start().await;
+        c.user("bob", json!({})).await;
+        for (name, value, scim_type) in [
+            ("filter", json!(5), "invalidFilter"),
+            ("filter", json!({ "userName": "bob" }), "invalidFilter"),
+            ("filter", json!(["userName pr"]), "invalidFilter"),
+            ("filter", json!(true), "invalidFilter"),
+            ("filter", json!("nope"), "invalidFilter"),
+            ("sortBy", json!(["userName"]), "invalidValue"),
+            ("sortBy", json!(1), "invalidValue"),
+            ("sortOrder", json!(true), "invalidValue"),
+            ("sortOrder", json!(["descending"]), "invalidValue"),
+            ("startIndex", json!("x"), "invalidValue"),
+            ("startIndex", json!([1]), "invalidValue"),
+            ("startIndex", json!(1.5), "invalidValue"),
+            ("count", json!({}), "invalidValue"),
+            ("count", json!(false), "invalidValue"),
+            ("cursor", json!(1), "invalidCursor"),
+            ("cursor", json!({}), "invalidCursor"),
+            ("attributes", json!(5), "invalidValue"),
+            ("attributes", json!({ "userName": true }), "invalidValue"),
+            ("attributes", json!(["userName", 5]), "invalidValue"),
+            ("excludedAttributes", json!([["userName"]]), "invalidValue"),
+            ("excludedAttributes", json!(false), "invalidValue"),
+        ] {
+            for path in ["/Users/.search", "/.search"] {
+                let reply = c.post(path, json!({ name: value })).await;
+                assert_eq!(reply.status, 400, "{path} {name} {value}");
+                let detail = reply.refused(400, scim_type);
+                assert!(detail.contains(name), "{detail}");
+            }
+        }
+        for name in [
+            "filter",
+            "sortBy",
+            "sortOrder",
+            "startIndex",
+            "count",
+            "attributes",
+            "excludedAttributes",
+        ] {
+            let reply = c.post("/Users/.search", json!({ name: null })).await;
+            assert_eq!(reply.is(200)["totalResults"], 1, "{name}");
+        }
+    });
+}
+
+#[test]
+fn filters_on_references_and_names_find_what_is_shown() {
+    run(async {
+        let c = Client::start().await;
+        let ada = c.user("ada", json!({ "displayName": "Ada L." })).await;
+        let bob = c.user("bob", json!({})).await;
+        let inner = c.group("Inner", &[&ada]).await;
+        let outer = c.group("Outer", &[&inner, &bob]).await;
+        let named = json!({ "schemas": [G], "displayName": "Named", "members": [
+            { "value": bob["id"], "display": "Robert", "type": "User" }, { "value": "later", "type": "Device" },
+        ] });
+        c.post("/Groups", named).await.is(201);
+        let location = |resource: &Value| text(&resource["meta"]["location"]);
+        for (filter, expected) in [
+            (
+                r#"members.type eq "User""#.to_owned(),
+                vec!["Inner", "Named", "Outer"],
+            ),
+            (r#"members.type eq "group""#.to_owned(), vec!["Outer"]),
+            (r#"members.type eq "device""#.to_owned(), vec!["Named"]),
+            (r#"members.display eq "ada l.""#.to_owned(), vec!["Inner"]),
+            (r#"members.display eq "bob""#.to_owned(), vec!["Outer"]),
+            (r#"members.display eq "ROBERT""#.to_owned(), vec!["Named"]),
+            (r#"members.display sw "inn""#.to_owned(), vec!["Outer"]),
+            (
+                r#"members[display eq "bob" and type eq "User"]"#.to_owned(),
+                vec!["Outer"],
+            ),
+            (
+                r#"members[display eq "inner" and type eq "User"]"#.to_owned(),
+                vec![],
+            ),
+            (
+                format!("members.$ref eq \"{}\"", location(&bob)),
+                vec!["Named", "Outer"],
+            ),
+            (
+                format!("members.$ref eq \"{}\"", location(&inner)),
+                vec!["Outer"],
+            ),
+            (
+                format!(
+                    "members[$ref eq \"{}\" and display eq \"bob\"]",
+                    location(&bob)
+                ),
+                vec!["Outer"],
+            ),
+            (
+                format!("members.$ref eq \"{}\"", location(&bob).to_uppercase()),
+                vec![],
+            ),
+            (
+                format!("members.$ref ew \"{}\"", text(&ada["id"])),
+                vec!["Inner"],
+            ),
+            ("members[not ($ref pr)]".to_owned(), vec!["Named"]),
+        ] {
+            let found = c.found("/Groups", &filter).await;
+            let mut names: Vec<String> = found.iter().map(|g| text(&g["displayName"])).collect();
+            names.sort();
+            assert_eq!(names, expected, "{filter}");
+        }
+        for (filter, expected) in [
+            (r#"groups.display eq "INNER""#.to_owned(), vec!["ada"]),
+            (
+                r#"groups.display eq "outer""#.to_owned(),
+                vec!["ada", "bob"],
+            ),
+            (
+                r#"groups[display eq "outer" and type eq "direct"]"#.to_owned(),
+                vec!["bob"],
+            ),
+            (
+                format!("groups.$ref eq \"{}\"", location(&outer)),
+                vec!["ada", "bob"],
+            ),
+            (
+                format!(
+                    "groups[$ref eq \"{}\" and type eq \"indirect\"]",
+                    location(&outer)
+                ),
+                vec!["ada"],
+            ),
+            (format!("groups.$ref eq \"{}\"", location(&ada)), vec![]),
+            (
+                r#"groups.$ref co "/Groups/""#.to_owned(),
+                vec!["ada", "bob"],
+            ),
+            ("groups.$ref pr".to_owned(), vec!["ada", "bob"]),
+        ] {
+            assert_eq!(c.names(&filter).await, expected, "{filter}");
+        }
     });
 }

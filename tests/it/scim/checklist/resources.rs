@@ -294,3 +294,97 @@ fn groups_are_read_only_and_members_immutable() {
         .refused(400, "mutability");
     });
 }
+
+#[test]
+fn what_is_not_used_keeps_nobody_out() {
+    run(async {
+        let c = Client::start().await;
+        let odd = json!({
+            "profileUrl": "my page", "photos": [{ "value": "C:\\photos\\me.png" }, { "value": "<none>", "type": "thumbnail" }],
+            "https://example.com/schemas/2.0/User": { "badge": 7 },
+            "https://example.com/schemas/2.0/User:badge": 7,
+        });
+        let mut body = user("bob", odd.clone());
+        body["schemas"] = json!([U, "https://example.com/schemas/2.0/User", "not a URI"]);
+        let bob = c.post("/Users", body.clone()).await.is(201);
+        assert_eq!(bob["schemas"], json!([U]));
+        for name in ["profileUrl", "photos"] {
+            assert_eq!(bob[name], odd[name]);
+        }
+        assert_eq!(c.names(r#"profileUrl eq "my page""#).await, ["bob"]);
+        c.put(&path(&bob), body).await.is(200);
+        let value = json!({ "https://example.com/User:x": 1, "urn:x/y:z": 2, "title": "T" });
+        let shown = c
+            .patch(
+                &path(&bob),
+                json!([
+                    { "op": "add", "path": "https://example.com/schemas/2.0/User:badge", "value": "x" },
+                    { "op": "replace", "path": "http://example.com/User:tags[type eq \"a\"].value", "value": "x" },
+                    { "op": "remove", "path": "http://example.com/User:x" },
+                    { "op": "replace", "path": "photos[type eq \"thumbnail\"].value", "value": "no URI" },
+                    { "op": "add", "value": value },
+                ]),
+            )
+            .await
+            .is(200);
+        assert_eq!(shown["title"], "T");
+        assert_eq!(shown["photos"][1]["value"], "no URI");
+        let traits: Vec<(Vec<String>,)> = c
+            .rows("select traits from scim_events where organization_id = $1 and scim_configuration_id = $2 order by created_at, id")
+            .await;
+        for (traits,) in traits {
+            assert_eq!(traits, ["text for a URI", "unknown attributes"]);
+        }
+        // What is no URI is nobody's picture.
+        let pictures: Vec<(String,)> = c
+            .rows("select avatar_url from users where organization_id = $1 and $2::uuid is not null and name = 'bob'")
+            .await;
+        assert_eq!(pictures, [(String::new(),)]);
+    });
+}
+
+#[test]
+fn blanks_around_addresses_do_not_count() {
+    run(async {
+        let c = Client::start().await;
+        let more = json!({ "emails": [{ "value": "\tada@b.com \n" }, { "value": "Ada@B.com" }, { "value": " " }], "externalId": " x " });
+        let ada = c.user(" Ada@b.com ", more).await;
+        assert_eq!(ada["userName"], "Ada@b.com");
+        assert_eq!(ada["emails"], json!([{ "value": "ada@b.com" }]));
+        assert_eq!(ada["externalId"], " x ", "an identifier is what it is");
+        for filter in [
+            r#"userName eq "ada@b.com""#,
+            r#"userName eq " ada@b.com ""#,
+            r#"emails eq "ada@b.com""#,
+            r#"emails.value eq "\tada@b.com""#,
+            r#"emails[value eq "ada@b.com "]"#,
+            r#"externalId eq " x ""#,
+        ] {
+            assert_eq!(c.names(filter).await, ["Ada@b.com"], "{filter}");
+        }
+        assert_eq!(c.names(r#"externalId eq "x""#).await.len(), 0);
+        c.post("/Users", user("ada@b.com\u{a0}", json!({})))
+            .await
+            .refused(409, "uniqueness");
+        let shown = c
+            .patch(
+                &path(&ada),
+                json!([
+                    { "op": "add", "path": "emails[type eq \"home\"].value", "value": " home@b.com" },
+                    { "op": "remove", "path": "emails", "value": [{ "value": "ada@b.com " }] },
+                    { "op": "replace", "path": "userName", "value": "ada@c.com " },
+                ]),
+            )
+            .await
+            .is(200);
+        assert_eq!(shown["userName"], "ada@c.com");
+        assert_eq!(
+            shown["emails"],
+            json!([{ "value": "home@b.com", "type": "home" }])
+        );
+        // What is no address is shown as it was sent; and who was stored with blanks is found by them.
+        assert_eq!(c.user(" ada ", json!({})).await["userName"], " ada ");
+        c.execute("update scim_users set user_name_key = ' ada@c.com ' where organization_id = $1 and scim_configuration_id = $2 and user_name = 'ada@c.com'").await;
+        assert_eq!(c.names(r#"userName eq " ADA@c.com ""#).await, ["ada@c.com"]);
+    });
+}
