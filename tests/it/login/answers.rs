@@ -473,6 +473,50 @@ fn changes_in_between(change: Value, method: &'static str) {
     });
 }
 
+/// Changes the configuration while the code is exchanged, and lets the person come back.
+async fn sign_in_while(place: &Place, change: Value) -> Reply {
+    let (server, sso) = (place.server.replica(), place.sso.clone());
+    let mut request = json!({ "ssoConfigurationId": sso });
+    crate::support::merge(&mut request, change);
+    place.provider.bend().before_token = Some(Box::new(move || {
+        Box::pin(async move {
+            server.call("UpdateSSOConfiguration", request).await.ok();
+        })
+    }));
+    place.try_sign_in(&mut place.browser()).await
+}
+
+#[test]
+fn a_change_that_does_not_matter_to_a_login_keeps_nobody_out() {
+    run(async {
+        let place = Place::start().await;
+        for change in [
+            json!({ "displayName": "Another name" }),
+            json!({ "emailDomains": [place.domain, "more.example"] }),
+            json!({ "additionalScopes": { "scopes": ["groups"] } }),
+        ] {
+            let reply = sign_in_while(&place, change).await;
+            assert_eq!(reply.location(), "/account");
+        }
+    });
+}
+
+#[test]
+fn attack_domain_is_taken_away_while_the_code_is_exchanged() {
+    run(async {
+        let place = Place::start().await;
+        let reply = sign_in_while(&place, json!({ "emailDomains": ["another.example"] })).await;
+        place
+            .refused(
+                &reply,
+                Check::Email.as_str(),
+                "do not sign in through this configuration",
+            )
+            .await;
+        assert!(place.members().await.is_empty());
+    });
+}
+
 #[test]
 fn attack_configuration_is_switched_off_while_the_code_is_exchanged() {
     changes_in_between(

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
+use futures_util::future::join_all;
+use rollcall::app::App;
 use rollcall::domain::sign_in::Check;
 use rollcall::outgoing::{Outgoing, Reach, Settings};
 use serde_json::json;
@@ -47,18 +49,20 @@ async fn answers_keep_out(place: &Place, endpoint: Endpoint, answer: Answer, wor
     assert_eq!(browser.member().await, None);
 }
 
+/// Waits for nobody.
+fn impatient(app: &mut App) {
+    let settings = Settings {
+        reach: Reach::Anywhere,
+        deadline: Duration::from_millis(300),
+        ..Settings::default()
+    };
+    app.outgoing = Outgoing::with(settings).unwrap();
+}
+
 /// The same for each endpoint.
 fn each_endpoint_keeps_out(answer: impl Fn(Endpoint) -> Answer, words: &'static str) {
     run(async {
-        let place = Place::start_with(|app| {
-            let impatient = Settings {
-                reach: Reach::Anywhere,
-                deadline: Duration::from_millis(300),
-                ..Settings::default()
-            };
-            app.outgoing = Outgoing::with(impatient).unwrap();
-        })
-        .await;
+        let place = Place::start_with(impatient).await;
         for endpoint in ENDPOINTS {
             answers_keep_out(&place, endpoint, answer(endpoint), words).await;
         }
@@ -72,6 +76,29 @@ fn each_endpoint_keeps_out(answer: impl Fn(Endpoint) -> Answer, words: &'static 
 fn fault_provider_fails() {
     each_endpoint_keeps_out(|_| Answer::status(500), "");
     each_endpoint_keeps_out(|_| Answer::status(404), "");
+}
+
+#[test]
+fn fault_a_crowd_comes_to_a_provider_that_never_answers() {
+    run(async {
+        let place = Place::start_with(impatient).await;
+        place.provider.answers(Endpoint::Metadata, Answer::Never);
+        let comes = || async { place.browser().get(&place.start_url("")).await.status };
+        let waits = async {
+            while place.provider.count(Endpoint::Metadata) == 0 {
+                tokio::task::yield_now().await;
+            }
+            // As long as the answer is waited for, and longer than a failure is remembered.
+            place.pass(TimeDelta::seconds(10));
+        };
+        let (statuses, ()) = tokio::join!(join_all((0..30).map(|_| comes())), waits);
+        assert!(statuses.iter().all(|status| *status == 502), "{statuses:?}");
+        assert_eq!(
+            place.provider.count(Endpoint::Metadata),
+            1,
+            "nobody waits in line for another failure"
+        );
+    });
 }
 
 #[test]
@@ -314,12 +341,10 @@ fn attack_userinfo_somewhere_else() {
 #[test]
 fn attack_private_addresses_are_not_asked() {
     run(async {
-        let place = Place::start_with(|app| {
-            app.outgoing = Outgoing::new(Reach::default()).unwrap();
-        })
-        .await;
+        // Configured when they were allowed.
+        let place = Place::start().await;
         let port = place.provider.issuer.rsplit(':').next().unwrap().to_owned();
-        for issuer in [
+        let private = [
             place.provider.issuer.clone(),
             format!("https://127.0.0.1:{port}"),
             format!("https://localhost:{port}"),
@@ -329,16 +354,33 @@ fn attack_private_addresses_are_not_asked() {
             format!("https://0:{port}"),
             "https://169.254.169.254".to_owned(),
             "https://10.0.0.1".to_owned(),
-        ] {
+        ];
+        let guarded = place.server.replica_with(|app| {
+            app.outgoing = Outgoing::new(Reach::default()).unwrap();
+        });
+        for issuer in &private {
             place.update(json!({ "issuerUrl": issuer })).await;
+            let mut browser = super::Browser::new(&guarded);
             let started = Instant::now();
-            let reply = place.browser().get(&place.start_url("")).await;
+            let reply = browser.get(&place.start_url("")).await;
             place
                 .refused(&reply, PROVIDER, "the provider's metadata cannot be read")
                 .await;
             assert!(started.elapsed() < Duration::from_secs(5), "{issuer}");
         }
         assert_eq!(place.provider.count(Endpoint::Metadata), 0);
+        // Where that can be told by the text, they are not taken in the first place.
+        place
+            .update(json!({ "issuerUrl": "https://accounts.example.com" }))
+            .await;
+        for issuer in private
+            .iter()
+            .filter(|issuer| !issuer.contains("localhost"))
+        {
+            let request = json!({ "ssoConfigurationId": place.sso, "issuerUrl": issuer });
+            let reply = guarded.call("UpdateSSOConfiguration", request).await;
+            assert_eq!(reply.status, 400, "{issuer}");
+        }
     });
 }
 

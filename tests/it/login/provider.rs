@@ -235,8 +235,14 @@ pub struct State {
     pub has_fractions: bool,
     /// What the addresses of the endpoints end in, after a question mark.
     pub query: &'static str,
+    /// Whether the secret is taken in the form alone.
+    pub takes_form_alone: bool,
+    /// The keys of the client, which has to sign with one of them in the place of a secret.
+    pub client_keys: Option<Value>,
     /// What happens before a token is given.
     pub before_token: Option<Hook>,
+    /// The identifiers of what clients signed.
+    pub assertions: Vec<String>,
     grants: HashMap<String, Grant>,
     requests: Vec<(Endpoint, HeaderMap, String)>,
     secrets: Vec<String>,
@@ -270,7 +276,10 @@ impl Provider {
             is_padded: false,
             has_fractions: false,
             query: "",
+            takes_form_alone: false,
+            client_keys: None,
             before_token: None,
+            assertions: vec![],
             grants: HashMap::new(),
             requests: vec![],
             secrets: vec![SECRET.to_owned()],
@@ -304,6 +313,8 @@ impl Provider {
         state.is_padded = false;
         state.has_fractions = false;
         state.query = "";
+        state.takes_form_alone = false;
+        state.client_keys = None;
         state.answers.clear();
         state.kinds.clear();
         state.cache_control.clear();
@@ -406,6 +417,52 @@ impl Provider {
         bent(metadata, &self.bend().metadata)
     }
 
+    /// Whether the client proves with one of these keys who it is (RFC 7523, section 3).
+    fn is_signed(&self, form: &HashMap<String, String>, keys: &Value) -> bool {
+        let Some(assertion) = form.get("client_assertion") else {
+            return false;
+        };
+        assert_eq!(
+            form["client_assertion_type"],
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        );
+        assert!(!form.contains_key("client_secret"));
+        let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let parts: Vec<&str> = assertion.split('.').collect();
+        let [header, claims]: [Value; 2] =
+            [parts[0], parts[1]].map(|part| serde_json::from_slice(&decode(part)).unwrap());
+        assert_eq!(
+            (&claims["iss"], &claims["sub"]),
+            (&json!(CLIENT), &json!(CLIENT))
+        );
+        assert_eq!(claims["aud"], format!("{}/token", self.issuer));
+        let now = self.clock.now().timestamp();
+        assert!(claims["exp"].as_i64().unwrap() > now && claims["iat"].as_i64().unwrap() <= now);
+        self.bend().secrets.push(assertion.clone());
+        self.bend()
+            .assertions
+            .push(claims["jti"].as_str().unwrap().to_owned());
+        let key = keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|key| key["kid"] == header["kid"]);
+        key.is_some_and(|key| {
+            let number = |name: &str| decode(key[name].as_str().unwrap());
+            let key = signature::RsaPublicKeyComponents {
+                n: number("n"),
+                e: number("e"),
+            };
+            let message = format!("{}.{}", parts[0], parts[1]);
+            let algorithm = match header["alg"].as_str().unwrap() {
+                "RS256" => &signature::RSA_PKCS1_2048_8192_SHA256,
+                _ => &signature::RSA_PSS_2048_8192_SHA256,
+            };
+            key.verify(algorithm, message.as_bytes(), &decode(parts[2]))
+                .is_ok()
+        })
+    }
+
     /// The tokens for a code, or the error and its status.
     fn exchange(&self, headers: &HeaderMap, body: &str) -> Result<Value, (u16, &'static str)> {
         let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes())
@@ -419,7 +476,15 @@ impl Provider {
             .get("client_secret")
             .is_some_and(|secret| secret == SECRET)
             && form.get("client_id").is_some_and(|id| id == CLIENT);
-        if !is_basic && !is_post {
+        let (keys, form_alone) = {
+            let state = self.bend();
+            (state.client_keys.clone(), state.takes_form_alone)
+        };
+        let is_known = match keys {
+            Some(keys) => self.is_signed(&form, &keys),
+            None => is_post || (is_basic && !form_alone),
+        };
+        if !is_known {
             return Err((401, "invalid_client"));
         }
         assert_eq!(form["grant_type"], "authorization_code");

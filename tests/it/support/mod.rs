@@ -107,7 +107,12 @@ impl Server {
 
     /// Another process on the same database, with the same settings and clock.
     pub fn replica(&self) -> Self {
-        let app = Arc::new(App {
+        self.replica_with(|_| {})
+    }
+
+    /// The same with other settings.
+    pub fn replica_with(&self, change: impl FnOnce(&mut App)) -> Self {
+        let mut app = App {
             outgoing: self.app.outgoing.clone(),
             providers: Providers::new(self.app.clock.clone()),
             sign_in: self.app.sign_in.clone(),
@@ -121,7 +126,9 @@ impl Server {
             metrics: Metrics::default(),
             large: Default::default(),
             is_stopping: Default::default(),
-        });
+        };
+        change(&mut app);
+        let app = Arc::new(app);
         Self {
             router: rollcall::server::router(&app).unwrap(),
             app,
