@@ -172,7 +172,7 @@ fn fields_of_an_sso_configuration() {
             ),
             (
                 json!({ "emailDomains": ["ok.com", "x"] }),
-                vec!["email_domains[1]", "email_domains[1]"],
+                vec!["email_domains[1]"],
             ),
             (
                 json!({ "emailDomains": ["-a.com"] }),
