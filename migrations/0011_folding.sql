@@ -220,13 +220,13 @@ $$;
 -- Whether a user's search form has such letters, or an address whose domain is not in its ASCII form or ends with a dot.
 create function is_unfolded_user(search text) returns boolean language sql immutable parallel safe as $$
     select octet_length(search) <> char_length(search)
-            and (search ~ '[\u00b5\u00df\u0149\u017f\u01f0\u0345\u0390\u03b0\u03c2\u03d0\u03d1\u03d5\u03d6\u03f0\u03f1\u03f5'
+            and search ~ '[\u00b5\u00df\u0149\u017f\u01f0\u0345\u0390\u03b0\u03c2\u03d0\u03d1\u03d5\u03d6\u03f0\u03f1\u03f5'
         '\u0587\u13f8-\u13fd\u1c80-\u1c88\u1e96-\u1e9b\u1f50\u1f52\u1f54\u1f56\u1f80-\u1f87\u1f90-\u1f97'
         '\u1fa0-\u1fa7\u1fb2-\u1fb4\u1fb6\u1fb7\u1fbe\u1fc2-\u1fc4\u1fc6\u1fc7\u1fd2\u1fd3\u1fd6\u1fd7'
         '\u1fe2-\u1fe4\u1fe6\u1fe7\u1ff2-\u1ff4\u1ff6\u1ff7\ua7dd\ua7e2\uab6c\uab6d\uab70-\uabbf\ufb00-\ufb06'
         '\ufb13-\ufb17\U0001df40\U0001df48\U0001df4a\U0001df4d\U0001df51\U0001df68\U0001df6a\U0001df6c'
-        '\U0001df6e\U0001df72\U0001df74\U0001df76\U0001df78\U0001df7a\U0001df7c\U0001df7e\U0001df95]'
-                or search ~ '@[^"@]*[^\u0001-\u007f"]')
+        '\U0001df6e\U0001df72\U0001df74\U0001df76\U0001df78\U0001df7a\U0001df7c\U0001df7e\U0001df95'
+        ']|@[^"@]*[^\u0001-\u007f"]'
         or position('."' in search) > 0 and search ~ '@[^"@]*[.]"'
 $$;
 
@@ -252,7 +252,7 @@ create index users_unfolded on users (organization_id, id)
 -- The version of the user whose keys are folded: any other is an older program's.
 alter table scim_users add column folded_version bigint;
 create index scim_users_unfolded on scim_users (organization_id, scim_configuration_id, id)
-    where folded_version is distinct from version and is_unfolded_user(search::text);
+    where folded_version is distinct from version and (is_unfolded_user(search::text) or is_unfolded(user_name_key));
 
 create index scim_former_users_unfolded on scim_former_users (organization_id, scim_configuration_id, user_id)
     where is_unfolded(user_name_key);

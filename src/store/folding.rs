@@ -136,7 +136,7 @@ pub async fn lock_users(
         Resource,
         r#"select organization_id, scim_configuration_id, id, user_name, resource as "resource: Json<Map<String, Value>>"
            from scim_users
-           where folded_version is distinct from version and is_unfolded_user(search::text)
+           where folded_version is distinct from version and (is_unfolded_user(search::text) or is_unfolded(user_name_key))
                and (organization_id, scim_configuration_id, id) > ($1, $2, $3)
            order by organization_id, scim_configuration_id, id limit $4 for update skip locked"#,
         after.0,
