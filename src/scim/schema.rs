@@ -795,9 +795,9 @@ mod tests {
             ("ｂｊｅｎｓｅｎ", "bjensen"),
             ("Ju\u{308}rgen", "jürgen"),
         ] {
-            assert_eq!(user_name_key(one), user_name_key(other));
+            assert_eq!(letters::user_name_key(one), letters::user_name_key(other));
         }
-        assert_ne!(user_name_key("a"), user_name_key("b"));
+        assert_ne!(letters::user_name_key("a"), letters::user_name_key("b"));
     }
 
     // Rows 32, 85 and 106: what clients look for in the discovery documents.
