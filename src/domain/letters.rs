@@ -133,8 +133,9 @@ fn without_root(domain: &str) -> &str {
 mod tests {
     use super::*;
 
+    /// Beyond these planes, there is no letter that has a case.
     fn letters() -> impl Iterator<Item = String> {
-        (char::MIN..=char::MAX).map(String::from)
+        (char::MIN..='\u{1ffff}').map(String::from)
     }
 
     /// What 0.1.0 did.
