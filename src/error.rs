@@ -116,8 +116,12 @@ impl Violation {
     pub const LENGTH: &str = "rollcall.length";
     /// A list or map within its size.
     pub const COUNT: &str = "rollcall.count";
+    /// A list that has nothing twice.
+    pub const UNIQUE: &str = "repeated.unique";
     /// A domain name.
     pub const DOMAIN: &str = "rollcall.domain";
+    /// An e-mail address.
+    pub const EMAIL: &str = "string.email";
     /// An enum value other than UNSPECIFIED.
     pub const SPECIFIED: &str = "rollcall.specified";
     /// The rule of issuers.

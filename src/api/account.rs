@@ -13,7 +13,7 @@ use super::proto::gitpod::v1::{
 };
 use crate::app::App;
 use crate::domain::sign_in::email_domain;
-use crate::error::Error;
+use crate::error::{Error, Violation};
 use crate::provisioning::sign_in::{check_return_to, choices, login_page_url, start_url};
 use crate::store::Page;
 use crate::store::sso::Choice;
@@ -26,19 +26,20 @@ pub async fn get_sso_login_url(
 ) -> Result<GetSSOLoginURLResponse, Error> {
     let return_to = request.return_to.as_deref().unwrap_or_default();
     check_return_to(app, return_to)?;
+    let (email, _) = address(&request.email)?;
     let page = Page {
         after: Uuid::nil(),
         size: 1,
     };
-    let found = choices(app, &request.email, page).await?;
+    let found = choices(app, email, page).await?;
     let login_url = match &*found.items {
         [] => {
             return Err(Error::NotFound(
                 "SSO configuration for addresses of this domain",
             ));
         }
-        _ if found.has_more => login_page_url(app, &request.email, return_to),
-        [only, ..] => start_url(app, &only.configuration, &request.email, return_to),
+        _ if found.has_more => login_page_url(app, email, return_to),
+        [only, ..] => start_url(app, &only.configuration, email, return_to),
     };
     Ok(GetSSOLoginURLResponse {
         login_url,
@@ -54,16 +55,17 @@ pub async fn list_sso_logins(
 ) -> Result<ListSSOLoginsResponse, Error> {
     let return_to = request.return_to.as_deref().unwrap_or_default();
     check_return_to(app, return_to)?;
+    let (email, domain) = address(&request.email)?;
     let list = List {
         name: "sso_logins",
         organization_id: Uuid::nil().into(),
-        query: email_domain(&request.email).unwrap_or_default(),
+        query: domain,
     };
     let page = list.page(app, ctx, request.pagination.as_option())?;
-    let found = choices(app, &request.email, page).await?;
+    let found = choices(app, email, page).await?;
     let login = |choice: &Choice| Login {
         display_name: distinct_name(choice, &found.items),
-        login_url: start_url(app, &choice.configuration, &request.email, return_to),
+        login_url: start_url(app, &choice.configuration, email, return_to),
         ..Default::default()
     };
     Ok(ListSSOLoginsResponse {
@@ -82,7 +84,7 @@ pub fn list_login_providers(
     app: &App,
     request: &ListLoginProvidersRequest,
 ) -> ListLoginProvidersResponse {
-    let email = request.filter.email.as_deref().unwrap_or_default();
+    let email = request.filter.email.as_deref().unwrap_or_default().trim();
     let custom = LoginProvider {
         provider: LOGIN_PROVIDER.to_owned(),
         login_url: login_page_url(app, email, ""),
@@ -94,6 +96,16 @@ pub fn list_login_providers(
         allow_custom: true,
         ..Default::default()
     }
+}
+
+/// An address without the blanks around it, and its domain's key.
+fn address(email: &str) -> Result<(&str, String), Error> {
+    let email = email.trim();
+    let domain = email_domain(email).ok_or_else(|| {
+        let message = "must be an e-mail address such as ada@example.com";
+        Error::invalid("email", Violation::EMAIL, message)
+    })?;
+    Ok((email, domain))
 }
 
 /// What a provider is called, with its organization where another is called the same.

@@ -147,7 +147,7 @@ fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
         roles,
         ids: ids("filter.user_ids", &wire.user_ids)?,
         outside_groups: ids("filter.exclude_group_ids", &wire.exclude_group_ids)?,
-        email: wire.email.clone(),
+        email: wire.email.trim().to_owned(),
     }))
 }
 

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
 use crate::domain::sso::{
-    SsoChange, SsoConfiguration, client_secret_context, too_long, with_leading_domain,
+    SsoChange, SsoConfiguration, client_secret_context, email_domains, too_long,
 };
 use crate::error::{Error, Violation, no_violations};
 use crate::metrics::SessionEnd;
@@ -33,20 +33,18 @@ pub async fn create(
     request: CreateSSOConfigurationRequest,
 ) -> Result<CreateSSOConfigurationResponse, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let (email_domains, bad_domains) = email_domains(request.email_domain, request.email_domains);
     let change = SsoChange {
         client_id: Some(request.client_id),
         issuer_url: Some(request.issuer_url),
-        email_domains: Some(with_leading_domain(
-            request.email_domain,
-            request.email_domains,
-        )),
+        email_domains: Some(email_domains),
         display_name: Some(request.display_name),
         additional_scopes: Some(request.additional_scopes),
         claims_expression: request.claims_expression,
         ..SsoChange::default()
     };
     let secret = request.client_secret.trim();
-    let change = checked(change, Some(secret), vec![]).await?;
+    let change = checked(change, Some(secret), bad_domains).await?;
     caller.may_write()?;
     caller.belongs_to(organization_id)?;
     check_issuer(app, change.issuer_url.as_deref().unwrap_or_default())?;
@@ -123,15 +121,15 @@ pub async fn update(
     request: UpdateSSOConfigurationRequest,
 ) -> Result<UpdateSSOConfigurationResponse, Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
-    let (is_active, unspecified) = match request.state.map(is_active) {
+    let (is_active, mut violations) = match request.state.map(is_active) {
         None => (None, vec![]),
         Some(Ok(is_active)) => (Some(is_active), vec![]),
         Some(Err(violation)) => (None, vec![violation]),
     };
-    let email_domains = match request.email_domain {
-        Some(single) if request.email_domains.is_empty() => vec![single],
-        _ => request.email_domains,
-    };
+    let single = request.email_domain;
+    let single = single.filter(|_| request.email_domains.is_empty());
+    let (email_domains, bad_domains) = email_domains(single, request.email_domains);
+    violations.extend(bad_domains);
     let change = SsoChange {
         client_id: request.client_id,
         issuer_url: request.issuer_url,
@@ -147,7 +145,7 @@ pub async fn update(
     };
     // Nobody reads it again, so what came along when it was copied is taken away.
     let secret = request.client_secret.as_deref().map(str::trim);
-    let change = checked(change, secret, unspecified).await?;
+    let change = checked(change, secret, violations).await?;
     caller.may_write()?;
 
     let mut tx = app.store.begin().await?;

@@ -185,7 +185,9 @@ impl Remote {
 
 /// The value of an enum without its prefix, in lower case: `REFUSED` of `SIGN_IN_OUTCOME_REFUSED`.
 pub fn enum_name(wire: &str, prefix: &str) -> String {
-    wire.strip_prefix(prefix).unwrap_or(wire).to_lowercase()
+    wire.strip_prefix(prefix)
+        .unwrap_or(wire)
+        .to_ascii_lowercase()
 }
 
 /// What the server sent in a line for a terminal, which takes control characters for orders.

@@ -230,7 +230,7 @@ async fn serve(
             () = tokio::time::sleep(CLOSE_GRACE) => tracing::warn!("the database did not let go of all connections"),
         }
     };
-    let jobs = futures_util::future::join3(
+    let jobs = futures_util::future::join4(
         jobs::repeat(&app.metrics, "provisioning_events", || {
             jobs::events::run(app.clone(), kept)
         }),
@@ -240,6 +240,7 @@ async fn serve(
         jobs::repeat(&app.metrics, "statistics", || {
             jobs::statistics::run(app.clone())
         }),
+        jobs::repeat(&app.metrics, "folding", || jobs::folding::run(app.clone())),
     );
     tokio::select! {
         () = work => Ok(()),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::ids::{DomainVerificationId, OrganizationId};
+use super::letters::domain_key;
 use super::text;
 use crate::error::{Error, Violation};
 
@@ -28,7 +29,7 @@ pub struct DomainVerification {
     pub id: DomainVerificationId,
     /// Whose it is.
     pub organization_id: OrganizationId,
-    /// The domain, in lower case.
+    /// The domain, in its ASCII form and in lower case.
     pub domain: String,
     /// What the TXT record must hold.
     pub token: String,
@@ -99,20 +100,21 @@ pub fn token(bytes: [u8; 24]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The domain in the form in which equal domains are equal: lower case.
+/// The domain in the form in which equal domains are equal, and which is looked up: its [key](domain_key).
 ///
 /// # Errors
 ///
 /// [`Error::Invalid`] on `domain` when it is none.
 pub fn normal_domain(domain: &str) -> Result<String, Error> {
-    let message = if !text::is_domain(domain) {
-        "must be a domain name such as example.com, without @; one with other letters in its ASCII form (xn--…)".to_owned()
+    let domain = domain_key(domain.trim());
+    let message = if !text::is_domain(&domain) {
+        "must be a domain name such as example.com, without @".to_owned()
     } else if domain.len() > MAX_DOMAIN_LENGTH {
         format!(
-            "must have at most {MAX_DOMAIN_LENGTH} characters, so that {RECORD_LABEL} fits before it"
+            "must have at most {MAX_DOMAIN_LENGTH} characters in its ASCII form, so that {RECORD_LABEL} fits before it"
         )
     } else {
-        return Ok(domain.to_ascii_lowercase());
+        return Ok(domain.into_owned());
     };
     Err(Error::invalid("domain", Violation::DOMAIN, message))
 }
@@ -171,14 +173,29 @@ mod tests {
 
     #[test]
     fn domains_are_names_in_lower_case_with_room_for_the_label() {
-        assert_eq!(normal_domain("Example.COM").unwrap(), "example.com");
+        for same in [
+            "Example.COM",
+            "example.com.",
+            " example.com\n",
+            "ｅxample。com",
+        ] {
+            assert_eq!(normal_domain(same).unwrap(), "example.com", "{same:?}");
+        }
+        assert_eq!(
+            normal_domain("Bücher.рф").unwrap(),
+            "xn--bcher-kva.xn--p1ai"
+        );
         let long = |last: usize| format!("{}{}.com", "a23456789.".repeat(22), "b".repeat(last));
         assert_eq!(normal_domain(&long(9)).unwrap().len(), MAX_DOMAIN_LENGTH);
         for bad in [
             "localhost",
             "ada@example.com",
-            "example.com.",
-            "bücher.example",
+            "example.com..",
+            "my_host.bücher.example",
+            "xn--example-.com",
+            "exam%ple.com",
+            "127.0.0.1",
+            &format!("{}.com", "ü".repeat(63)),
             &long(10),
         ] {
             assert!(normal_domain(bad).is_err(), "{bad}");

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod domain_verification;
 pub mod identity;
 pub mod ids;
+pub mod letters;
 pub mod organization;
 pub mod organization_policies;
 pub mod policy;

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::ids::{LoginId, OrganizationId, SsoConfigurationId};
+use super::letters::{address_key, domain_key};
 
 /// How long a person may take at the provider.
 pub const LOGIN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -49,7 +50,7 @@ impl Person {
 
     /// The address in the form in which equal ones are equal.
     pub fn email_key(&self) -> String {
-        self.email.chars().flat_map(char::to_lowercase).collect()
+        address_key(&self.email).into_owned()
     }
 
     /// What makes the person the same at each login, in a size that fits an index: SHA-256 of the
@@ -64,14 +65,14 @@ impl Person {
     }
 }
 
-/// The domain of an address, in lower case; `None` for what is no address.
+/// The [key](domain_key) of an address's domain; `None` for what is no address.
 pub fn email_domain(email: &str) -> Option<String> {
     let (local, domain) = email.rsplit_once('@')?;
     let is_address = !local.is_empty()
         && !domain.is_empty()
         && email.chars().count() <= MAX_EMAIL_LENGTH
         && !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    is_address.then(|| domain.to_lowercase())
+    is_address.then(|| domain_key(domain).into_owned())
 }
 
 /// Whether an issuer is Entra ID, in one of its clouds.

@@ -1,6 +1,6 @@
 //! SSO configurations: the OpenID Connect providers of an organization.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::ids::{OrganizationId, SsoConfigurationId};
+use super::letters::domain_key;
 use super::sign_in::is_entra;
 use super::{policy, text};
 use crate::error::Violation;
@@ -98,7 +99,7 @@ impl SsoConfiguration {
     pub fn email_domain_keys(&self) -> Vec<String> {
         self.email_domains
             .iter()
-            .map(|d| d.to_lowercase())
+            .map(|domain| domain_key(domain).into_owned())
             .collect()
     }
 
@@ -185,7 +186,7 @@ impl SsoChange {
         let mut violations = self.text_violations();
         violations.extend(self.length_violations());
         violations.extend(self.client_id.as_deref().and_then(blanks_violation));
-        violations.extend(self.email_domains.as_deref().and_then(domains_violation));
+        violations.extend(self.email_domains.as_deref().and_then(too_many_domains));
         violations.extend(self.claims.iter().flat_map(claims_violations));
         if let Some(Err(reason)) = self.claims_expression.as_deref().map(policy::check) {
             violations.push(Violation::new(
@@ -300,20 +301,10 @@ pub fn unusable_issuer(issuer: &str) -> Option<String> {
     None
 }
 
-fn domains_violation(domains: &[String]) -> Option<Violation> {
-    if domains.len() > MAX_EMAIL_DOMAINS {
-        let message = format!("must have at most {MAX_EMAIL_DOMAINS} entries");
-        return Some(Violation::new("email_domains", Violation::COUNT, message));
-    }
-    // The pattern of the list's items is checked before; the older single field, which leads the
-    // list, has none.
-    let is_bad = domains
-        .first()
-        .is_some_and(|domain| !text::is_domain(domain));
-    is_bad.then(|| {
-        let message = "must be a domain name such as example.com, without @";
-        Violation::new("email_domain", Violation::DOMAIN, message)
-    })
+fn too_many_domains(domains: &[String]) -> Option<Violation> {
+    let message = || format!("must have at most {MAX_EMAIL_DOMAINS} entries");
+    (domains.len() > MAX_EMAIL_DOMAINS)
+        .then(|| Violation::new("email_domains", Violation::COUNT, message()))
 }
 
 fn claims_violations(claims: &BTreeMap<String, String>) -> Vec<Violation> {
@@ -365,13 +356,34 @@ pub fn client_key_context(organization_id: OrganizationId, id: SsoConfigurationI
     .concat()
 }
 
-/// The older single `email_domain` joins the list in front, once.
-pub fn with_leading_domain(single: Option<String>, mut list: Vec<String>) -> Vec<String> {
+/// The e-mail domains of a request without the blanks around them, and what is wrong with them. The older single
+/// `email_domain` joins the list in front, once.
+pub fn email_domains(single: Option<String>, list: Vec<String>) -> (Vec<String>, Vec<Violation>) {
+    let trim = |domain: String| domain.trim().to_owned();
+    let single = single.map(trim);
+    let mut list: Vec<String> = list.into_iter().map(trim).collect();
+    let mut violations = vec![];
+    let leading = single
+        .iter()
+        .map(|domain| ("email_domain".to_owned(), domain));
+    let others = list.iter().enumerate();
+    let others = others.map(|(i, domain)| (format!("email_domains[{i}]"), domain));
+    for (field, domain) in leading.chain(others) {
+        if !text::is_domain(&domain_key(domain)) {
+            let message = "must be a domain name such as example.com, without @";
+            violations.push(Violation::new(field, Violation::DOMAIN, message));
+        }
+    }
+    let mut seen = HashSet::new();
+    if !list.iter().all(|domain| seen.insert(domain_key(domain))) {
+        let message = "must not hold the same domain twice, in whatever spelling";
+        violations.push(Violation::new("email_domains", Violation::UNIQUE, message));
+    }
     if let Some(single) = single {
-        list.retain(|domain| !domain.eq_ignore_ascii_case(&single));
+        list.retain(|domain| domain_key(domain) != domain_key(&single));
         list.insert(0, single);
     }
-    list
+    (list, violations)
 }
 
 #[cfg(test)]
@@ -420,11 +432,32 @@ mod tests {
 
     #[test]
     fn the_single_domain_leads_and_is_not_repeated() {
-        let list = vec!["a.com".to_owned(), "B.com".to_owned()];
+        let list = vec!["a.com".to_owned(), "B.com.".to_owned()];
+        let (domains, violations) = email_domains(Some(" b.com".into()), list.clone());
+        assert_eq!(domains, ["b.com", "a.com"]);
+        assert_eq!(violations, []);
+        assert_eq!(email_domains(None, list).0, ["a.com", "B.com."]);
+    }
+
+    #[test]
+    fn one_domain_in_two_spellings_is_one() {
+        let fields = |single: Option<&str>, list: &[&str]| -> Vec<String> {
+            let list = list.iter().map(ToString::to_string).collect();
+            let (_, violations) = email_domains(single.map(Into::into), list);
+            violations.into_iter().map(|v| v.field).collect()
+        };
+        for two in [
+            ["bücher.example", "XN--bcher-kva.example"],
+            ["example.com", "Example.com."],
+            ["example.com", " ｅxample。com"],
+        ] {
+            assert_eq!(fields(None, &two), ["email_domains"], "{two:?}");
+            assert_eq!(fields(Some(two[0]), &two[1..]), [""; 0], "{two:?}");
+        }
+        let bad = ["example.com", "exam%ple.com", "my_host.bücher.example"];
         assert_eq!(
-            with_leading_domain(Some("b.com".into()), list.clone()),
-            ["b.com", "a.com"]
+            fields(Some("@example.com"), &bad),
+            ["email_domain", "email_domains[1]", "email_domains[2]"]
         );
-        assert_eq!(with_leading_domain(None, list), ["a.com", "B.com"]);
     }
 }

@@ -18,9 +18,9 @@ pub fn unstorable<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> V
         .collect()
 }
 
-/// Whether `text` is a domain name as the contract's pattern has it: dot-separated labels of
-/// letters, digits and inner hyphens, at most 63 characters each, the last of two letters or more;
-/// 4 to 253 characters in all.
+/// Whether `text`, a domain's [key](super::letters::domain_key), is a domain name: dot-separated labels of letters, digits and
+/// inner hyphens, at most 63 characters each, the last of two letters or more, or such letters in ASCII (`xn--`); 4 to 253
+/// characters in all.
 pub fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -36,7 +36,8 @@ pub fn is_domain(text: &str) -> bool {
     (4..=253).contains(&text.len())
         && host.split('.').all(label)
         && last.len() >= 2
-        && last.bytes().all(|b| b.is_ascii_alphabetic())
+        && (last.bytes().all(|b| b.is_ascii_alphabetic())
+            || (last.starts_with("xn--") && label(last)))
 }
 
 #[cfg(test)]
@@ -50,12 +51,13 @@ mod tests {
             "a.bc",
             "A-1.Example.org",
             "xn--bcher-kva.example",
+            "xn--e1afmkfd.xn--p1ai",
         ] {
             assert!(is_domain(domain), "{domain}");
         }
         for text in [
             "", "com", ".com", "a..bc", "-a.bc", "a-.bc", "a.b", "a.b1", "a b.cd", "a.bc.", "ä.de",
-            "@a.bc",
+            "@a.bc", "a.xn--", "a.xn--ä",
         ] {
             assert!(!is_domain(text), "{text}");
         }

@@ -102,7 +102,7 @@ struct Ask {
 
 async fn ask(State(app): State<Arc<App>>, ask: Result<Query<Ask>, QueryRejection>) -> Response {
     match ask {
-        Ok(Query(ask)) if ask.email.is_empty() => {
+        Ok(Query(ask)) if ask.email.trim().is_empty() => {
             if sign_in::check_return_to(&app, &ask.return_to).is_err() {
                 return Page::bad_return().into_response();
             }

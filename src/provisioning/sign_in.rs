@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::ids::{LoginId, SessionId};
+use crate::domain::letters::address_key;
 use crate::domain::sign_in::{Attempt, Check, Person, Refusal, email_domain, origin};
 use crate::domain::sso::SsoConfiguration;
 use crate::domain::token::{Token, TokenKind};
@@ -412,7 +413,7 @@ async fn follow(
 ) -> Result<Option<String>, Error> {
     let person = login.person;
     let key = person.email_key();
-    let is_same = member.email_key == key;
+    let is_same = address_key(&member.email) == key;
     let is_shared = candidates
         .iter()
         .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);

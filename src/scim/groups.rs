@@ -12,7 +12,9 @@ use super::reference::issued;
 use super::schema::ResourceType;
 use super::users::{changed_meanwhile, check, check_key};
 use super::{Context, Precondition, Reply, Wishes, resource, search};
+use crate::domain::letters::fold;
 use crate::error::Error;
+use crate::store::folding::GroupKeys;
 use crate::store::scim_events::{self, Outcome};
 use crate::store::scim_groups::{self, Changed, GroupRow, MemberRow};
 use crate::store::scim_resources::{self, Source, Stored, Table};
@@ -411,20 +413,31 @@ fn row(id: Uuid, resource: Map<String, Value>) -> Result<GroupRow, ScimError> {
     };
     let display_name = text("displayName").unwrap_or_default();
     let external_id = text("externalId");
+    let keys = keys(&resource);
     for (name, key) in [
         ("displayName", Some(&display_name)),
+        ("displayName", Some(&keys.display_name_key)),
         ("externalId", external_id.as_ref()),
     ] {
         check_key(name, key)?;
     }
     Ok(GroupRow {
         id,
-        display_name_key: display_name.chars().flat_map(char::to_lowercase).collect(),
+        display_name_key: keys.display_name_key,
         display_name,
         external_id,
-        search: search::search_form(GROUP, &resource),
+        search: keys.search,
         resource,
     })
+}
+
+/// The keys of a canonical group.
+pub fn keys(resource: &Map<String, Value>) -> GroupKeys {
+    let display_name = resource.get("displayName").and_then(Value::as_str);
+    GroupKeys {
+        display_name_key: fold(display_name.unwrap_or_default()).into_owned(),
+        search: search::search_form(GROUP, resource),
+    }
 }
 
 fn member_rows(context: &Context, members: Vec<Member>) -> Result<Vec<MemberRow>, ScimError> {
@@ -441,6 +454,10 @@ fn member_rows(context: &Context, members: Vec<Member>) -> Result<Vec<MemberRow>
             id: context.app.new_id(),
             value,
             kind: member.kind,
+            display_key: member
+                .display
+                .as_deref()
+                .map(|name| fold(name).into_owned()),
             display: member.display,
         })
     };

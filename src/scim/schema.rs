@@ -10,7 +10,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
-use unicode_normalization::UnicodeNormalization;
+
+use crate::domain::letters;
 
 /// The core schema of users.
 pub const USER_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -111,10 +112,12 @@ pub enum Matching {
     /// sections 2.3.6 and 2.3.7) and the identifiers of resources (section 3.1), whatever
     /// section 8.7 prints for them.
     Exact,
-    /// Whatever the case.
+    /// Whatever the case: see [`letters::fold`].
     IgnoreCase,
-    /// As user names: see [`comparable_user_name`].
+    /// As user names: see [`letters::user_name_key`].
     UserName,
+    /// As addresses: see [`letters::address_key`].
+    Address,
 }
 
 /// The definition of an attribute or a sub-attribute (RFC 7643, section 7).
@@ -249,8 +252,9 @@ impl Attribute {
     pub fn comparable<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self.matching {
             Matching::Exact => Cow::Borrowed(text),
-            Matching::IgnoreCase => Cow::Owned(lower(text)),
-            Matching::UserName => Cow::Owned(comparable_user_name(text)),
+            Matching::IgnoreCase => letters::fold(text),
+            Matching::UserName => letters::user_name_key(text),
+            Matching::Address => letters::address_key(text),
         }
     }
 
@@ -280,21 +284,6 @@ impl Attribute {
         }
         json
     }
-}
-
-/// The form of a user name in which equal names are equal character by character (RFC 7644,
-/// section 7.8): the width mapping, case mapping and normalization of the PRECIS profile
-/// UsernameCaseMapped (RFC 8265, section 3.3). Characters that the profile forbids are mapped to
-/// their compatibility equivalents and kept, so that names from existing directories stay usable
-/// and still cannot pass for one another.
-pub fn comparable_user_name(text: &str) -> String {
-    let mapped: String = text.nfkc().flat_map(char::to_lowercase).collect();
-    mapped.nfkc().collect()
-}
-
-/// Lower case character by character, so that a part of a text maps to a part of its result.
-fn lower(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// A schema (RFC 7643, section 7).
@@ -658,7 +647,7 @@ const fn labelled(value: Attribute, types: &'static [&'static str]) -> [Attribut
 }
 
 static EMAIL: [Attribute; 4] = labelled(
-    Attribute::string("value", "An email address for the user."),
+    Attribute::string("value", "An email address for the user.").matched(Matching::Address),
     &["work", "home", "other"],
 );
 
@@ -806,9 +795,9 @@ mod tests {
             ("ｂｊｅｎｓｅｎ", "bjensen"),
             ("Ju\u{308}rgen", "jürgen"),
         ] {
-            assert_eq!(comparable_user_name(one), comparable_user_name(other));
+            assert_eq!(letters::user_name_key(one), letters::user_name_key(other));
         }
-        assert_ne!(comparable_user_name("a"), comparable_user_name("b"));
+        assert_ne!(letters::user_name_key("a"), letters::user_name_key("b"));
     }
 
     // Rows 32, 85 and 106: what clients look for in the discovery documents.

@@ -195,13 +195,15 @@ impl Element {
             (Self::Json, _) => "v #>> '{}'".to_owned(),
             (Self::Member, "value") => "m.member_value".to_owned(),
             (Self::Member, "type") => {
-                "coalesce((".to_owned() + &kind_of_member("'user'", "'group'") + "), lower(m.kind))"
+                "coalesce((".to_owned()
+                    + &kind_of_member("'user'", "'group'")
+                    + "), folded(m.kind))"
             }
             (Self::Member, "display") => {
-                "coalesce(lower(m.display), (".to_owned()
+                "coalesce(m.display_key, folded(m.display), (".to_owned()
                     + &of_member(
                         "scim_users",
-                        "coalesce(r.display_name_key, lower(r.user_name))",
+                        "coalesce(r.display_name_key, folded(r.user_name))",
                     )
                     + "), ("
                     + &of_member("scim_groups", "r.display_name_key")

@@ -14,10 +14,12 @@ use super::error::{ScimError, ScimType};
 use super::http::{Failure, no_such};
 use super::normalize::{self, Normalized, normalize};
 use super::reference::Reference;
-use super::schema::{ResourceType, comparable_user_name};
+use super::schema::ResourceType;
 use super::{Context, Precondition, Reply, Wishes, patch, resource, search};
+use crate::domain::letters::{address_key, fold, user_name_key};
 use crate::error::Error;
 use crate::provisioning::users::link;
+use crate::store::folding::UserKeys;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Source, Stored, Table};
 use crate::store::scim_users::{self, Inserted, UserRow};
@@ -402,43 +404,47 @@ fn row(
         check_key(name, key)?;
     }
     let email = email(&resource, &user_name);
-    let fold = |text: &str| -> String { text.chars().flat_map(char::to_lowercase).collect() };
-    let mut emails: Vec<String> = values(&resource, "emails")
-        .filter_map(|v| text_of(v, "value"))
-        .map(fold)
-        .collect();
-    emails.sort_unstable();
-    emails.dedup();
-    if emails
-        .iter()
-        .any(|email| email.chars().count() > MAX_KEY_LENGTH)
-    {
-        return Err(too_long("emails.value"));
+    let name = name(&resource, &user_name);
+    let keys = keys(&resource, &user_name);
+    for key in &keys.emails {
+        check_key("emails.value", Some(key))?;
     }
-    let display_name_key = text("displayName").map(fold);
-    if display_name_key
-        .as_ref()
-        .is_some_and(|name| name.chars().count() > MAX_KEY_LENGTH)
-    {
-        return Err(too_long("displayName"));
-    }
+    check_key("displayName", keys.display_name_key.as_ref())?;
     Ok(UserRow {
         id,
         user_id,
         is_new_member: true,
-        user_name_key: comparable_user_name(&user_name),
-        display_name_key,
+        user_name_key: keys.user_name_key,
+        display_name_key: keys.display_name_key,
         active: resource.get("active").and_then(Value::as_bool).or(active),
-        search: search::search_form(USER, &resource),
-        emails,
-        email_key: fold(&email),
+        search: keys.search,
+        emails: keys.emails,
+        email_key: address_key(&email).into_owned(),
         email,
-        name: name(&resource, &user_name),
+        name_key: fold(&name).into_owned(),
+        name,
         avatar_url: picture(&resource),
         user_name,
         external_id,
         resource,
     })
+}
+
+/// The keys of a canonical user.
+pub fn keys(resource: &Map<String, Value>, user_name: &str) -> UserKeys {
+    let display_name = resource.get("displayName").and_then(Value::as_str);
+    let mut emails: Vec<String> = values(resource, "emails")
+        .filter_map(|v| text_of(v, "value"))
+        .map(|address| address_key(address).into_owned())
+        .collect();
+    emails.sort_unstable();
+    emails.dedup();
+    UserKeys {
+        user_name_key: user_name_key(user_name).into_owned(),
+        display_name_key: display_name.map(|name| fold(name).into_owned()),
+        emails,
+        search: search::search_form(USER, resource),
+    }
 }
 
 /// Refuses what no index takes.

@@ -185,7 +185,7 @@ pub async fn delete(
     Ok(())
 }
 
-/// Whether the organization has verified `domain`, which is in lower case.
+/// Whether the organization has verified a domain, of which `domain` is the key.
 ///
 /// # Errors
 ///

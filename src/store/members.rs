@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::sql::{Bound, Fragment};
 use super::{Connection, Items, Page};
 use crate::domain::ids::OrganizationId;
+use crate::domain::letters::{address_key, domain_key, fold};
 use crate::error::Error;
 
 /// A member, as it is stored.
@@ -78,10 +79,13 @@ pub struct Order {
     pub descending: bool,
 }
 
+/// The name of the row `u`, folded, also where an older program wrote it.
+const NAME_KEY: &str = "coalesce(u.name_key, folded(u.name))";
+
 impl Order {
     const fn key(self) -> &'static str {
         if self.by_name {
-            "lower(u.name)"
+            NAME_KEY
         } else {
             "to_char(u.created_at at time zone 'utc', 'YYYYMMDDHH24MISSUS')"
         }
@@ -156,19 +160,27 @@ fn push_filter(
         .push(" from users u where u.organization_id = ")
         .push_bind(organization_id.as_uuid());
     if !filter.search.is_empty() {
-        let text = filter.search.to_lowercase();
         query
-            .push(" and (strpos(lower(u.name), ")
-            .push_bind(text.clone());
-        query
-            .push(") > 0 or strpos(u.email_key, ")
-            .push_bind(text)
-            .push(") > 0)");
+            .push(format!(" and (strpos({NAME_KEY}, "))
+            .push_bind(fold(&filter.search).into_owned())
+            .push(") > 0");
+        // A part of an address, or its domain as people write it.
+        let domain = (!filter.search.is_ascii()).then(|| domain_key(&filter.search));
+        for part in [Some(address_key(&filter.search)), domain]
+            .into_iter()
+            .flatten()
+        {
+            query
+                .push(" or strpos(u.email_key, ")
+                .push_bind(part.into_owned())
+                .push(") > 0");
+        }
+        query.push(")");
     }
     if !filter.email.is_empty() {
         query
             .push(" and u.email_key = ")
-            .push_bind(filter.email.to_lowercase());
+            .push_bind(address_key(&filter.email).into_owned());
     }
     for (column, values) in [("u.status", &filter.statuses), ("u.role", &filter.roles)] {
         if !values.is_empty() {
@@ -247,7 +259,7 @@ pub async fn list_groups(
         .push_bind(page.after);
     let mut conditions = vec![];
     if !filter.search.is_empty() {
-        let text = Bound::Text(filter.search.to_lowercase());
+        let text = Bound::Text(fold(&filter.search).into_owned());
         conditions.push(
             Fragment::new("strpos(g.display_name_key, ")
                 .bind(text)
@@ -306,12 +318,12 @@ pub async fn list_memberships(
          join scim_users s on s.organization_id = m.organization_id and s.scim_configuration_id = m.scim_configuration_id
              and s.id::text = m.member_value
          join users u on u.organization_id = s.organization_id and u.id = s.user_id
-         where g.organization_id = $1 and g.id = $2 and m.id > $3 and ($4 = '' or strpos(lower(u.name), $4) > 0)
+         where g.organization_id = $1 and g.id = $2 and m.id > $3 and ($4 = '' or strpos(coalesce(u.name_key, folded(u.name)), $4) > 0)
          order by m.id limit $5",
         organization_id.as_uuid(),
         group,
         page.after,
-        search.to_lowercase(),
+        &*fold(search),
         page.limit(),
     )
     .fetch_all(db)

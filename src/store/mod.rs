@@ -8,6 +8,7 @@ mod connection;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
+pub mod folding;
 pub mod members;
 pub mod organizations;
 pub mod policies;

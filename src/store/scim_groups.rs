@@ -20,7 +20,7 @@ pub struct GroupRow {
     pub id: Uuid,
     /// The name, as it was sent.
     pub display_name: String,
-    /// The name in lower case.
+    /// The name, folded.
     pub display_name_key: String,
     /// The client's identifier.
     pub external_id: Option<String>,
@@ -41,6 +41,8 @@ pub struct MemberRow {
     pub kind: Option<String>,
     /// The name that the client gave.
     pub display: Option<String>,
+    /// The same, folded.
+    pub display_key: Option<String>,
 }
 
 fn external_id_in_use() -> Error {
@@ -200,9 +202,9 @@ pub async fn add_members(
     let changed = sqlx::query_as!(
         Changed,
         r#"with changed as (
-             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, id)
-         select $1, $2, $3, value, kind, display, id
-         from jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text)
+             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
+         select $1, $2, $3, value, kind, display, display_key, id
+         from jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text, display_key text)
          on conflict do nothing returning member_value
          )
          select count(*) as "count!", coalesce((array_agg(member_value))[1:100], '{}') as "some!" from changed"#,
@@ -272,9 +274,9 @@ pub async fn push_members(
              select id, resource, version, created_at, last_modified from scim_groups
              where organization_id = $1 and scim_configuration_id = $2 and id = $3
          ), added as (
-             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, id)
-             select $1, $2, $3, r.value, r.kind, r.display, r.id
-             from known, jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text)
+             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
+             select $1, $2, $3, r.value, r.kind, r.display, r.display_key, r.id
+             from known, jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text, display_key text)
              on conflict do nothing
              returning member_value
          ), removed as (

@@ -26,7 +26,7 @@ pub struct UserRow {
     pub user_name_key: String,
     /// The client's identifier.
     pub external_id: Option<String>,
-    /// The display name in lower case.
+    /// The display name, folded.
     pub display_name_key: Option<String>,
     /// Whether the user may have access; `None` leaves it as it was.
     pub active: Option<bool>,
@@ -34,14 +34,16 @@ pub struct UserRow {
     pub resource: Map<String, Value>,
     /// The canonical attributes in the form in which equal values are equal.
     pub search: Value,
-    /// All addresses in lower case, each once.
+    /// The keys of all addresses, each once.
     pub emails: Vec<String>,
     /// The member's address; may be empty.
     pub email: String,
-    /// The member's address in lower case; may be empty.
+    /// The key of the member's address; may be empty.
     pub email_key: String,
     /// The member's name.
     pub name: String,
+    /// The member's name, folded.
+    pub name_key: String,
     /// Where the member's picture is; may be empty.
     pub avatar_url: String,
 }
@@ -72,7 +74,7 @@ pub enum Tie {
     Subject(String),
     /// The member has this address.
     Address {
-        /// The address in lower case.
+        /// The key of the address.
         email_key: String,
         /// Whether it is the member's for sure: the member proved to own it, or the organization
         /// has verified its domain and nobody signed in as this member without proof.
@@ -211,9 +213,9 @@ pub async fn insert(
                  (select $7::text[]), (select $8::text[]), (select $9::text[]), (select $10::boolean[]), (select $11::jsonb[]),
                  (select $12::jsonb[]), (select $13::text[]), (select $14::text[]), (select $15::text[]), (select $16::text[]),
                  (select $17::uuid[]), (select $18::text[]), (select $19::text[]), (select $20::text[]), (select $21::jsonb[]),
-                 (select $26::text[]))
+                 (select $26::text[]), (select $27::text[]))
              as r(id, user_id, is_new_member, user_name, user_name_key, external_id, display_name_key, active, resource, search,
-                 email, email_key, name, avatar_url, event_id, method, path, traits, changes, reason)
+                 email, email_key, name, avatar_url, event_id, method, path, traits, changes, reason, name_key)
          ), known as (
              select 1 from given r, lateral (
                  select 1 from users u where u.organization_id = $1 and u.email_key = r.email_key and u.email_key <> ''
@@ -237,12 +239,14 @@ pub async fn insert(
          ), rows as (
              select * from given where not $25 or not exists (select 1 from known)
          ), new_members as (
-             insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
-             select $1, user_id, email, email_key, false, name, avatar_url, 'member',
+             insert into users (organization_id, id, email, email_key, email_verified, name, name_key, avatar_url, role, status, created_at,
+                 updated_at)
+             select $1, user_id, email, email_key, false, name, name_key, avatar_url, 'member',
                     case when active then 'active' else 'suspended' end, $22, $22
              from rows where is_new_member
          ), old_members as (
-             update users u set email = r.email, email_key = r.email_key, name = r.name, avatar_url = r.avatar_url, updated_at = $22,
+             update users u set email = r.email, email_key = r.email_key, name = r.name, name_key = r.name_key,
+                    avatar_url = r.avatar_url, updated_at = $22,
                     email_verified = u.email_verified and u.email_key = r.email_key,
                     status = case when r.active and not exists (
                                  select 1 from scim_users o where o.organization_id = $1 and o.user_id = r.user_id and not o.active)
@@ -255,8 +259,8 @@ pub async fn insert(
                  and (select count(*) from old_members) is not null
          ), new_users as (
              insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
-                 display_name_key, active, resource, search, version, created_at, last_modified)
-             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, $22, $22
+                 display_name_key, active, resource, search, version, folded_version, created_at, last_modified)
+             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, 1, $22, $22
              from rows where (select count(*) from old_members) is not null
          ), new_emails as (
              insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key)
@@ -299,6 +303,7 @@ pub async fn insert(
         emails().map(|(_, email)| email).collect::<Vec<_>>() as _,
         only_strangers,
         events().map(|event| event.reason.as_deref()).collect::<Vec<_>>() as _,
+        rows().map(|row| &*row.name_key).collect::<Vec<_>>() as _,
     )
     .fetch_one(db)
     .await;
@@ -328,12 +333,15 @@ pub async fn update(
 ) -> Result<bool, Error> {
     let updated = query!(
         r#"with changed as (
-             update scim_users s set user_name = $7, user_name_key = $8, external_id = $9, display_name_key = $10,
+             update scim_users s set user_name = $7, external_id = $9, display_name_key = $10,
+                 -- One that an older program folded stays until the job comes: another user may have the right one.
+                 user_name_key = case when s.user_name = $7 then s.user_name_key else $8 end,
+                 folded_version = case when s.user_name <> $7 or s.user_name_key = $8 then s.version + 1 end,
                  active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = greatest($3, s.last_modified)
              where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $5 and s.version = $6
              returning s.id, s.user_id, s.active
          ), member as (
-             update users u set email = $15, email_key = $16, name = $17, avatar_url = $18, updated_at = $3,
+             update users u set email = $15, email_key = $16, name = $17, name_key = $27, avatar_url = $18, updated_at = $3,
                     email_verified = u.email_verified and u.email_key = $16, status = n.status
              from changed c, lateral (
                  select case when c.active and not exists (
@@ -389,6 +397,7 @@ pub async fn update(
         event.status,
         event.reason,
         MAX_SHARING,
+        row.name_key,
     )
     .fetch_one(db)
     .await

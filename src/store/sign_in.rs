@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Connection, Items, Page};
 use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
+use crate::domain::letters::fold;
 use crate::domain::sign_in::{Attempt, Person};
 use crate::error::Error;
 
@@ -44,7 +45,7 @@ pub struct Candidate {
     pub status: String,
     /// The member's address.
     pub email: String,
-    /// The same in lower case.
+    /// The address's key.
     pub email_key: String,
     /// Whether the member proved to own the address.
     pub email_verified: bool,
@@ -158,7 +159,7 @@ pub async fn lock_candidates(
 pub struct Profile<'a> {
     /// The address.
     pub email: &'a str,
-    /// The same in lower case.
+    /// The address's key.
     pub email_key: &'a str,
     /// Whether the person proved to own it.
     pub email_verified: bool,
@@ -182,8 +183,8 @@ pub async fn insert_member(
 ) -> Result<(), Error> {
     query!(
         "insert into users
-             (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, 'member', 'active', $8, $8)",
+             (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at, name_key)
+         values ($1, $2, $3, $4, $5, $6, $7, 'member', 'active', $8, $8, $9)",
         organization_id.as_uuid(),
         id,
         profile.email,
@@ -192,6 +193,7 @@ pub async fn insert_member(
         profile.name,
         profile.avatar_url,
         now,
+        &*fold(profile.name),
     )
     .execute(db)
     .await?;
@@ -211,7 +213,7 @@ pub async fn update_member(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "update users set email = $3, email_key = $4, email_verified = $5, name = $6, avatar_url = $7, updated_at = $8
+        "update users set email = $3, email_key = $4, email_verified = $5, name = $6, avatar_url = $7, updated_at = $8, name_key = $9
          where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         id,
@@ -221,6 +223,7 @@ pub async fn update_member(
         profile.name,
         profile.avatar_url,
         now,
+        &*fold(profile.name),
     )
     .execute(db)
     .await?;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
+use crate::domain::letters::domain_spellings;
 use crate::domain::sso::SsoConfiguration;
 use crate::error::Error;
 
@@ -187,7 +188,7 @@ pub struct Choice {
 }
 
 /// Reads a page of the active configurations of all organizations that sign in addresses of a domain
-/// (in lower case), if need be only of the organization that verified it, and the first ten of each, so that none
+/// (its key), if need be only of the organization that verified it, and the first ten of each, so that none
 /// crowds out the others: what a person chooses from before anybody knows whose she is.
 ///
 /// # Errors
@@ -205,9 +206,9 @@ pub async fn list_for_domain(
                c.claims as "claims: Json<BTreeMap<String, String>>",
                c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
            from sso_configurations c join organizations o on o.id = c.organization_id
-           where c.email_domain_keys @> array[$1::text] and c.is_active and c.id > $2
+           where c.email_domain_keys && $5::text[] and c.is_active and c.id > $2
                and (select count(*) from sso_configurations o
-                   where o.organization_id = c.organization_id and o.email_domain_keys @> array[$1::text] and o.is_active
+                   where o.organization_id = c.organization_id and o.email_domain_keys && $5::text[] and o.is_active
                        and o.id < c.id) < 10
                and (not $3 or exists (select 1 from domain_verifications v
                    where v.organization_id = c.organization_id and v.domain = $1 and v.verified_at is not null))
@@ -216,6 +217,7 @@ pub async fn list_for_domain(
         page.after,
         must_be_verified,
         page.limit(),
+        &domain_spellings(domain),
     )
     .fetch_all(db)
     .await?;

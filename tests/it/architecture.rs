@@ -71,14 +71,7 @@ const RULES: [(&str, &[&str]); 15] = [
     ),
     (
         "jobs",
-        &[
-            "sqlx",
-            "axum",
-            "connectrpc",
-            "crate::cli",
-            "crate::api",
-            "crate::scim",
-        ],
+        &["sqlx", "axum", "connectrpc", "crate::cli", "crate::api"],
     ),
     (
         "login",
@@ -186,6 +179,51 @@ fn every_room_keeps_to_its_place() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Files that may change the case of letters, and by which words.
+const LETTERS: [(&str, &str); 1] = [
+    // Names of the domain name system.
+    ("outgoing/dns.rs", "name.to_lowercase()"),
+];
+
+#[test]
+fn letters_are_folded_in_one_place() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut broken = vec![];
+    for file in files(&source) {
+        let place = file.strip_prefix(&source).unwrap().to_str().unwrap();
+        let mut code = code(&file);
+        let allowed = LETTERS.iter().filter(|(file, _)| *file == place);
+        for (_, words) in allowed {
+            assert!(code.contains(words), "{place} has {words} no more");
+            code = code.replace(words, "");
+        }
+        // What comes after stands in tests alone, which may fold what they like.
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_test = place.ends_with("tests.rs");
+        for word in [
+            "to_lowercase",
+            "to_uppercase",
+            "lower(",
+            "upper(",
+            "initcap(",
+            "ilike",
+            "~*",
+        ] {
+            let is_bound = |(at, _): (usize, &str)| {
+                let before = code[..at].chars().next_back();
+                !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            };
+            if !is_test && code.match_indices(word).any(is_bound) {
+                broken.push(format!("{place}: {word}"));
+            }
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "letters are folded by domain::letters, and in SQL by the function folded: {broken:#?}"
+    );
 }
 
 #[test]

@@ -114,7 +114,7 @@ pub(super) fn type_in_words(name: &str) -> String {
         "optional_type" => "an optional value".to_owned(),
         name => format!(
             "a {}",
-            name.rsplit('.').next().unwrap_or(name).to_lowercase()
+            name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase()
         ),
     }
 }

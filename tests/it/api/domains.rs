@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use hickory_resolver::proto::op::ResponseCode;
 use rollcall::domain::identity::Role;
+use rollcall::domain::letters::domain_key;
 use rollcall::store::domains::is_verified;
 use serde_json::{Value, json};
 
@@ -363,5 +364,34 @@ fn every_change_leaves_one_audit_row() {
                 ),
             ]
         );
+    });
+}
+
+#[test]
+fn a_domain_is_verified_in_every_spelling_and_looked_up_in_ascii() {
+    run(async {
+        let server = Server::start().await;
+        let domain = format!("bü{}", server.new_domain());
+        let ascii = domain_key(&domain).into_owned();
+        let verification = server
+            .verified_domain(&format!(" BÜ{}.", &domain["bü".len()..]))
+            .await;
+        assert_eq!(verification["domain"], ascii);
+        let name = format!("_rollcall-challenge.{ascii}");
+        assert_eq!(server.name_server.times_asked(&name), 1);
+        assert!(verified(&server, &ascii).await);
+
+        let other = server.neighbour().await;
+        for spelling in [&domain, &ascii] {
+            let request = json!({ "organizationId": server.organization, "domain": spelling });
+            let again = server.call("CreateDomainVerification", request).await;
+            again.error("already_exists");
+        }
+        let theirs = other.domain(&domain).await;
+        other.publish(&theirs);
+        other
+            .call("VerifyDomain", by_id(&theirs))
+            .await
+            .error("already_exists");
     });
 }

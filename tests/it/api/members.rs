@@ -401,3 +401,80 @@ fn groups_and_their_people_are_read_by_members_of_the_organization_alone() {
         assert_eq!(call("GetGroup", json!({})).await.violations(), ["id"]);
     });
 }
+
+#[test]
+fn letters_are_found_and_sorted_in_any_case() {
+    run(async {
+        let (server, token) = provisioned().await;
+        let mut ids = vec![];
+        for name in ["Ärger-2", "ärger-1", "Zoe", "ΣΊΣΥΦΟΣ", "Straße"] {
+            ids.push(push(&server, &token, name).await);
+        }
+        let found = async |search: &str| {
+            let more =
+                json!({ "filter": { "search": search }, "sort": { "field": "SORT_FIELD_NAME" } });
+            let page = members(&server, more).await;
+            names(&page)
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        for (search, expected) in [
+            ("ärger", vec!["ärger-1", "Ärger-2"]),
+            ("ÄRGER", vec!["ärger-1", "Ärger-2"]),
+            ("σίσυφος", vec!["ΣΊΣΥΦΟΣ"]),
+            ("σίσυφοσ", vec!["ΣΊΣΥΦΟΣ"]),
+            ("STRASSE", vec!["Straße"]),
+            ("trasse", vec!["Straße"]),
+            ("arger", vec![]),
+            ("", vec!["Straße", "Zoe", "ärger-1", "Ärger-2", "ΣΊΣΥΦΟΣ"]),
+        ] {
+            assert_eq!(found(search).await, expected, "{search}");
+        }
+
+        let values: Vec<Value> = ids.iter().map(|id| json!({ "value": id })).collect();
+        let group = json!({ "schemas": [GROUP], "displayName": "Großkunden", "members": values });
+        let group = scim(&server, &token, Method::POST, "/Groups", group)
+            .await
+            .json();
+        for search in ["großkunden", "GROSSKUNDEN", "ossk"] {
+            let asked = json!({ "filter": { "search": search } });
+            let listed = group_call(&server, &server.token, "ListGroups", asked)
+                .await
+                .ok();
+            assert_eq!(listed["groups"][0]["id"], group["id"], "{search}");
+        }
+        for search in ["STRASSE", "σίσυφος", "ÄRGER-1"] {
+            let asked = json!({ "groupId": group["id"], "filter": { "search": search } });
+            let listed = group_call(&server, &server.token, "ListMemberships", asked)
+                .await
+                .ok();
+            assert_eq!(listed["members"].as_array().unwrap().len(), 1, "{search}");
+        }
+    });
+}
+
+#[test]
+fn an_address_is_found_in_either_spelling_of_its_domain() {
+    run(async {
+        let (server, token) = provisioned().await;
+        let domain = server.new_domain();
+        for address in [format!("Ada@Bü{domain}"), format!("Bob@xn--b-{domain}")] {
+            let user = json!({ "schemas": [USER], "userName": address, "displayName": address });
+            let reply = scim(&server, &token, Method::POST, "/Users", user).await;
+            assert_eq!(reply.status, 201, "{:?}", reply.bytes);
+        }
+        let ascii = rollcall::domain::letters::domain_key(&format!("bü{domain}")).into_owned();
+        for filter in [
+            json!({ "email": format!("ada@bü{domain}") }),
+            json!({ "email": format!(" ADA@BÜ{domain}.\n") }),
+            json!({ "email": format!("ada@{ascii}") }),
+            json!({ "search": format!("@bü{domain}") }),
+            json!({ "search": format!("BÜ{domain}") }),
+            json!({ "search": ascii }),
+        ] {
+            let found = members(&server, json!({ "filter": filter })).await;
+            assert_eq!(names(&found), [format!("Ada@Bü{domain}")], "{filter}");
+        }
+    });
+}

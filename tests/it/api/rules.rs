@@ -96,7 +96,7 @@ fn the_message_says_what_to_send() {
         let mut request = server.sso_request("client");
         merge(
             &mut request,
-            json!({ "organizationId": "x", "issuerUrl": "no uri", "emailDomains": ["a.com", "@b.com"] }),
+            json!({ "organizationId": "x", "issuerUrl": "no uri", "emailDomains": ["a.com", "b.c"] }),
         );
         let message = server
             .call("CreateSSOConfiguration", request)
@@ -105,10 +105,20 @@ fn the_message_says_what_to_send() {
         for part in [
             "organization_id must be a UUID",
             "issuer_url must be a URI",
-            "email_domains[1] must be a domain name",
+            "email_domains[1] length must be at least 4 characters",
         ] {
             assert!(message.contains(part), "{message}");
         }
+        let mut request = server.sso_request("client");
+        merge(&mut request, json!({ "emailDomains": ["a.com", "@b.com"] }));
+        let message = server
+            .call("CreateSSOConfiguration", request)
+            .await
+            .error("invalid_argument");
+        assert_eq!(
+            message,
+            "email_domains[1] must be a domain name such as example.com, without @"
+        );
     });
 }
 
@@ -172,7 +182,7 @@ fn fields_of_an_sso_configuration() {
             ),
             (
                 json!({ "emailDomains": ["ok.com", "x"] }),
-                vec!["email_domains[1]", "email_domains[1]"],
+                vec!["email_domains[1]"],
             ),
             (
                 json!({ "emailDomains": ["-a.com"] }),

@@ -520,3 +520,55 @@ fn every_change_leaves_an_audit_row_without_secrets() {
         assert_eq!(update.5.as_ref().unwrap()["display_name"], "B");
     });
 }
+
+#[test]
+fn an_e_mail_domain_is_one_in_whatever_spelling_and_shown_as_it_was_sent() {
+    run(async {
+        let server = Server::start().await;
+        let mut request = server.sso_request("a");
+        merge(
+            &mut request,
+            json!({ "emailDomain": " Example.com.", "emailDomains": ["Bücher.Example", "пример.рф", "example.COM"] }),
+        );
+        let created = server.call("CreateSSOConfiguration", request).await.ok();
+        let created = &created["ssoConfiguration"];
+        let shown = json!(["Example.com.", "Bücher.Example", "пример.рф"]);
+        assert_eq!(created["emailDomains"], shown);
+        assert_eq!(created["emailDomain"], "Example.com.");
+        let shown = json!(["xn--bcher-kva.example"]);
+        let after = updated(
+            &server,
+            &created["id"],
+            json!({ "emailDomains": [" xn--bcher-kva.example\n"] }),
+        )
+        .await;
+        assert_eq!(after["emailDomains"], shown);
+
+        let update = |domains: Value| json!({ "ssoConfigurationId": created["id"], "emailDomains": domains });
+        for (domains, fields) in [
+            (
+                json!(["bücher.example", "xn--bcher-kva.example"]),
+                vec!["email_domains"],
+            ),
+            (
+                json!(["example.com", "EXAMPLE.com."]),
+                vec!["email_domains"],
+            ),
+            (json!(["exam%ple.com"]), vec!["email_domains[0]"]),
+            (json!(["bücher..example"]), vec!["email_domains[0]"]),
+            (
+                json!(["a.example", "my_host.bücher.example"]),
+                vec!["email_domains[1]"],
+            ),
+            (
+                json!([format!("{}.example", "ü".repeat(63))]),
+                vec!["email_domains[0]"],
+            ),
+        ] {
+            let reply = server
+                .call("UpdateSSOConfiguration", update(domains.clone()))
+                .await;
+            assert_eq!(reply.violations(), fields, "{domains}");
+        }
+    });
+}

@@ -43,11 +43,16 @@ fn ways_to_sign_in_are_asked_for_without_a_token() {
         let server = Server::start().await;
         for method in ["GetSSOLoginURL", "ListSSOLogins"] {
             let method = format!("AccountService/{method}");
-            let wrong = json!({ "email": "ada", "returnTo": "somewhere" });
-            assert_eq!(
-                call(&server, None, &method, wrong).await.violations(),
-                ["email", "return_to"]
-            );
+            for (wrong, fields) in [
+                (
+                    json!({ "returnTo": "somewhere" }),
+                    vec!["email", "return_to"],
+                ),
+                (json!({ "email": "ada" }), vec!["email"]),
+            ] {
+                let refused = call(&server, None, &method, wrong).await;
+                assert_eq!(refused.violations(), fields);
+            }
         }
         call(&server, None, "AccountService/GetAccount", json!({}))
             .await

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use http::{Request, header};
+use rollcall::domain::letters::domain_key;
 use serde_json::{Value, json};
 
 use super::requests::{EVIL, FINE};
@@ -225,5 +226,59 @@ fn no_organization_crowds_out_the_others() {
         let mut names = logins(&place.server, &place.email("ada")).await;
         assert_eq!(names.pop().as_deref(), Some("Other"));
         assert_eq!(names.len(), 10);
+    });
+}
+
+#[test]
+fn a_domain_leads_to_its_provider_in_whatever_spelling() {
+    run(async {
+        let place = Place::start().await;
+        let domain = format!("bü{}", place.domain);
+        let ascii = domain_key(&domain).into_owned();
+        let spellings = [
+            domain.clone(),
+            ascii.clone(),
+            format!("{}.", ascii.to_uppercase()),
+            format!("{}。", domain.to_uppercase()),
+        ];
+        for configured in &spellings {
+            place
+                .update(json!({ "displayName": "A", "emailDomains": [configured] }))
+                .await;
+            for asked in &spellings {
+                let email = format!(" ada@{asked}\n");
+                assert_eq!(
+                    logins(&place.server, &email).await,
+                    ["A"],
+                    "{configured} {asked}"
+                );
+                let asked = json!({ "email": email });
+                let url = ask(&place.server, "GetSSOLoginURL", asked).await.ok();
+                let url = url["loginUrl"].as_str().unwrap().to_owned();
+                assert!(
+                    url.contains("login_hint=ada%40") && !url.contains('+'),
+                    "{url}"
+                );
+                let page = place.browser().post("/login", &[("email", &email)]).await;
+                assert_eq!(page.location(), url);
+            }
+        }
+        // As 0.1.0 writes it, in an upgrade.
+        place.update(json!({ "emailDomains": [domain] })).await;
+        let mut db = place.server.app.store.acquire().await.unwrap();
+        sqlx::query("update sso_configurations set email_domain_keys = array[$2] where organization_id = $1")
+            .bind(place.server.organization_id().as_uuid())
+            .bind(&domain)
+            .execute(&mut *db)
+            .await
+            .unwrap();
+        drop(db);
+        assert_eq!(logins(&place.server, &format!("ada@{ascii}")).await, ["A"]);
+        for odd in ["", " ", "ada", "@example.com", "ada@", "a b@example.com"] {
+            for method in ["GetSSOLoginURL", "ListSSOLogins"] {
+                let refused = ask(&place.server, method, json!({ "email": odd })).await;
+                assert_eq!(refused.violations(), ["email"], "{method} {odd:?}");
+            }
+        }
     });
 }

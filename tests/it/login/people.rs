@@ -1,6 +1,7 @@
 //! Who a person is that a provider vouches for, and who may come in.
 
 use chrono::TimeDelta;
+use rollcall::domain::letters::domain_key;
 use rollcall::domain::sign_in::Check;
 use serde_json::{Value, json};
 
@@ -1352,5 +1353,58 @@ fn additional_scopes_are_asked_for_once() {
             start.contains("scope=openid+email+profile+groups&"),
             "{start}"
         );
+    });
+}
+
+#[test]
+fn a_person_is_the_same_in_either_spelling_of_the_domain() {
+    run(async {
+        let place = Place::start().await;
+        let domain = format!("bü{}", place.domain);
+        let ascii = domain_key(&domain).into_owned();
+        place.update(json!({ "emailDomains": [domain] })).await;
+        let pushed = Provisioning::of(&place).await;
+        pushed.push(&format!("Ada@{domain}")).await;
+        place.comes("ada", json!({ "email": format!("ada@{ascii}.") }));
+        let id = place.sign_in(&mut place.browser()).await;
+        let members = place.members().await;
+        assert_eq!(members.len(), 1, "{members:?}");
+        assert_eq!(members[0]["userId"], *id);
+    });
+}
+
+#[test]
+fn attack_address_that_passes_for_another() {
+    run(async {
+        let place = Place::start().await;
+        let domain = format!("bü{}", place.domain);
+        place.update(json!({ "emailDomains": [domain] })).await;
+        let pushed = Provisioning::of(&place).await;
+        pushed.push(&format!("straße@{domain}")).await;
+        // Another mailbox, for all that search says.
+        place.comes("eve", json!({ "email": format!("strasse@{domain}") }));
+        let eve = place.sign_in(&mut place.browser()).await;
+        assert_eq!(place.members().await.len(), 2);
+        place.comes("ada", json!({ "email": format!("STRAẞE@{domain}") }));
+        let ada = place.sign_in(&mut place.browser()).await;
+        assert_ne!(eve, ada);
+        assert_eq!(place.members().await.len(), 2);
+
+        for odd in [
+            format!("ada@{domain}.."),
+            format!("ada@{domain}.evil.example"),
+            format!("ada@xn--{domain}"),
+            format!("ada@xn--{}-", place.domain),
+            format!("ada@{}%2e{domain}", "a"),
+            format!("ada@{domain}＠evil.example"),
+            format!("ada@evil.example＠{domain}"),
+            format!("ada@{}", place.domain),
+        ] {
+            place.comes("odd", json!({ "email": odd }));
+            let reply = place.try_sign_in(&mut place.browser()).await;
+            place
+                .refused(&reply, EMAIL, "do not sign in through this configuration")
+                .await;
+        }
     });
 }

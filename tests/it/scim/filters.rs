@@ -18,7 +18,8 @@ const FILTERS: usize = 400;
 fn words() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "a", "A", "ab", "Ab", "b", "ä", "Ä", "ß", "%", "_", "a_b", "a%b", "a\\b", "\"", "'", "1",
-        "10", "true", "work", "home", "ﬁ", "İ", "e\u{301}", "é", "𝒳", " a ",
+        "10", "true", "work", "home", "ﬁ", "İ", "e\u{301}", "é", "𝒳", " a ", "ss", "ẞ", "ς", "Σ",
+        "ꭰ",
     ])
 }
 
@@ -58,11 +59,14 @@ fn quoted(word: &str) -> String {
     json!(word).to_string()
 }
 
-fn comparison(names: Vec<&'static str>) -> impl Strategy<Value = String> {
-    let operators = prop::sample::select(vec![
+fn operators() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
         "eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le", "EQ",
-    ]);
-    let text = (prop::sample::select(names.clone()), operators, words())
+    ])
+}
+
+fn comparison(names: Vec<&'static str>) -> impl Strategy<Value = String> {
+    let text = (prop::sample::select(names.clone()), operators(), words())
         .prop_map(|(name, operator, word)| format!("{name} {operator} {}", quoted(word)));
     let presence = (
         prop::sample::select(names),
@@ -70,6 +74,23 @@ fn comparison(names: Vec<&'static str>) -> impl Strategy<Value = String> {
     )
         .prop_map(|(name, operator)| format!("{name} {operator}"));
     prop_oneof![4 => text, 1 => presence]
+}
+
+fn addresses() -> impl Strategy<Value = String> {
+    let addresses = prop::sample::select(vec![
+        "a0@B.COM",
+        "straße9@xn--bcher-kva.example",
+        "@BÜCHER.example",
+        "strasse9@bücher.example",
+        "σ6@bücher.example.",
+        "exa_mple.Σ",
+    ]);
+    (
+        prop::sample::select(vec!["emails", "emails.value"]),
+        operators(),
+        addresses,
+    )
+        .prop_map(|(name, operator, word)| format!("{name} {operator} {}", quoted(word)))
 }
 
 fn combined(leaf: BoxedStrategy<String>) -> BoxedStrategy<String> {
@@ -154,7 +175,7 @@ fn filters() -> impl Strategy<Value = String> {
     let inner = combined(comparison(vec!["value", "type", "display", "$ref"]).boxed());
     let within = inner.prop_map(|filter| format!("groups[{filter}]"));
     combined(
-        prop_oneof![6 => comparison(names), 2 => path, 1 => flags, 1 => times, 1 => group, 1 => within]
+        prop_oneof![6 => comparison(names), 2 => path, 1 => flags, 1 => times, 1 => addresses(), 1 => group, 1 => within]
             .boxed(),
     )
 }
@@ -203,7 +224,14 @@ fn evaluator_and_sql_agree() {
             let mut more = sample(&mut runner, &users());
             if n % 3 == 0 {
                 more["externalId"] = json!(format!("{}{n}", sample(&mut runner, &words())));
-                more["emails"] = json!([{ "value": format!("A{n}@b.com"), "type": sample(&mut runner, &words()) }]);
+                let address = match n % 4 {
+                    0 => format!("A{n}@b.com"),
+                    1 => format!("Straße{n}@Bücher.example."),
+                    2 => format!("ς{n}@XN--BCHER-KVA.example"),
+                    _ => format!("{n}@exa_mple.ς"),
+                };
+                more["emails"] =
+                    json!([{ "value": address, "type": sample(&mut runner, &words()) }]);
             }
             let name = format!("{}{n}", sample(&mut runner, &words()).trim());
             let reply = c.post("/Users", user(&name, more)).await;
@@ -325,5 +353,54 @@ fn evaluator_and_sql_agree_on_members() {
             }
         }
         assert!(hits > FILTERS, "the filters find something: {hits}");
+    });
+}
+
+#[test]
+fn letters_compare_in_any_case() {
+    run(async {
+        let c = Client::start().await;
+        for (name, display) in [
+            ("a", "Ärger"),
+            ("b", "ΣΊΣΥΦΟΣ"),
+            ("c", "Straße"),
+            ("d", "Zoe"),
+            ("e", "ÄRGER 2"),
+            ("f", "ärger 1"),
+        ] {
+            let more = json!({ "displayName": display, "title": display, "name": { "givenName": display } });
+            c.user(name, more).await;
+        }
+        for (word, expected) in [
+            ("ärger", vec!["a"]),
+            ("ÄRGER", vec!["a"]),
+            ("σίσυφος", vec!["b"]),
+            ("σίσυφοσ", vec!["b"]),
+            ("STRASSE", vec!["c"]),
+            ("strasse", vec!["c"]),
+        ] {
+            for name in ["displayName", "title", "name.givenName"] {
+                let filter = format!("{name} eq {}", quoted(word));
+                assert_eq!(c.names(&filter).await, expected, "{filter}");
+            }
+        }
+        assert_eq!(c.names(r#"title ew "ΑΣΣ" or title co "SS""#).await, ["c"]);
+        for by in ["displayName", "title"] {
+            let list = c.query("/Users", &[("sortBy", by)]).await.is(200);
+            let order: Vec<String> = list["Resources"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|user| text(&user["userName"]))
+                .collect();
+            assert_eq!(order, ["c", "d", "a", "f", "e", "b"], "{by}");
+        }
+        // Two people, for all that search says.
+        c.user("straße", json!({})).await;
+        c.user("strasse", json!({})).await;
+        assert_eq!(c.names(r#"userName eq "STRASSE""#).await, ["strasse"]);
+        assert_eq!(c.names(r#"userName eq "STRAẞE""#).await, ["straße"]);
+        let taken = user("STRASSE", json!({}));
+        c.post("/Users", taken).await.refused(409, "uniqueness");
     });
 }

@@ -1,0 +1,299 @@
+//! Keys that an older program made with another folding of letters, for the job that makes them anew: those of all
+//! organizations, a few at a time by the indexes of their own. A key that the folding leaves as it is may be among them.
+
+use serde_json::{Map, Value};
+use sqlx::types::Json;
+use sqlx::{query, query_as, query_scalar};
+use uuid::Uuid;
+
+use super::Connection;
+use crate::error::Error;
+
+/// The name and the address of a member.
+#[derive(Debug)]
+pub struct Member {
+    /// Whose.
+    pub organization_id: Uuid,
+    /// The member.
+    pub id: Uuid,
+    /// The name.
+    pub name: String,
+    /// The address; may be empty.
+    pub email: String,
+}
+
+/// The keys of a member.
+#[derive(Debug)]
+pub struct MemberKeys {
+    /// The name, folded.
+    pub name_key: String,
+    /// The address's key.
+    pub email_key: String,
+}
+
+/// Reads and locks up to `limit` members after this one of this organization.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_members(
+    db: &mut Connection,
+    after: (Uuid, Uuid),
+    limit: i64,
+) -> Result<Vec<Member>, Error> {
+    Ok(query_as!(
+        Member,
+        "select organization_id, id, name, email from users
+         where ((name_key is null and octet_length(name) <> char_length(name))
+                 or octet_length(email_key) <> char_length(email_key) or email_key like '%.')
+             and (organization_id, id) > ($1, $2)
+         order by organization_id, id limit $3 for update skip locked",
+        after.0,
+        after.1,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Writes the keys of members, and tells how many they changed. One round trip.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn set_member_keys(
+    db: &mut Connection,
+    members: &[(Member, MemberKeys)],
+) -> Result<u64, Error> {
+    let texts = |text: fn(&MemberKeys) -> &String| -> Vec<&str> {
+        members.iter().map(|(_, keys)| &**text(keys)).collect()
+    };
+    let done = query!(
+        "update users u set name_key = r.name_key, email_key = r.email_key
+         from unnest((select $1::uuid[]), (select $2::uuid[]), (select $3::text[]), (select $4::text[]))
+             as r(organization_id, id, name_key, email_key)
+         where u.organization_id = r.organization_id and u.id = r.id
+             and (u.name_key, u.email_key) is distinct from (r.name_key, r.email_key)",
+        members.iter().map(|(member, _)| member.organization_id).collect::<Vec<_>>() as _,
+        members.iter().map(|(member, _)| member.id).collect::<Vec<_>>() as _,
+        texts(|keys| &keys.name_key) as _,
+        texts(|keys| &keys.email_key) as _,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A SCIM user or group.
+#[derive(Debug)]
+pub struct Resource {
+    /// Whose.
+    pub organization_id: Uuid,
+    /// Which configuration's.
+    pub scim_configuration_id: Uuid,
+    /// The resource.
+    pub id: Uuid,
+    /// The user name; empty for a group.
+    pub user_name: String,
+    /// The canonical attributes.
+    pub resource: Json<Map<String, Value>>,
+}
+
+impl Resource {
+    /// Where it is in the order in which resources are read.
+    pub const fn place(&self) -> Place {
+        (self.organization_id, self.scim_configuration_id, self.id)
+    }
+}
+
+/// An organization, one of its configurations, and something in it.
+pub type Place = (Uuid, Uuid, Uuid);
+
+/// The keys of a SCIM user.
+#[derive(Debug)]
+pub struct UserKeys {
+    /// The user name in the form in which equal names are equal.
+    pub user_name_key: String,
+    /// The display name, folded.
+    pub display_name_key: Option<String>,
+    /// The keys of all addresses, each once.
+    pub emails: Vec<String>,
+    /// The canonical attributes in the form in which equal values are equal.
+    pub search: Value,
+}
+
+/// Reads and locks up to `limit` users after this one.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_users(
+    db: &mut Connection,
+    after: Place,
+    limit: i64,
+) -> Result<Vec<Resource>, Error> {
+    Ok(query_as!(
+        Resource,
+        r#"select organization_id, scim_configuration_id, id, user_name, resource as "resource: Json<Map<String, Value>>"
+           from scim_users
+           where folded_version is distinct from version and (is_unfolded_user(search::text) or is_unfolded(user_name_key))
+               and (organization_id, scim_configuration_id, id) > ($1, $2, $3)
+           order by organization_id, scim_configuration_id, id limit $4 for update skip locked"#,
+        after.0,
+        after.1,
+        after.2,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Writes the keys of a user. `false` when its user name keeps the key that it has, because another user of the configuration
+/// has the new one. One round trip.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn set_user_keys(
+    db: &mut Connection,
+    user: &Resource,
+    keys: &UserKeys,
+) -> Result<bool, Error> {
+    let is_new = query_scalar!(
+        r#"with changed as (
+             update scim_users u set display_name_key = $5, search = $6, folded_version = u.version,
+                 user_name_key = case when exists (
+                     select 1 from scim_users o where o.organization_id = $1 and o.scim_configuration_id = $2
+                         and o.user_name_key = $4 and o.id <> $3) then u.user_name_key else $4 end
+             where u.organization_id = $1 and u.scim_configuration_id = $2 and u.id = $3
+             returning u.user_name_key
+         ), old_emails as (
+             delete from scim_user_emails e
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3 and e.value_key <> all($7)
+         ), new_emails as (
+             insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
+             select $1, $2, e, $3 from unnest($7::text[]) e
+             on conflict do nothing
+         )
+         select user_name_key = $4 as "is_new!" from changed"#,
+        user.organization_id,
+        user.scim_configuration_id,
+        user.id,
+        keys.user_name_key,
+        keys.display_name_key,
+        keys.search,
+        &keys.emails,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(is_new)
+}
+
+/// The keys of a SCIM group.
+#[derive(Debug)]
+pub struct GroupKeys {
+    /// The name, folded.
+    pub display_name_key: String,
+    /// The canonical attributes in the form in which equal values are equal.
+    pub search: Value,
+}
+
+/// Reads and locks up to `limit` groups after this one.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_groups(
+    db: &mut Connection,
+    after: Place,
+    limit: i64,
+) -> Result<Vec<Resource>, Error> {
+    Ok(query_as!(
+        Resource,
+        r#"select organization_id, scim_configuration_id, id, '' as "user_name!", resource as "resource: Json<Map<String, Value>>"
+           from scim_groups
+           where is_unfolded(search::text) and (organization_id, scim_configuration_id, id) > ($1, $2, $3)
+           order by organization_id, scim_configuration_id, id limit $4 for update skip locked"#,
+        after.0,
+        after.1,
+        after.2,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Writes the keys of a group, and tells whether they changed. One round trip.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn set_group_keys(
+    db: &mut Connection,
+    group: &Resource,
+    keys: &GroupKeys,
+) -> Result<bool, Error> {
+    let done = query!(
+        "update scim_groups set display_name_key = $4, search = $5
+         where organization_id = $1 and scim_configuration_id = $2 and id = $3 and (display_name_key, search) <> ($4, $5)",
+        group.organization_id,
+        group.scim_configuration_id,
+        group.id,
+        keys.display_name_key,
+        keys.search,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// A user who was deleted.
+#[derive(Debug)]
+pub struct Former {
+    /// Whose.
+    pub organization_id: Uuid,
+    /// Which configuration's.
+    pub scim_configuration_id: Uuid,
+    /// The member that the user was.
+    pub user_id: Uuid,
+    /// The key of the user name that the user had.
+    pub user_name_key: String,
+}
+
+/// Reads and locks up to `limit` users who were deleted.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock_former(db: &mut Connection, limit: i64) -> Result<Vec<Former>, Error> {
+    Ok(query_as!(
+        Former,
+        "select organization_id, scim_configuration_id, user_id, user_name_key from scim_former_users
+         where is_unfolded(user_name_key)
+         order by organization_id, scim_configuration_id, user_id limit $1 for update skip locked",
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Writes the keys of users who were deleted. One round trip.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn set_former_keys(db: &mut Connection, former: &[Former]) -> Result<(), Error> {
+    query!(
+        "update scim_former_users f set user_name_key = r.user_name_key
+         from unnest((select $1::uuid[]), (select $2::uuid[]), (select $3::uuid[]), (select $4::text[]))
+             as r(organization_id, scim_configuration_id, user_id, user_name_key)
+         where f.organization_id = r.organization_id and f.scim_configuration_id = r.scim_configuration_id and f.user_id = r.user_id",
+        former.iter().map(|f| f.organization_id).collect::<Vec<_>>() as _,
+        former.iter().map(|f| f.scim_configuration_id).collect::<Vec<_>>() as _,
+        former.iter().map(|f| f.user_id).collect::<Vec<_>>() as _,
+        former.iter().map(|f| &*f.user_name_key).collect::<Vec<_>>() as _,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
