@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::domain::letters::address_key;
 use crate::domain::policy::Named;
 use crate::domain::sign_in::{
     Check, MAX_NAME_LENGTH, MAX_PICTURE_LENGTH, MAX_SUBJECT_LENGTH, Person, Refusal, email_domain,
@@ -120,7 +121,7 @@ fn object_id(configuration: &SsoConfiguration, claims: &Claims) -> Option<String
 /// the directory's verified ones, not that the address is somebody else's: it is as if nothing was said.
 fn email_verified(configuration: &SsoConfiguration, claims: &Claims, email: &str) -> Option<bool> {
     let standard = claims.get("email").and_then(Value::as_str).map(str::trim);
-    let is_standard = standard.is_some_and(|standard| standard.eq_ignore_ascii_case(email));
+    let is_standard = standard.is_some_and(|standard| address_key(standard) == address_key(email));
     let theirs = configuration.claims.get("email_verified");
     let name = theirs.map_or("email_verified", String::as_str);
     let Some(verified) = claims.get(name).map(is_true) else {
