@@ -30,8 +30,8 @@ use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, R
 use crate::domain::sso::{SsoConfiguration, client_secret_context};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
-use crate::oidc::{Claims, ClientKey, LoginSecrets, Registration, printable};
-use crate::provisioning::client_keys::{client_key, open_client_key};
+use crate::oidc::{Claims, LoginSecrets, Registration, printable};
+use crate::provisioning::client_keys::client_key;
 use crate::provisioning::sign_in::{Outcome, SignIn, check_return_to, sign_in};
 use crate::session;
 use crate::store;
@@ -393,8 +393,7 @@ async fn read_again(
     let read = async {
         let mut db = app.store.acquire().await?;
         // The secret first: one that is changed in between changes the configuration again.
-        let proofs = store::sso::proofs(&mut db, organization_id, id).await?;
-        let sealed = proofs.client_secret;
+        let sealed = store::sso::client_secret(&mut db, organization_id, id).await?;
         Ok((sealed, store::sso::get(&mut db, organization_id, id).await?))
     };
     match read.await {
@@ -443,8 +442,7 @@ async fn verify(
     let organization_id = configuration.organization_id;
     let is_first =
         store::sign_in::take(&mut db, organization_id, attempt.id, begun.ends_at).await?;
-    let proofs = store::sso::proofs(&mut db, organization_id, configuration.id).await?;
-    let sealed = proofs.client_secret;
+    let sealed = store::sso::client_secret(&mut db, organization_id, configuration.id).await?;
     drop(db);
     let context = client_secret_context(organization_id, configuration.id);
     let opened = app.keys.open(&sealed, &context);
@@ -473,17 +471,10 @@ async fn verify(
             .await?;
         provider.check_issuer(answer.iss.as_deref())?;
         let code = code(answer)?;
-        let kept = proofs.client_key.as_deref();
-        let kept =
-            kept.and_then(|key| open_client_key(app, organization_id, configuration.id, key));
-        let client_key = match kept {
-            None if provider.wants_signature() => Some(signing_key(app, configuration).await?),
-            kept => kept,
-        };
         let registration = Registration {
             configuration,
             client_secret: Some(SecretString::from(secret)),
-            client_key,
+            client_key: Some(&|| Box::pin(client_key(app, organization_id, configuration.id))),
             public_url: &app.public_url,
         };
         let expression = configuration.claims_expression.clone();
@@ -518,18 +509,6 @@ async fn verify(
         })
     };
     Ok(checked.await)
-}
-
-/// The key that a provider wants to see the proof of.
-async fn signing_key(app: &App, configuration: &SsoConfiguration) -> Result<ClientKey, Refusal> {
-    let key = client_key(app, configuration.organization_id, configuration.id).await;
-    key.map_err(|error| {
-        tracing::warn!(cause = %Chain(&error), "a client key cannot be used");
-        Refusal::new(
-            Check::Code,
-            "the provider takes no client secret, and the key that Rollcall signs with in its place cannot be used: the server's log says why",
-        )
-    })
 }
 
 /// The code of an answer that is no error.

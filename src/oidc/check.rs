@@ -4,7 +4,7 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::jose::Alg;
-use super::token::{Exchange, NoTokens};
+use super::token::{Authentication, Exchange, NoTokens};
 use super::{LoginSecrets, Provider, Providers, Registration, printable};
 use crate::domain::{policy, sso};
 use crate::outgoing::Outgoing;
@@ -261,7 +261,7 @@ async fn client(
     match exchange.run(providers, outgoing).await {
         Err(NoTokens::Refused(code, description)) => refused(
             registration,
-            provider.wants_signature(),
+            provider.wants_signature() || is_known_to_sign(registration, providers),
             &code,
             description.as_deref(),
         ),
@@ -274,6 +274,12 @@ async fn client(
             "the token endpoint answers in a way that says nothing of client_id and client_secret",
         ),
     }
+}
+
+/// Whether the provider took a signature just now, and no secret.
+fn is_known_to_sign(registration: &Registration<'_>, providers: &Providers) -> bool {
+    let client = registration.configuration.registration_digest();
+    providers.way_of(&client) == Some(Authentication::Signature)
 }
 
 fn refused(

@@ -9,6 +9,7 @@ mod provider;
 mod rules;
 mod token;
 
+use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use secrecy::SecretString;
@@ -25,6 +26,7 @@ use self::rules::{Expected, UserinfoAnswer};
 use self::token::{Exchange, Tokens};
 use crate::domain::sign_in::{Check, Refusal};
 use crate::domain::sso::SsoConfiguration;
+use crate::error::Error;
 use crate::outgoing::Outgoing;
 
 /// Where the public keys of a configuration are, below the public URL, before its identifier.
@@ -51,14 +53,18 @@ pub struct LoginSecrets {
     pub verifier: String,
 }
 
+/// Where the key of a registration comes from, when it is needed.
+pub type ClientKeySource<'a> =
+    dyn Fn() -> BoxFuture<'a, Result<ClientKey, Error>> + Send + Sync + 'a;
+
 /// A registration of this server at a provider.
 pub struct Registration<'a> {
     /// The configuration.
     pub configuration: &'a SsoConfiguration,
     /// Its client secret; for a URL alone, none is needed.
     pub client_secret: Option<SecretString>,
-    /// The key that it signs with at a provider that takes no secret.
-    pub client_key: Option<ClientKey>,
+    /// Finds or makes the key that it signs with at a provider that does not take the secret.
+    pub client_key: Option<&'a ClientKeySource<'a>>,
     /// Where this server is reached.
     pub public_url: &'a str,
 }

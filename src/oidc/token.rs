@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{LoginSecrets, Metadata, Providers, Registration, printable};
 use crate::domain::sign_in::{Check, Refusal};
+use crate::error::Chain;
 use crate::outgoing::Outgoing;
 
 /// RFC 7523, section 2.2.
@@ -169,9 +170,9 @@ fn not_text(name: &str) -> String {
 }
 
 /// A code to be exchanged.
-pub struct Exchange<'a> {
+pub struct Exchange<'a, 'r> {
     /// By whom.
-    pub registration: &'a Registration<'a>,
+    pub registration: &'a Registration<'r>,
     /// Where.
     pub metadata: &'a Metadata,
     /// The code.
@@ -180,7 +181,7 @@ pub struct Exchange<'a> {
     pub secrets: &'a LoginSecrets,
 }
 
-impl Exchange<'_> {
+impl Exchange<'_, '_> {
     /// Exchanges the code. A provider's metadata have every way in which clients may prove who they are; which of
     /// them this client is registered for, only a refusal tells. The way that worked is remembered.
     ///
@@ -194,9 +195,6 @@ impl Exchange<'_> {
     ) -> Result<Tokens, NoTokens> {
         let client = self.registration.configuration.registration_digest();
         let mut ways = Authentication::ways(self.metadata);
-        if self.registration.client_key.is_none() && ways.len() > 1 {
-            ways.retain(|way| *way != Authentication::Signature);
-        }
         if let Some(known) = providers.way_of(&client) {
             // The others stay: what works may change at the provider.
             ways.sort_by_key(|way| *way != known);
@@ -224,7 +222,11 @@ impl Exchange<'_> {
         providers: &Providers,
         outgoing: &Outgoing,
     ) -> Result<Tokens, NoTokens> {
-        let request = self.request(way, providers)?;
+        let assertion = match way {
+            Authentication::Signature => Some(self.assertion(providers).await?),
+            Authentication::Header | Authentication::Form => None,
+        };
+        let request = self.request(way, assertion.as_deref())?;
         let answer = outgoing
             .send(request)
             .await
@@ -268,7 +270,7 @@ impl Exchange<'_> {
     fn request(
         &self,
         way: Authentication,
-        providers: &Providers,
+        assertion: Option<&str>,
     ) -> Result<Request<Vec<u8>>, NoTokens> {
         let registration = self.registration;
         let client_id = &*registration.configuration.client_id;
@@ -295,7 +297,7 @@ impl Exchange<'_> {
             Authentication::Signature => {
                 form.append_pair("client_id", client_id)
                     .append_pair("client_assertion_type", ASSERTION_TYPE)
-                    .append_pair("client_assertion", &self.assertion(providers)?);
+                    .append_pair("client_assertion", assertion.unwrap_or_default());
             }
         }
         request
@@ -303,10 +305,18 @@ impl Exchange<'_> {
             .map_err(|e| NoTokens::Unanswered(format!("it cannot be asked: {e}")))
     }
 
-    fn assertion(&self, providers: &Providers) -> Result<String, NoTokens> {
+    async fn assertion(&self, providers: &Providers) -> Result<String, NoTokens> {
         let unfit = |reason: &str| NoTokens::Unanswered(format!("the provider {reason}"));
-        let key = self.registration.client_key.as_ref();
-        let key = key.ok_or_else(|| unfit("wants a proof that is signed, and there is no key"))?;
+        let no_key = || {
+            unfit(
+                "takes no secret, and the key that Rollcall signs with in its place cannot be used: the server's log says why",
+            )
+        };
+        let find = self.registration.client_key.ok_or_else(no_key)?;
+        let key = find().await.map_err(|error| {
+            tracing::warn!(cause = %Chain(&error), "a client key cannot be used");
+            no_key()
+        })?;
         // A code is exchanged once, so this is another one each time.
         let id = Sha256::digest([self.code, &self.secrets.verifier].concat());
         let client_id = &self.registration.configuration.client_id;

@@ -11,17 +11,6 @@ use crate::oidc::ClientKey;
 use crate::store;
 use crate::store::client_keys::SealedClientKey;
 
-/// A key pair that is stored; `None` if no key of the server's opens it.
-pub fn open_client_key(
-    app: &App,
-    organization_id: OrganizationId,
-    sso_configuration_id: SsoConfigurationId,
-    sealed: &[u8],
-) -> Option<ClientKey> {
-    let context = client_key_context(organization_id, sso_configuration_id);
-    ClientKey::read(&app.keys.open(sealed, &context)?)
-}
-
 /// The key pair of a configuration. One round trip, and two more at the first time.
 ///
 /// # Errors
@@ -32,8 +21,10 @@ pub async fn client_key(
     organization_id: OrganizationId,
     sso_configuration_id: SsoConfigurationId,
 ) -> Result<ClientKey, Error> {
+    let context = client_key_context(organization_id, sso_configuration_id);
     let open = |sealed: &[u8]| {
-        let key = open_client_key(app, organization_id, sso_configuration_id, sealed);
+        let key = app.keys.open(sealed, &context);
+        let key = key.and_then(|key| ClientKey::read(&key));
         key.ok_or_else(|| Error::internal(format!(
             "no key of ROLLCALL_ENCRYPTION_KEYS opens the client key of the SSO configuration {sso_configuration_id}: add the key that sealed it; if it is lost, `rollcall keys forget` has another made"
         )))
@@ -47,7 +38,6 @@ pub async fn client_key(
     let key = spawn_blocking(ClientKey::generate)
         .await
         .map_err(Error::internal)??;
-    let context = client_key_context(organization_id, sso_configuration_id);
     let sealed = SealedClientKey {
         organization_id,
         sso_configuration_id,

@@ -1,7 +1,7 @@
 //! Many operations in one request (RFC 7644, section 3.7).
 //!
 //! Results are as if the operations were carried out one after the other, but that one which refers
-//! to what another creates waits for that one, and fails if it failed: see [`order`]. New resources
+//! to what another creates waits for that one, and fails if it failed: see `order`. New resources
 //! get their ids before the first operation, so that references may go in circles. What refers to
 //! each other in a circle is created together or not at all. Users that are created next to each
 //! other are written in one statement.

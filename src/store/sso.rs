@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use sqlx::{query, query_as};
+use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::{Connection, Items, OnConstraint, Page};
@@ -145,31 +145,18 @@ pub async fn find(db: &mut Connection, id: SsoConfigurationId) -> Result<SsoConf
         .ok_or(Error::NotFound("SSO configuration"))
 }
 
-/// What a configuration proves itself to its provider with, sealed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedProofs {
-    /// Its client secret.
-    pub client_secret: Vec<u8>,
-    /// Its key pair, if it has one.
-    pub client_key: Option<Vec<u8>>,
-}
-
-/// Reads what a configuration proves itself to its provider with.
+/// Reads the sealed client secret of a configuration.
 ///
 /// # Errors
 ///
 /// [`Error::NotFound`] when the organization has none with this identifier.
-pub async fn proofs(
+pub async fn client_secret(
     db: &mut Connection,
     organization_id: OrganizationId,
     id: SsoConfigurationId,
-) -> Result<SealedProofs, Error> {
-    query_as!(
-        SealedProofs,
-        r#"select c.client_secret, k.sealed_key as "client_key?"
-           from sso_configurations c
-           left join sso_client_keys k on k.organization_id = c.organization_id and k.sso_configuration_id = c.id
-           where c.organization_id = $1 and c.id = $2"#,
+) -> Result<Vec<u8>, Error> {
+    query_scalar!(
+        "select client_secret from sso_configurations where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         id.as_uuid(),
     )

@@ -121,8 +121,6 @@ test('Canaille: several audiences, and none of them is said to have asked', asyn
   assert.match(said, /^id_token: .*\(azp\)/);
 });
 
-test('Canaille: the client secret in the body alone', async (t) => {
-  const said = await people.isRefused(await server.configure(issuer, 'post', CLIENT_SECRET));
-  t.diagnostic(said);
-  assert.match(said, /^code: .*invalid_client/);
+test('Canaille: the client secret in the body alone', async () => {
+  await people.succeeds(await server.configure(issuer, 'post', CLIENT_SECRET), personOf('post'));
 });

@@ -146,14 +146,17 @@ describe('oidc-provider: clients that people register', () => {
   }
 });
 
-test('oidc-provider: one that takes private_key_jwt alone', async (t) => {
+test('oidc-provider: one that takes private_key_jwt alone', async () => {
   const port = await freePort();
   // The address of the key has the id of the configuration in it, which is there before the client.
   const sso = await server.configure(`http://127.0.0.1:${port}`, 'signed', CLIENT_SECRET);
   const jwks_uri = server.jwksUri(sso);
-  if (!(await fetch(jwks_uri)).ok) return t.skip('this Rollcall has no keys of its own');
   const signed = { token_endpoint_auth_method: 'private_key_jwt', jwks_uri, client_secret: undefined };
-  await startProvider(port, { signed }, { clientAuthMethods: ['private_key_jwt'] });
+  await startProvider(port, { signed }, {
+    clientAuthMethods: ['private_key_jwt'],
+    // Its own way out reads no keys at loopback addresses, where this Rollcall is.
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+  });
   await server.assertGood(sso);
   await people.succeeds(sso);
 });

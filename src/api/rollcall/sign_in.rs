@@ -35,7 +35,7 @@ use crate::domain::sso::client_secret_context;
 use crate::error::{Error, Violation};
 use crate::oidc::check::{self, Finding, Outcome};
 use crate::oidc::{Providers, Registration};
-use crate::provisioning::client_keys::{client_key, open_client_key};
+use crate::provisioning::client_keys::client_key;
 use crate::provisioning::sign_in::start_url;
 use crate::store;
 use crate::store::sign_in::{AttemptFilter, ListedAttempt};
@@ -136,32 +136,18 @@ pub async fn check(
     let organization_id = caller.organization_id;
     let mut db = app.store.acquire().await?;
     let configuration = store::sso::get(&mut db, organization_id, id).await?;
-    let proofs = store::sso::proofs(&mut db, organization_id, id).await?;
+    let sealed = store::sso::client_secret(&mut db, organization_id, id).await?;
     drop(db);
     let secret = app
         .keys
-        .open(
-            &proofs.client_secret,
-            &client_secret_context(organization_id, id),
-        )
+        .open(&sealed, &client_secret_context(organization_id, id))
         .and_then(|secret| String::from_utf8(secret.to_vec()).ok());
     let _turn = CHECKS.acquire().await.map_err(Error::internal)?;
     // What is remembered of a provider may be older than its last change, which is being tested.
     let providers = Providers::new(app.clock.clone());
-    let provider = providers
-        .get(&app.outgoing, &configuration.issuer_url)
-        .await;
-    let kept = proofs.client_key.as_deref();
-    let kept = kept.and_then(|key| open_client_key(app, organization_id, id, key));
-    let client_key = match kept {
-        None if provider.is_ok_and(|provider| provider.wants_signature()) => {
-            client_key(app, organization_id, id).await.ok()
-        }
-        kept => kept,
-    };
     let registration = Registration {
         client_secret: secret.map(Into::into),
-        client_key,
+        client_key: Some(&|| Box::pin(client_key(app, organization_id, id))),
         configuration: &configuration,
         public_url: &app.public_url,
     };

@@ -102,7 +102,10 @@ fn a_client_that_is_registered_with_a_key_need_not_be_told_apart_by_metadata() {
         let place = Place::start().await;
         place.provider.bend().metadata =
             json!({ METHODS: ["client_secret_basic", "private_key_jwt", "client_secret_post"] });
-        // The key is there from when the provider reads it first.
+        // The provider reads the key when it needs it first, which may be after it was made.
+        place.provider.bend().client_keys = Some(json!({ "keys": [] }));
+        super::is_kept_out(&place, Check::Code.as_str(), "invalid_client").await;
+        assert_eq!(place.provider.bend().assertions.len(), 1);
         let keys = public_keys(&place).await;
         place.provider.bend().client_keys = Some(keys);
         place.sign_in(&mut place.browser()).await;

@@ -129,9 +129,9 @@ fn attack_what_stands_in_the_place_of_a_secret_is_never_sent() {
         let organization = after.server.organization_id();
         let id = after.sso.parse::<Uuid>().unwrap().into();
         let mut db = after.server.app.store.acquire().await.unwrap();
-        let proofs = store::sso::proofs(&mut db, organization, id).await.unwrap();
+        let sealed = store::sso::client_secret(&mut db, organization, id).await;
         let context = client_secret_context(organization, id);
-        let opened = after.server.app.keys.open(&proofs.client_secret, &context);
+        let opened = after.server.app.keys.open(&sealed.unwrap(), &context);
         assert_eq!(opened.unwrap().as_slice(), FORGOTTEN_SECRET);
         // As a version that does not know of forgotten secrets leaves it when it seals it anew.
         let sealed =

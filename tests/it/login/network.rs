@@ -168,7 +168,7 @@ fn fault_answers_of_wrong_types() {
                 Endpoint::Metadata => r#"{"issuer":1,"authorization_endpoint":[]}"#,
                 Endpoint::Keys => r#"{"keys":{"kty":"RSA"}}"#,
                 Endpoint::Token => r#"{"access_token":1,"token_type":"Bearer","id_token":{}}"#,
-                Endpoint::Userinfo => r#"{"sub":"sub-ada","email":{"x":1}}"#,
+                Endpoint::Userinfo => r#"{"sub":["sub-ada"],"email":"x"}"#,
             })
         },
         "",

@@ -213,7 +213,11 @@ fn a_new_group_has_the_members_that_were_asked_for() {
             let reply = scene.c.post("/Groups", body.clone()).await;
             if reply.status.is_success() {
                 let group = reply.is(201);
-                assert_eq!(scene.c.members(&group).await, [scene.eve.clone()], "{body}");
+                assert_eq!(
+                    scene.c.members(&group).await,
+                    std::slice::from_ref(&scene.eve),
+                    "{body}"
+                );
             } else {
                 assert_eq!(form, Unknown, "{body}: {:?}", reply.bytes);
                 assert_eq!(reply.status, 400, "{body}");
