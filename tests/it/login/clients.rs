@@ -10,7 +10,7 @@ use super::provider::{Endpoint, SECRET};
 use crate::support::run;
 
 /// The public keys of the configuration, as its provider reads them.
-async fn public_keys(place: &Place) -> Value {
+pub async fn public_keys(place: &Place) -> Value {
     let path = format!("/auth/oidc/keys/{}", place.sso);
     let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
     let reply = place.server.send(request).await;

@@ -193,3 +193,16 @@ fn attack_forgetting_reaches_what_another_key_sealed() {
         assert_eq!(reply.status, 403);
     });
 }
+
+#[test]
+fn a_client_key_that_is_lost_is_made_anew() {
+    run(async {
+        let (before, key) = place().await;
+        let lost = super::clients::public_keys(&before).await;
+        let after = afterwards(&before);
+        forget(&after.server.app, &key).await.unwrap();
+        let made = super::clients::public_keys(&after).await;
+        assert_ne!(made, lost);
+        assert_eq!(super::clients::public_keys(&after).await, made);
+    });
+}
