@@ -1,6 +1,7 @@
 //! The key pair with which a configuration proves itself to a provider that takes no secret: made when it is
 //! needed first.
 
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::app::App;
@@ -11,7 +12,10 @@ use crate::oidc::ClientKey;
 use crate::store;
 use crate::store::client_keys::SealedClientKey;
 
-/// The key pair of a configuration. One round trip, and two more at the first time.
+/// One at a time: whoever asks for a public key may have one made, and making one takes a processor.
+static MAKING: Semaphore = Semaphore::const_new(1);
+
+/// The key pair of a configuration. One round trip, and three more at the first time.
 ///
 /// # Errors
 ///
@@ -29,10 +33,15 @@ pub async fn client_key(
             "no key of ROLLCALL_ENCRYPTION_KEYS opens the client key of the SSO configuration {sso_configuration_id}: add the key that sealed it; if it is lost, `rollcall keys forget` has another made"
         )))
     };
-    let mut db = app.store.acquire().await?;
-    let found = store::client_keys::find(&mut db, organization_id, sso_configuration_id).await?;
-    drop(db);
-    if let Some(sealed) = found {
+    let find = async || {
+        let mut db = app.store.acquire().await?;
+        store::client_keys::find(&mut db, organization_id, sso_configuration_id).await
+    };
+    if let Some(sealed) = find().await? {
+        return open(&sealed);
+    }
+    let _turn = MAKING.acquire().await.map_err(Error::internal)?;
+    if let Some(sealed) = find().await? {
         return open(&sealed);
     }
     let key = spawn_blocking(ClientKey::generate)
@@ -45,7 +54,8 @@ pub async fn client_key(
     };
     let mut db = app.store.acquire().await?;
     store::client_keys::insert(&mut db, &sealed, app.clock.now()).await?;
-    // Somebody else may have made one meanwhile.
-    let kept = store::client_keys::find(&mut db, organization_id, sso_configuration_id).await?;
+    drop(db);
+    // Another replica may have made one meanwhile.
+    let kept = find().await?;
     open(&kept.ok_or(Error::NotFound("SSO configuration"))?)
 }
