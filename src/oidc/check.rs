@@ -265,6 +265,7 @@ async fn client(
             &code,
             description.as_deref(),
         ),
+        Err(NoTokens::NoProof(reason)) => bad(SUBJECT, format!("the provider {reason}")),
         Err(NoTokens::Unanswered(error)) => bad(
             SUBJECT,
             format!("the token endpoint does not answer: {error}"),

@@ -92,7 +92,7 @@ impl ClientKey {
                 message.as_bytes(),
                 &mut signature,
             )
-            .map_err(|_| "cannot be proven who asks: signing failed".to_owned())?;
+            .map_err(|_| "takes no secret, and signing in its place failed".to_owned())?;
         Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 }

@@ -62,14 +62,19 @@ pub enum NoTokens {
     Unanswered(String),
     /// It answers something else.
     Unreadable(String),
+    /// Nothing can be signed that it would take; what, and why.
+    NoProof(String),
 }
 
 impl NoTokens {
     /// Whether the provider does not know the client by what it was shown (RFC 6749, section 5.2; Keycloak says
-    /// `unauthorized_client`).
+    /// `unauthorized_client`), or was shown nothing: another way may do.
     fn is_of_client(&self) -> bool {
-        let codes = ["invalid_client", "unauthorized_client"];
-        matches!(self, Self::Refused(code, _) if codes.contains(&&**code))
+        match self {
+            Self::Refused(code, _) => matches!(&**code, "invalid_client" | "unauthorized_client"),
+            Self::NoProof(_) => true,
+            Self::Unanswered(_) | Self::Unreadable(_) => false,
+        }
     }
 }
 
@@ -99,6 +104,7 @@ impl From<NoTokens> for Refusal {
             NoTokens::Unreadable(text) => {
                 format!("the answer of the provider's token endpoint {text}")
             }
+            NoTokens::NoProof(text) => format!("the provider {text}"),
         };
         Self::new(Check::Code, text)
     }
@@ -206,7 +212,8 @@ impl Exchange<'_, '_> {
                     refused.get_or_insert(reason);
                 }
                 answer => {
-                    if refused.is_some() {
+                    let knows_client = matches!(answer, Ok(_) | Err(NoTokens::Refused(..)));
+                    if refused.is_some() && knows_client {
                         providers.note_way(client, way);
                     }
                     return answer;
@@ -306,7 +313,7 @@ impl Exchange<'_, '_> {
     }
 
     async fn assertion(&self, providers: &Providers) -> Result<String, NoTokens> {
-        let unfit = |reason: &str| NoTokens::Unanswered(format!("the provider {reason}"));
+        let unfit = |reason: &str| NoTokens::NoProof(reason.to_owned());
         let no_key = || {
             unfit(
                 "takes no secret, and the key that Rollcall signs with in its place cannot be used: the server's log says why",

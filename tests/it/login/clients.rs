@@ -120,6 +120,26 @@ fn a_client_that_is_registered_with_a_key_need_not_be_told_apart_by_metadata() {
 }
 
 #[test]
+fn a_secret_that_is_corrected_is_taken_though_nothing_could_be_signed_before() {
+    run(async {
+        let place = Place::start().await;
+        place.provider.bend().metadata = json!({
+            METHODS: ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["ES256"],
+        });
+        place.update(json!({ "clientSecret": "wrong" })).await;
+        super::is_kept_out(
+            &place,
+            Check::Code.as_str(),
+            "invalid_client: check client_id",
+        )
+        .await;
+        place.update(json!({ "clientSecret": SECRET })).await;
+        place.sign_in(&mut place.browser()).await;
+    });
+}
+
+#[test]
 fn attack_a_key_is_one_configurations_alone() {
     run(async {
         let place = Place::start().await;
