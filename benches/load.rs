@@ -94,13 +94,8 @@ async fn measure(database: &str, time: Duration) {
             time,
         )
         .await;
-    pgbench(
-        database,
-        CONNECTIONS,
-        "the two selects of GetSSOConfiguration",
-        &selects(&organization, &id),
-        time,
-    );
+    let beside = pgbench(database, CONNECTIONS, &selects(&organization, &id), time);
+    println!("  pgbench, the two selects of GetSSOConfiguration: {beside:.0}/s");
 
     let path = format!("{SERVICE}/CreateSSOConfiguration");
     let create: Make = Arc::new({
@@ -117,13 +112,8 @@ async fn measure(database: &str, time: Duration) {
     client
         .load("CreateSSOConfiguration, JSON", create, time)
         .await;
-    pgbench(
-        database,
-        CONNECTIONS,
-        "select, begin, two inserts, commit of CreateSSOConfiguration",
-        &inserts(&organization, &id),
-        time,
-    );
+    let beside = pgbench(database, CONNECTIONS, &inserts(&organization, &id), time);
+    println!("  pgbench, select, begin, two inserts, commit of CreateSSOConfiguration: {beside:.0}/s");
 }
 
 fn new_sso(organization: &str) -> Value {

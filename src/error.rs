@@ -51,6 +51,12 @@ pub enum Error {
     #[error("too many large requests are under way: try again")]
     Busy,
 
+    /// A search that reads everything took longer than it may.
+    #[error(
+        "the search took longer than {} s: filter by userName, externalId, displayName, emails.value, active or meta.lastModified, of which there is an index", .0.as_secs()
+    )]
+    TooLong(Duration),
+
     /// A part that Rollcall needs does not answer. Trying again helps.
     #[error("the database is not available at the moment: try again")]
     Unavailable(#[source] Cause),

@@ -162,7 +162,14 @@ impl Client {
         }
     }
 
-    async fn send(&self, connection: &mut Connection, call: Call) -> Bytes {
+    /// A connection for requests one after the other.
+    #[allow(dead_code, reason = "not every measurement needs one")]
+    pub async fn open(&self) -> Connection {
+        self.connect().await
+    }
+
+    /// Sends one request, and reads the whole response.
+    pub async fn send(&self, connection: &mut Connection, call: Call) -> Bytes {
         let (method, path, content_type, body) = call;
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
@@ -188,7 +195,15 @@ impl Client {
     }
 
     /// Sends as many requests as there is time for, and prints how many.
+    #[allow(dead_code, reason = "some measurements print a table")]
     pub async fn load(&self, name: &str, make: Make, time: Duration) -> f64 {
+        let rate = self.load_quietly(make, time).await;
+        println!("{name}: {}", rate.words());
+        rate.rate
+    }
+
+    /// Sends as many requests as there is time for.
+    pub async fn load_quietly(&self, make: Make, time: Duration) -> Rate {
         let stop = AtomicBool::new(false);
         let worker = async || {
             let mut connection = self.connect().await;
@@ -211,23 +226,40 @@ impl Client {
         let after = cpu_times();
         let mut latencies = latencies.concat();
         latencies.sort_unstable();
-        let rate = latencies.len() as f64 / time.as_secs_f64();
-        let (median, p99) = (
-            latencies[latencies.len() / 2],
-            latencies[latencies.len() * 99 / 100],
-        );
         let cost = |i: usize| (after[i] - before[i]) * 1e6 / latencies.len() as f64;
-        println!(
-            "{name}: {rate:.0}/s, median {median:.1?}, 99th percentile {p99:.1?}; CPU per request: server {:.0} µs, PostgreSQL {:.0} µs, client {:.0} µs",
-            cost(0),
-            cost(1),
-            cost(2)
-        );
-        rate
+        Rate {
+            rate: latencies.len() as f64 / time.as_secs_f64(),
+            median: latencies[latencies.len() / 2],
+            slow: latencies[latencies.len() * 99 / 100],
+            cost: [cost(0), cost(1), cost(2)],
+        }
     }
 }
 
-struct Connection {
+/// How many requests there were in a second, and what each cost.
+pub struct Rate {
+    pub rate: f64,
+    median: Duration,
+    slow: Duration,
+    /// CPU time of the server, PostgreSQL and the client, in microseconds.
+    cost: [f64; 3],
+}
+
+impl Rate {
+    pub fn words(&self) -> String {
+        let Self {
+            rate,
+            median,
+            slow,
+            cost: [server, database, client],
+        } = self;
+        format!(
+            "{rate:.0}/s, median {median:.1?}, 99th percentile {slow:.1?}; CPU per request: server {server:.0} µs, PostgreSQL {database:.0} µs, client {client:.0} µs"
+        )
+    }
+}
+
+pub struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
@@ -292,7 +324,8 @@ fn length(head: &[u8]) -> Option<usize> {
     }))
 }
 
-pub fn pgbench(database: &str, connections: usize, name: &str, script: &str, time: Duration) {
+/// The transactions a second of a script of pgbench.
+pub fn pgbench(database: &str, connections: usize, script: &str, time: Duration) -> f64 {
     let file = std::env::temp_dir().join(format!("rollcall-pgbench-{}.sql", std::process::id()));
     std::fs::write(&file, script).unwrap();
     let output = Command::new("pgbench")
@@ -313,9 +346,9 @@ pub fn pgbench(database: &str, connections: usize, name: &str, script: &str, tim
         .expect("pgbench comes with PostgreSQL");
     std::fs::remove_file(&file).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let tps = text
+    let rate = text
         .lines()
-        .find(|line| line.starts_with("tps"))
-        .unwrap_or_else(|| panic!("{output:?}"));
-    println!("  pgbench, {name}: {tps}");
+        .find_map(|line| line.strip_prefix("tps = "))
+        .and_then(|rest| rest.split(' ').next()?.parse().ok());
+    rate.unwrap_or_else(|| panic!("{output:?}"))
 }

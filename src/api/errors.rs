@@ -10,6 +10,7 @@
 //! | `Invalid` | `invalid_argument` with a `buf.validate.Violations` detail | 400 |
 //! | `Throttled` | `resource_exhausted` with a `google.rpc.RetryInfo` detail | 429, `Retry-After` |
 //! | `Busy`, `Unavailable` | `unavailable` | 503, `Retry-After` |
+//! | `TooLong` | `deadline_exceeded` | 504 |
 //! | `Internal` | `internal` | 500 |
 //!
 //! Every error names its request: a `google.rpc.RequestInfo` detail with the id that the log has.
@@ -86,6 +87,7 @@ impl From<Error> for ConnectError {
                 say_when_to_retry(error.response_headers_mut(), UNAVAILABLE_RETRY);
                 error
             }
+            Error::TooLong(_) => Self::deadline_exceeded(text),
             Error::Internal(cause) => Self::internal(text).with_source(cause),
         }
     }

@@ -16,7 +16,7 @@ use crate::domain::letters::fold;
 use crate::error::Error;
 use crate::store::folding::GroupKeys;
 use crate::store::scim_events::{self, Outcome};
-use crate::store::scim_groups::{self, Changed, GroupRow, MemberRow};
+use crate::store::scim_groups::{self, Changed, GroupRow, MemberRow, Push};
 use crate::store::scim_resources::{self, Source, Stored, Table};
 use crate::store::{Connection, Json};
 
@@ -180,10 +180,17 @@ pub async fn modify(
     let plan = patch::plan(GROUP, body)?;
     resource::check_references(context, &plan.references).await?;
     let is_simple = plan.is_for_members_alone() && wishes.if_match.0.is_none();
-    if let (true, [change @ (MemberChange::Add(_) | MemberChange::Remove(_))]) =
-        (is_simple, &*plan.members)
-    {
-        return push(context, id, change.clone(), plan.traits, wishes).await;
+    let members = match (is_simple, &*plan.members) {
+        (true, [MemberChange::Add(members)]) => {
+            Some(Push::Add(member_rows(context, members.clone())?))
+        }
+        (true, [MemberChange::Remove(values)]) => Some(Push::Remove(
+            values.iter().map(|value| issued(value)).collect(),
+        )),
+        _ => None,
+    };
+    if let Some(members) = members {
+        return push(context, id, members, plan.traits, wishes).await;
     }
     let (traits, members) = (plan.traits.clone(), plan.members.clone());
     let change = |old: &Map<String, Value>| {
@@ -203,17 +210,10 @@ pub async fn modify(
 async fn push(
     context: &Context,
     id: Uuid,
-    change: MemberChange,
+    push: Push,
     traits: Vec<&'static str>,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
-    let (added, removed) = match change {
-        MemberChange::Add(members) => (member_rows(context, members)?, vec![]),
-        MemberChange::Remove(values) => {
-            (vec![], values.iter().map(|value| issued(value)).collect())
-        }
-        _ => (vec![], vec![]),
-    };
     let event = context.event(
         Outcome::Updated,
         200,
@@ -222,16 +222,8 @@ async fn push(
         traits.clone(),
     );
     let mut db = context.app.store.acquire().await?;
-    let stored = scim_groups::push_members(
-        &mut db,
-        context.tenant,
-        context.now,
-        id,
-        &added,
-        &removed,
-        &event,
-    )
-    .await?;
+    let stored =
+        scim_groups::push_members(&mut db, context.tenant, context.now, id, &push, &event).await?;
     let stored = stored.ok_or_else(|| no_such(GROUP))?;
     if stored.last_modified == context.now {
         context.count(Outcome::Updated, GROUP, &traits);
@@ -265,6 +257,10 @@ async fn update(
     for change in members {
         is_changed |= change_members(&mut tx, context, id, change, &mut changes).await?;
     }
+    if wishes.if_match.0.is_some() {
+        // Members that others pushed since the group was read were not known, and may be gone now.
+        check_version(&mut tx, context, &stored).await?;
+    }
     if is_changed {
         scim_groups::update(&mut tx, context.tenant, context.now, id, row.as_ref()).await?;
         let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits.clone());
@@ -285,6 +281,17 @@ async fn update(
         context.count(Outcome::Updated, GROUP, &traits);
     }
     Ok(reply)
+}
+
+async fn check_version(
+    db: &mut Connection,
+    context: &Context,
+    read: &Stored,
+) -> Result<(), Failure> {
+    match scim_groups::version(db, context.tenant, read.id).await? {
+        version if version == read.version => Ok(()),
+        _ => Err(changed_meanwhile().into()),
+    }
 }
 
 /// Shows a group that was modified, unless that would cost more than the change.

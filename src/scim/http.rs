@@ -607,6 +607,10 @@ impl From<Error> for Failure {
             }
             Error::Throttled(wait) => (plain(429), Some(wait.as_secs().max(1)), false),
             Error::Busy => (plain(503), Some(1), false),
+            Error::TooLong(_) => {
+                let error = ScimError::bad_request(ScimType::TooMany, text);
+                (error, None, false)
+            }
             Error::Unavailable(cause) => {
                 tracing::error!(cause = %Chain(&*cause), "a request failed");
                 (plain(503), Some(1), false)

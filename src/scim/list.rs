@@ -1,9 +1,8 @@
 //! Reading: one resource, and lists with filters, sort orders and pages (RFC 7644, sections 3.4.1 to
 //! 3.4.3; RFC 9865).
 //!
-//! A page with an index costs a count of all that match, and resources that come and go before it
-//! shift it. A page with a cursor does not, wherever in the list it is: it starts where the one before
-//! ended.
+//! A page with an index costs a count of all that match, and resources that are deleted before it move
+//! it. A page with a cursor does neither: it starts where the page before it ended.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,9 +18,9 @@ use super::project::Projection;
 use super::schema::ResourceType;
 use super::{Context, Reply, Wishes, filter, resource, search};
 use crate::error::Error;
-use crate::store::Later;
-use crate::store::scim_resources::{self, Lookup, Order, Stored, Window};
+use crate::store::scim_resources::{self, List, Lookup, Order, Place, Stored, Table};
 use crate::store::sql::Fragment;
+use crate::store::{Connection, Later};
 
 /// The schema of lists.
 pub const LIST_URN: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
@@ -245,6 +244,24 @@ struct Part {
     kind: ResourceType,
     condition: Option<Fragment>,
     order: Option<Order>,
+    /// Whether all resources of the type are read for it.
+    is_wide: bool,
+}
+
+impl Part {
+    fn list(&self, context: &Context, projection: &Projection) -> List<'_> {
+        List {
+            tenant: context.tenant,
+            source: resource::source(self.kind, projection),
+            filter: self.condition.as_ref(),
+            order: self.order.as_ref(),
+        }
+    }
+
+    async fn count(&self, db: &mut Connection, context: &Context) -> Result<i64, Error> {
+        let table = resource::table(self.kind);
+        scim_resources::count(db, context.tenant, table, self.condition.as_ref()).await
+    }
 }
 
 /// The types that the filter and the order mean something for.
@@ -254,7 +271,7 @@ fn parts(
     request: &Request,
 ) -> Result<Vec<Part>, ScimError> {
     let part = |kind: ResourceType| -> Result<Part, ScimError> {
-        let condition = request
+        let filter = request
             .filter
             .as_deref()
             .map(|text| filter::compile(text, kind))
@@ -264,11 +281,17 @@ fn parts(
             .as_deref()
             .map(|name| order(kind, name, request.descending))
             .transpose()?;
+        let (order, is_sorted) = order.unzip();
+        let is_wide = match &filter {
+            Some(filter) => !search::has_index(kind, filter),
+            None => is_sorted == Some(false),
+        };
+        let condition = |filter| search::condition(context.tenant, &context.base, kind, filter);
         Ok(Part {
             kind,
-            condition: condition
-                .map(|filter| search::condition(context.tenant, &context.base, kind, &filter)),
+            condition: filter.as_ref().map(condition),
             order,
+            is_wide,
         })
     };
     let all: Vec<Result<Part, ScimError>> = kinds.iter().map(|&kind| part(kind)).collect();
@@ -278,9 +301,13 @@ fn parts(
     all.into_iter().collect()
 }
 
-fn order(kind: ResourceType, name: &str, descending: bool) -> Result<Order, ScimError> {
+/// The order by an attribute, and whether an index has it.
+fn order(kind: ResourceType, name: &str, descending: bool) -> Result<(Order, bool), ScimError> {
     let path = kind.attribute(name);
-    let key = path.as_ref().and_then(search::sort_key);
+    let key = path.as_ref().and_then(|path| search::sort_key(path, kind));
+    let is_sorted = path
+        .as_ref()
+        .is_some_and(|path| search::is_sorted_by_index(path, kind));
     let key = key.ok_or_else(|| {
         let text = match path {
             Some(path) => format!("{} cannot be sorted by {path}", kind.name()),
@@ -291,7 +318,7 @@ fn order(kind: ResourceType, name: &str, descending: bool) -> Result<Order, Scim
         };
         ScimError::bad_request(ScimType::InvalidValue, text)
     })?;
-    Ok(Order { key, descending })
+    Ok((Order { key, descending }, is_sorted))
 }
 
 async fn list(
@@ -302,15 +329,24 @@ async fn list(
     found: Option<Vec<Stored>>,
 ) -> Result<Reply, Failure> {
     let parts = parts(context, kinds, request)?;
-    let body = match &request.cursor {
-        Some(cursor) => by_cursor(context, &parts, request, cursor, &projection).await?,
-        None => by_index(context, &parts, request, &projection, found).await?,
+    let is_wide = parts.iter().any(|part| part.is_wide);
+    let mut db = match is_wide {
+        true => Later::wide(&context.app.store),
+        false => Later::new(&context.app.store),
     };
-    Ok(Reply::ok(body))
+    let body = match &request.cursor {
+        Some(cursor) => by_cursor(context, &mut db, &parts, request, cursor, &projection).await,
+        None => by_index(context, &mut db, &parts, request, &projection, found)
+            .await
+            .map_err(Failure::from),
+    };
+    db.finish().await?;
+    Ok(Reply::ok(body?))
 }
 
 async fn by_index(
     context: &Context,
+    db: &mut Later<'_>,
     parts: &[Part],
     request: &Request,
     projection: &impl Fn(ResourceType) -> Projection,
@@ -319,41 +355,17 @@ async fn by_index(
     let start = request.start_index.unwrap_or(1).max(1);
     let mut left = request.page_size();
     let (mut total, mut skip, mut shown) = (0, start - 1, vec![]);
-    let mut db = Later::new(&context.app.store);
     for part in parts {
         let projection = projection(part.kind);
-        let source = resource::source(part.kind, &projection);
-        let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
-        let stored = match found.take() {
-            Some(found) => found,
-            None if left > 0 => {
-                scim_resources::list(
-                    db.get().await?,
-                    context.tenant,
-                    source,
-                    condition,
-                    order,
-                    &Window::Skip(skip),
-                    left,
-                )
-                .await?
-            }
-            None => vec![],
-        };
-        let length = i64::try_from(stored.len()).unwrap_or(left);
-        // A page that is not full ends the list: it tells what a count would.
-        let count = if length < left && (length > 0 || skip == 0) {
-            skip + length
-        } else {
-            let db = db.get().await?;
-            scim_resources::count(db, context.tenant, source.table, condition).await?
+        let (count, stored) = match found.take() {
+            Some(found) => whole(context, db, part, found, left).await?,
+            None => page(context, db, part, &projection, skip, left).await?,
         };
         total += count;
-        left -= length;
-        shown.extend(resource::show(&mut db, context, part.kind, stored, &projection).await?);
+        left -= length(&stored);
+        shown.extend(resource::show(db, context, part.kind, stored, &projection).await?);
         skip = (skip - count).max(0);
     }
-    drop(db);
     Ok(json!({
         "schemas": [LIST_URN],
         "totalResults": total,
@@ -363,13 +375,61 @@ async fn by_index(
     }))
 }
 
+fn length(stored: &[Stored]) -> i64 {
+    i64::try_from(stored.len()).unwrap_or(i64::MAX)
+}
+
+/// The first page of a list, which was looked up, and how many there are in all.
+async fn whole(
+    context: &Context,
+    db: &mut Later<'_>,
+    part: &Part,
+    found: Vec<Stored>,
+    limit: i64,
+) -> Result<(i64, Vec<Stored>), Error> {
+    // A page that is not full ends the list: it tells what a count would.
+    let count = match length(&found) {
+        length if length < limit => length,
+        _ => part.count(db.get().await?, context).await?,
+    };
+    Ok((count, found))
+}
+
+/// Up to `limit` resources of a list after the first `skip`, and how many there are in all.
+async fn page(
+    context: &Context,
+    db: &mut Later<'_>,
+    part: &Part,
+    projection: &Projection,
+    skip: i64,
+    limit: i64,
+) -> Result<(i64, Vec<Stored>), Error> {
+    let list = part.list(context, projection);
+    let db = db.get().await?;
+    if limit == 0 {
+        return Ok((part.count(db, context).await?, vec![]));
+    }
+    let is_all = list.filter.is_none() && list.order.is_none();
+    if is_all && list.source.table == Table::Users {
+        return scim_resources::all_users(db, context.tenant, list.source, skip, limit).await;
+    }
+    let stored = scim_resources::list_by_index(db, list, skip, limit).await?;
+    let length = length(&stored);
+    let ends_here = length < limit && (length > 0 || skip == 0);
+    let count = match ends_here {
+        true => skip + length,
+        false => part.count(db, context).await?,
+    };
+    Ok((count, stored))
+}
+
 /// Where a cursor stands: sealed, for this query of this configuration alone.
 #[derive(Deserialize, Serialize)]
 struct Position {
     /// Which of the types.
     part: usize,
     /// The last resource: what it is sorted by, and its id.
-    after: Option<(Option<String>, Uuid)>,
+    after: Option<Place>,
     count: i64,
     /// Seconds since the epoch.
     expires: i64,
@@ -377,6 +437,7 @@ struct Position {
 
 async fn by_cursor(
     context: &Context,
+    db: &mut Later<'_>,
     parts: &[Part],
     request: &Request,
     cursor: &str,
@@ -408,15 +469,11 @@ async fn by_cursor(
         .into());
     }
 
-    let mut db = Later::new(&context.app.store);
     let mut body = Map::new();
     if cursor.is_empty() {
         let mut total = 0;
         for part in parts {
-            let table = resource::table(part.kind);
-            let condition = part.condition.as_ref();
-            let db = db.get().await?;
-            total += scim_resources::count(db, context.tenant, table, condition).await?;
+            total += part.count(db.get().await?, context).await?;
         }
         body.insert("totalResults".to_owned(), json!(total));
     }
@@ -424,29 +481,19 @@ async fn by_cursor(
     while let Some(part) = parts.get(position.part) {
         // One more than the page holds tells whether there is another page.
         let room = count - i64::try_from(shown.len()).unwrap_or(count);
-        let window = Window::After(position.after.take());
+        let before = position.after.take();
         let projection = projection(part.kind);
-        let source = resource::source(part.kind, &projection);
-        let (condition, order) = (part.condition.as_ref(), part.order.as_ref());
-        let mut stored = scim_resources::list(
-            db.get().await?,
-            context.tenant,
-            source,
-            condition,
-            order,
-            &window,
-            room + 1,
-        )
-        .await?;
-        has_more = i64::try_from(stored.len()).unwrap_or_default() > room;
+        let list = part.list(context, &projection);
+        let order = part.order.clone().unwrap_or_else(Order::by_id);
+        let db_now = db.get().await?;
+        let mut stored =
+            scim_resources::list_after(db_now, list, &order, before.as_ref(), room + 1).await?;
+        has_more = length(&stored) > room;
         if has_more {
             stored.pop();
         }
-        position.after = stored.last().map(key).or(match window {
-            Window::After(after) if has_more => after,
-            _ => None,
-        });
-        shown.extend(resource::show(&mut db, context, part.kind, stored, &projection).await?);
+        position.after = stored.last().map(key).or(before.filter(|_| has_more));
+        shown.extend(resource::show(db, context, part.kind, stored, &projection).await?);
         if has_more {
             break;
         }
@@ -456,7 +503,6 @@ async fn by_cursor(
             ..position
         };
     }
-    drop(db);
     body.insert("schemas".to_owned(), json!([LIST_URN]));
     body.insert("itemsPerPage".to_owned(), json!(shown.len()));
     body.insert("Resources".to_owned(), json!(shown));
@@ -470,7 +516,7 @@ async fn by_cursor(
     Ok(Value::Object(body))
 }
 
-fn key(stored: &Stored) -> (Option<String>, Uuid) {
+fn key(stored: &Stored) -> Place {
     (stored.sort_key.clone(), stored.id)
 }
 

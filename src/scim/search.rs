@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::filter::{Comparand, Operator, Resolved};
 use super::reference::Reference;
 use super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
-use crate::store::scim_resources::Tenant;
+use crate::store::scim_resources::{SortKey, SortKind, Tenant};
 use crate::store::sql::{Bound, Fragment};
 
 /// The search form of a canonical resource.
@@ -94,6 +94,52 @@ pub fn lookup_condition(filter: &Resolved) -> Option<Fragment> {
     }
 }
 
+/// Whether a filter leads to its matches by an index. For another, all resources of the tenant are read.
+pub fn has_index(resource_type: ResourceType, filter: &Resolved) -> bool {
+    let has_index = |part| has_index(resource_type, part);
+    match filter {
+        // What is active says too little of what to read, unless it is all that is asked for.
+        Resolved::And(parts) => {
+            let mut others = parts.iter().filter(|part| !is_of_active(part)).peekable();
+            others.peek().is_none() || others.any(has_index)
+        }
+        Resolved::Or(parts) => parts.iter().all(has_index),
+        Resolved::Not(_) | Resolved::Present(_) => false,
+        Resolved::ValuePath(path, inner) => {
+            core_name(path) == Some("emails") && address(inner).is_some()
+        }
+        Resolved::Compare(path, operator, _) => {
+            let is_eq = *operator == Operator::Eq;
+            let is_range = !matches!(operator, Operator::Ne | Operator::Co | Operator::Ew);
+            match (resource_type, core_name(path), path.leaf().name) {
+                (_, Some("id"), _) => is_eq,
+                (_, Some("externalId" | "displayName"), _) => is_range,
+                (ResourceType::User, Some("userName"), _) => is_range,
+                (ResourceType::User, Some("emails"), "value")
+                | (ResourceType::User, Some("meta"), "lastModified") => is_range,
+                (ResourceType::User, Some("active"), _) => true,
+                (ResourceType::User, Some("groups"), "value" | "$ref")
+                | (ResourceType::Group, Some("members"), "value" | "$ref") => is_eq,
+                _ => false,
+            }
+        }
+    }
+}
+
+fn is_of_active(filter: &Resolved) -> bool {
+    matches!(filter, Resolved::Compare(path, ..) if core_name(path) == Some("active"))
+}
+
+/// Whether an index has the resources of a type in the order of this attribute.
+pub fn is_sorted_by_index(path: &AttributePath, resource_type: ResourceType) -> bool {
+    match (resource_type, core_name(path), path.leaf().name) {
+        (_, Some("id" | "externalId" | "displayName"), _) => true,
+        (ResourceType::User, Some("userName"), _)
+        | (ResourceType::User, Some("meta"), "lastModified") => true,
+        _ => false,
+    }
+}
+
 /// The column of what identifies a resource.
 fn key_column(path: &AttributePath) -> Option<Column> {
     Some(match core_name(path)? {
@@ -115,40 +161,64 @@ pub fn member_condition(tenant: Tenant, base: &str, filter: &Resolved) -> Fragme
     .element(filter, Element::Member)
 }
 
-/// What a list is sorted by: a text, or null where a resource has none. Of several values, the
-/// primary one counts, or else the first (RFC 7644, section 3.4.2.3). `None` for what cannot be
-/// sorted by.
-pub fn sort_key(path: &AttributePath) -> Option<Fragment> {
+/// What a list is sorted by. Of several values, the primary one counts, or else the first (RFC 7644,
+/// section 3.4.2.3). `None` for what cannot be sorted by.
+pub fn sort_key(path: &AttributePath, resource_type: ResourceType) -> Option<SortKey> {
     if path.leaf().returned == Returned::Never {
         return None;
     }
-    let moment = |column: &str| {
-        format!("to_char({column} at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')")
+    let key = |kind, text: String| SortKey {
+        value: Fragment::new(text),
+        kind,
     };
+    let text = |text: String| key(SortKind::Text, text);
     let leaf = match (path.attribute.data_type, path.sub_attribute) {
         (Type::Complex, None) => path.attribute.sub_attribute("value")?,
         _ => path.leaf(),
     };
-    let text = match (core_name(path), leaf.name) {
-        (Some("id"), _) => "t.id::text".to_owned(),
-        (Some("userName"), _) => "t.user_name_key".to_owned(),
-        (Some("externalId"), _) => "t.external_id".to_owned(),
-        (Some("displayName"), _) => "t.display_name_key".to_owned(),
-        (Some("active"), _) => "t.active::text".to_owned(),
-        (Some("meta"), "created") => moment("t.created_at"),
-        (Some("meta"), "lastModified") => moment("t.last_modified"),
+    Some(match (core_name(path), leaf.name) {
+        (Some("id"), _) => key(SortKind::Id, "t.id".to_owned()),
+        (Some("userName"), _) => text("t.user_name_key".to_owned()),
+        (Some("externalId"), _) => text("t.external_id".to_owned()),
+        (Some("displayName"), _) => text("t.display_name_key".to_owned()),
+        (Some("active"), _) => text("t.active::text".to_owned()),
+        (Some("meta"), "created") => key(SortKind::Moment, "t.created_at".to_owned()),
+        (Some("meta"), "lastModified") => {
+            key(SortKind::Moment, last_modified(resource_type).to_owned())
+        }
         (Some("meta" | "members" | "groups" | "schemas"), _) => return None,
-        _ if path.attribute.multi_valued => format!(
+        _ if path.attribute.multi_valued => text(format!(
             "(select v->>'{}' from jsonb_array_elements({}) with ordinality as e(v, n) order by (v->>'primary')::boolean desc nulls last, n limit 1)",
             leaf.name,
             json(path)
-        ),
+        )),
         _ if path.attribute.data_type == Type::Complex => {
-            format!("({}->>'{}')", json(path), leaf.name)
+            text(format!("({}->>'{}')", json(path), leaf.name))
         }
-        _ => format!("({})", simple(path)),
-    };
-    Some(Fragment::new(text))
+        _ => text(format!("({})", simple(path))),
+    })
+}
+
+/// When a resource was changed last. A change of a group's members is told beside the group.
+const fn last_modified(resource_type: ResourceType) -> &'static str {
+    match resource_type {
+        ResourceType::User => "t.last_modified",
+        ResourceType::Group => {
+            "greatest(t.last_modified, (select max(c.last_modified) from scim_group_changes c where c.organization_id = t.organization_id
+            and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id))"
+        }
+    }
+}
+
+/// How often a resource was changed, and once more.
+const fn version(resource_type: ResourceType) -> &'static str {
+    match resource_type {
+        ResourceType::User => "t.version",
+        ResourceType::Group => {
+            "(t.version + coalesce((select sum(c.count) from scim_group_changes c where c.organization_id = t.organization_id
+            and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id), 0))"
+        }
+    }
 }
 
 /// The name of a core or common attribute.
@@ -428,10 +498,11 @@ impl Translator<'_> {
                 .group(path, comparable)
                 .map_or_else(|| Fragment::new("false"), |group| is_in(self.tenant, group));
         }
-        if let (Some("emails"), "value", Operator::Eq, Comparand::Text { comparable, .. }) =
-            (core_name(path), path.leaf().name, operator, comparand)
+        if let (Some("emails"), "value", Comparand::Text { comparable, .. }) =
+            (core_name(path), path.leaf().name, comparand)
+            && let Some(range) = key_compare("a.value_key", operator, comparable)
         {
-            return has_address(comparable);
+            return has_some_address(range);
         }
         if path.attribute.data_type != Type::Complex && !path.attribute.multi_valued {
             return compare(&format!("({})", simple(path)), operator, comparand);
@@ -489,11 +560,17 @@ fn is_in(tenant: Tenant, group: Uuid) -> Fragment {
 }
 
 fn has_address(address: &str) -> Fragment {
+    let is = Fragment::new("a.value_key = ").bind(Bound::Text(address.to_owned()));
+    has_some_address(is)
+}
+
+/// Whether the user has an address, in the row `a`, for which `condition` holds.
+fn has_some_address(condition: Fragment) -> Fragment {
     Fragment::new(
         "exists (select 1 from scim_user_emails a where a.organization_id = t.organization_id
-            and a.scim_configuration_id = t.scim_configuration_id and a.scim_user_id = t.id and a.value_key = ",
+            and a.scim_configuration_id = t.scim_configuration_id and a.scim_user_id = t.id and ",
     )
-    .bind(Bound::Text(address.to_owned()))
+    .then(condition)
     .text(")")
 }
 
@@ -517,9 +594,9 @@ impl Translator<'_> {
             match (core_name(path)?, path.sub_attribute.map(|sub| sub.name)) {
                 ("active", _) => Column::Active,
                 ("meta", Some("created")) => Column::Moment("t.created_at"),
-                ("meta", Some("lastModified")) => Column::Moment("t.last_modified"),
+                ("meta", Some("lastModified")) => Column::Moment(last_modified(kind)),
                 ("meta", Some("version")) => {
-                    Column::Fixed("('W/\"' || t.version || '\"')".to_owned())
+                    Column::Fixed(format!("('W/\"' || {} || '\"')", version(kind)))
                 }
                 ("meta", Some("resourceType")) => Column::Fixed(format!("'{}'::text", kind.name())),
                 ("meta", Some("location")) => {
@@ -557,6 +634,10 @@ impl Column {
                 Fragment::new(if is { "(t.active)" } else { "(not t.active)" })
             }
             (Self::Moment(column), Comparand::DateTime(time)) => at_moment(column, operator, *time),
+            (Self::Text(column), Comparand::Text { comparable, .. }) => {
+                key_compare(column, operator, comparable)
+                    .unwrap_or_else(|| compare(column, operator, comparand))
+            }
             _ => compare(self.text(), operator, comparand),
         }
     }
@@ -590,11 +671,55 @@ const fn symbol(operator: Operator) -> Option<&'static str> {
     })
 }
 
+/// The comparison of a column whose texts are ordered byte by byte, as ranges of its index; `None` for what
+/// is none.
+fn key_compare(column: &str, operator: Operator, text: &str) -> Option<Fragment> {
+    let range = |operator: &str| {
+        Fragment::new(format!("{column} {operator} ")).bind(Bound::Text(text.to_owned()))
+    };
+    let parts = match operator {
+        Operator::Eq => vec![range("=")],
+        Operator::Sw => {
+            let mut parts = vec![range(">=")];
+            if let Some(end) = end_of_prefix(text) {
+                parts.push(Fragment::new(format!("{column} < ")).bind(Bound::Text(end)));
+            }
+            parts
+        }
+        Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le => vec![range(symbol(operator)?)],
+        Operator::Ne | Operator::Co | Operator::Ew => return None,
+    };
+    // True or false, as every condition, where the column is null.
+    let is_there = Fragment::new(format!("{column} is not null"));
+    Some(Fragment::joined(
+        parts.into_iter().chain([is_there]),
+        " and ",
+        "true",
+    ))
+}
+
+/// The first text, byte by byte, after all that start with `prefix`; `None` if there is no other.
+fn end_of_prefix(prefix: &str) -> Option<String> {
+    let mut end: Vec<char> = prefix.chars().collect();
+    while let Some(last) = end.pop() {
+        // Between the last letter before the surrogates and the first after them, there is none.
+        let next = match last {
+            '\u{d7ff}' => Some('\u{e000}'),
+            last => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            end.push(next);
+            return Some(end.into_iter().collect());
+        }
+    }
+    None
+}
+
 /// The comparison of a text, which may be null, with a value.
 fn compare(text: &str, operator: Operator, comparand: &Comparand) -> Fragment {
     let (left, right) = match comparand {
         Comparand::Text { comparable, .. } => (
-            format!("{text} collate \"C\""),
+            format!("({text} collate \"C\")"),
             Bound::Text(comparable.clone()),
         ),
         Comparand::Boolean(value) => (text.to_owned(), Bound::Text(value.to_string())),
@@ -610,30 +735,47 @@ fn compare(text: &str, operator: Operator, comparand: &Comparand) -> Fragment {
             .text(")")
     };
     match operator {
-        // Without a collation, an index serves.
-        Operator::Eq => guarded(
-            Fragment::new(format!("{} = ", left.trim_end_matches(" collate \"C\""))).bind(right),
-        ),
         Operator::Ne => Fragment::new(format!("({text} is null or {left} <> "))
             .bind(right)
             .text(")"),
         Operator::Co => guarded(
-            Fragment::new(format!("strpos({text}, "))
+            Fragment::new(format!("strpos({left}, "))
                 .bind(right)
                 .text(") > 0"),
         ),
         Operator::Sw => guarded(
-            Fragment::new(format!("starts_with({text}, "))
+            Fragment::new(format!("starts_with({left}, "))
                 .bind(right)
                 .text(")"),
         ),
         Operator::Ew => {
-            let length = Fragment::new(format!("right({text}, char_length(")).bind(right.clone());
+            let length = Fragment::new(format!("right({left}, char_length(")).bind(right.clone());
             guarded(length.text("::text)) = ").bind(right))
         }
-        Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le => {
+        Operator::Eq | Operator::Gt | Operator::Ge | Operator::Lt | Operator::Le => {
             let operator = symbol(operator).unwrap_or("=");
             guarded(Fragment::new(format!("{left} {operator} ")).bind(right))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_before_the_next_text_that_does_not_start_with_it() {
+        for (prefix, end) in [
+            ("ada", Some("adb")),
+            ("a\u{7f}", Some("a\u{80}")),
+            ("a\u{d7ff}", Some("a\u{e000}")),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}\u{10ffff}", None),
+            ("", None),
+        ] {
+            let found = end_of_prefix(prefix);
+            assert_eq!(found.as_deref(), end, "{prefix:?}");
+            assert!(found.is_none_or(|found| *found > *format!("{prefix}\u{10ffff}")));
         }
     }
 }

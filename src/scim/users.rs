@@ -22,7 +22,7 @@ use crate::provisioning::users::link;
 use crate::store::folding::UserKeys;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Source, Stored, Table};
-use crate::store::scim_users::{self, Inserted, UserRow};
+use crate::store::scim_users::{self, Addresses, Inserted, UserRow};
 use crate::store::{Json, Later};
 
 const USER: ResourceType = ResourceType::User;
@@ -117,7 +117,8 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
             )
         };
         let (tenant, now) = (context.tenant, context.now);
-        if scim_users::update(&mut db, tenant, now, &row, version, &event).await? {
+        let addresses = Addresses::Changed;
+        if scim_users::update(&mut db, tenant, now, &row, version, addresses, &event).await? {
             drop(db);
             context.count(Outcome::Created, USER, &new.traits);
             return Ok(Some(changed(stored, row, now)));
@@ -168,10 +169,10 @@ pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimErro
 pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
     let (tenant, now) = (context.tenant, context.now);
     let mut db = context.app.store.acquire().await?;
-    let mut inserted = if share_addresses(new) {
-        Inserted::NotStrangers
-    } else {
-        scim_users::insert(&mut db, tenant, now, &told(context, new), true).await?
+    let mut inserted = match &*told(context, new) {
+        _ if share_addresses(new) => Inserted::NotStrangers,
+        [(row, event)] => scim_users::insert_stranger(&mut db, tenant, now, row, event).await?,
+        all => scim_users::insert(&mut db, tenant, now, all, true).await?,
     };
     for _ in 0..ATTEMPTS {
         if inserted == Inserted::All {
@@ -272,6 +273,17 @@ fn with_active_of(old: &Map<String, Value>, mut new: Map<String, Value>) -> Map<
     new
 }
 
+/// Whether a change leaves the addresses of a user alone, and what may stand for one.
+fn addresses(old: &Map<String, Value>, new: &Map<String, Value>) -> Addresses {
+    let is_same = ["emails", "userName"]
+        .iter()
+        .all(|name| old.get(*name) == new.get(*name));
+    match is_same {
+        true => Addresses::Same,
+        false => Addresses::Changed,
+    }
+}
+
 /// Changes the version that was found, or that there is now if somebody wrote since.
 async fn update(
     context: &Context,
@@ -297,12 +309,14 @@ async fn update(
             return show(context, 200, stored, wishes).await;
         }
         let changes = resource::changes(old, &new);
+        let addresses = addresses(old, &new);
         let row = row(id, id, new, None)?;
         let event = context.event(Outcome::Updated, 200, (USER, id), changes, traits.clone());
         let version = stored.version;
+        let (tenant, now) = (context.tenant, context.now);
         let db_now = db.get().await?;
         let is_done =
-            scim_users::update(db_now, context.tenant, context.now, &row, version, &event).await?;
+            scim_users::update(db_now, tenant, now, &row, version, addresses, &event).await?;
         drop(db);
         if is_done {
             context.count(Outcome::Updated, USER, &traits);

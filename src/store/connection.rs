@@ -40,6 +40,12 @@ impl Limits {
         silence: Duration::from_secs(65),
     };
 
+    /// For a search that reads everything that a tenant has.
+    pub(super) const WIDE: Self = Self {
+        statement: Duration::from_secs(5),
+        ..Self::SERVER
+    };
+
     /// The statements that have the server keep to them.
     pub(super) fn settings(self) -> String {
         self.set("set")

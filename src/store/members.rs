@@ -245,7 +245,10 @@ pub async fn list_groups(
     page: Page,
 ) -> Result<Items<Group>, Error> {
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
-        "select g.id, g.display_name as name, g.created_at, g.last_modified as updated_at,
+        "select g.id, g.display_name as name, g.created_at,
+                greatest(g.last_modified, (select max(c.last_modified) from scim_group_changes c
+                    where c.organization_id = g.organization_id and c.scim_configuration_id = g.scim_configuration_id
+                        and c.group_id = g.id)) as updated_at,
                 (select count(*) from scim_group_members m
                  join scim_users s on s.organization_id = m.organization_id and s.scim_configuration_id = m.scim_configuration_id
                      and s.id::text = m.member_value

@@ -28,13 +28,15 @@ pub mod sql;
 pub mod sso;
 pub mod status;
 pub mod tokens;
+mod wide;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join};
 use sqlx::Executor as _;
 use sqlx::migrate::MigrateError;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -87,6 +89,8 @@ pub struct Store {
     max_connections: u32,
     patience: Duration,
     metrics: Metrics,
+    /// The turns of searches that read everything.
+    wide: Arc<Semaphore>,
 }
 
 impl Store {
@@ -133,6 +137,7 @@ impl Store {
             max_connections,
             patience,
             metrics: Metrics::default(),
+            wide: Arc::new(Semaphore::new(wide::limit(max_connections))),
         })
     }
 
@@ -245,6 +250,11 @@ impl Store {
         let mut lease = self.acquire().await?;
         let has_room = room::is_there(&mut lease).await?;
         Ok(if has_room { access } else { Access::NoRoom })
+    }
+
+    /// Whether all requests take turns on one connection.
+    fn takes_turns(&self) -> bool {
+        self.max_connections == 1
     }
 
     /// A share of the connections, for one door.

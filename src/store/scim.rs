@@ -247,10 +247,11 @@ pub async fn delete(
 ) -> Result<(), Error> {
     query!(
         "with users as (delete from scim_users where organization_id = $1 and scim_configuration_id = $2),
-             counts as (delete from scim_user_counts where organization_id = $1 and scim_configuration_id = $2),
+             blocks as (delete from scim_user_blocks where organization_id = $1 and scim_configuration_id = $2),
              emails as (delete from scim_user_emails where organization_id = $1 and scim_configuration_id = $2),
              former as (delete from scim_former_users where organization_id = $1 and scim_configuration_id = $2),
              groups as (delete from scim_groups where organization_id = $1 and scim_configuration_id = $2),
+             changes as (delete from scim_group_changes where organization_id = $1 and scim_configuration_id = $2),
              members as (delete from scim_group_members where organization_id = $1 and scim_configuration_id = $2),
              events as (delete from scim_events where organization_id = $1 and scim_configuration_id = $2)
          delete from scim_configurations where organization_id = $1 and id = $2",

@@ -8,10 +8,15 @@ use sqlx::{Postgres, QueryBuilder, query};
 use uuid::Uuid;
 
 use super::scim_events::Event;
-use super::scim_resources::{Stored, Tenant};
+use super::scim_resources::{self, Source, Stored, Table, Tenant};
 use super::sql::Fragment;
 use super::{Connection, OnConstraint};
 use crate::error::Error;
+
+const GROUPS: Source = Source {
+    table: Table::Groups,
+    with_groups: false,
+};
 
 /// A group to write.
 #[derive(Debug, Serialize)]
@@ -82,23 +87,24 @@ pub async fn insert(
     Ok(())
 }
 
-/// Reads a group and keeps others from changing it until the transaction ends.
+/// Reads a group and keeps others from changing it until the transaction ends. Its members can still be
+/// [pushed](push_members).
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn lock(db: &mut Connection, tenant: Tenant, id: Uuid) -> Result<Option<Stored>, Error> {
-    let stored = sqlx::query_as::<_, Stored>(
-        "select id, resource, version, created_at, last_modified from scim_groups
-         where organization_id = $1 and scim_configuration_id = $2 and id = $3 for update",
-    );
-    let stored = stored
-        .bind(tenant.organization_id.as_uuid())
-        .bind(tenant.scim_configuration_id.as_uuid())
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
-    Ok(stored)
+    scim_resources::lock(db, tenant, GROUPS, id).await
+}
+
+/// The version of a group, which there is.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn version(db: &mut Connection, tenant: Tenant, id: Uuid) -> Result<i64, Error> {
+    let group = scim_resources::get(db, tenant, GROUPS, id).await?;
+    Ok(group.map_or(0, |group| group.version))
 }
 
 /// Writes a changed group; without a row, only that it was changed.
@@ -154,15 +160,22 @@ pub async fn delete(
     let deleted = query!(
         r#"with gone as (
              delete from scim_groups where organization_id = $1 and scim_configuration_id = $2 and id = $3
-                 and ($4::bigint is null or version = $4)
+                 and ($4::bigint is null or $4 = version + coalesce((
+                     select sum(c.count) from scim_group_changes c
+                     where c.organization_id = $1 and c.scim_configuration_id = $2 and c.group_id = $3), 0))
              returning id
          ), members as (
              delete from scim_group_members m using gone g
              where m.organization_id = $1 and m.scim_configuration_id = $2 and (m.group_id = g.id or m.member_value = g.id::text)
              returning m.group_id
+         ), changes as (
+             delete from scim_group_changes c using gone g
+             where c.organization_id = $1 and c.scim_configuration_id = $2 and c.group_id = g.id
          ), parents as (
-             update scim_groups set version = version + 1, last_modified = greatest($5, last_modified)
-             where organization_id = $1 and scim_configuration_id = $2 and id <> $3 and id in (select group_id from members)
+             insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
+             select distinct $1::uuid, $2::uuid, group_id, (pg_backend_pid() % 64)::smallint, 1, $5::timestamptz from members where group_id <> $3
+             on conflict (organization_id, scim_configuration_id, group_id, slot)
+             do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
          )
          select count(*) as "count!" from gone"#,
         tenant.organization_id.as_uuid(),
@@ -250,9 +263,58 @@ pub async fn remove_members(
     Ok(changed)
 }
 
-/// Adds and removes members in one statement, which locks the group for no longer than it has to: what
-/// identity providers send most. `None` when there is no such group. Tells of it in `event` if
-/// anything changed.
+/// The statement of [`push_members`]: `$change` writes the memberships, and `$which` is `added` or `removed`.
+macro_rules! push {
+    ($change:literal, $which:literal, $side:literal) => {
+        // The version is counted in a row of this connection, so that nobody waits who changes the same group. An array
+        // in a subquery is no reason to plan anew each time.
+        concat!(
+            "with known as (
+             select t.id, t.resource, t.version + coalesce(sum(c.count), 0)::bigint as version, t.created_at,
+                 greatest(t.last_modified, max(c.last_modified)) as last_modified
+             from scim_groups t left join scim_group_changes c on c.organization_id = t.organization_id
+                 and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id
+             where t.organization_id = $1 and t.scim_configuration_id = $2 and t.id = $3
+             group by t.organization_id, t.scim_configuration_id, t.id
+         ), ",
+            $change,
+            ", changed as (
+             select to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from ",
+            $which,
+            "), told as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, $6, $5, $7, $8, $9, $10, $11, 'Group', $3,
+                 jsonb_build_array(jsonb_build_object('attribute', 'members', '",
+            $side,
+            "', c.some, 'count', c.count)), $12
+             from changed c where c.count > 0
+             returning 1
+         ), touched as (
+             insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
+             select $1, $2, $3, pg_backend_pid() % 64, 1, $5 from told
+             on conflict (organization_id, scim_configuration_id, group_id, slot)
+             do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
+             returning 1 as change
+         )
+         select k.id, k.resource, k.version + coalesce(t.change, 0) as version, k.created_at,
+                case when t.change is null then k.last_modified else greatest($5, k.last_modified) end as last_modified
+         from known k left join touched t on true"
+        )
+    };
+}
+
+/// Members to add to a group, or to take out of it.
+#[derive(Debug)]
+pub enum Push {
+    /// Those that are members already stay as they are.
+    Add(Vec<MemberRow>),
+    /// The members with these values, if there are any.
+    Remove(Vec<String>),
+}
+
+/// Adds or removes members in one statement, which waits for nobody else who does so: what identity providers
+/// send most. `None` when there is no such group. Tells of it in `event` if anything changed.
 ///
 /// # Errors
 ///
@@ -262,62 +324,53 @@ pub async fn push_members(
     tenant: Tenant,
     now: DateTime<Utc>,
     group: Uuid,
-    added: &[MemberRow],
-    removed: &[String],
+    push: &Push,
     event: &Event,
 ) -> Result<Option<Stored>, Error> {
-    let stored = sqlx::query_as::<_, Stored>(
-        // What is removed is looked up one value at a time by index, whatever the planner expects of the group's size:
-        // members are never updated, so that their place says which they are. The group's row, which others wait for,
-        // comes last. An array in a subquery is no reason to plan anew each time.
-        "with known as (
-             select id, resource, version, created_at, last_modified from scim_groups
-             where organization_id = $1 and scim_configuration_id = $2 and id = $3
-         ), added as (
+    let query = match push {
+        Push::Add(_) => sqlx::query_as::<_, Stored>(push!(
+            "added as (
              insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
              select $1, $2, $3, r.value, r.kind, r.display, r.display_key, r.id
              from known, jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text, display_key text)
              on conflict do nothing
              returning member_value
-         ), removed as (
+         )",
+            "added",
+            "new"
+        )),
+        // What is removed is looked up one value at a time by index, whatever the planner expects of the group's size:
+        // members are never updated, so that their place says which they are.
+        Push::Remove(_) => sqlx::query_as::<_, Stored>(push!(
+            "removed as (
              delete from scim_group_members
              where organization_id = $1 and scim_configuration_id = $2 and ctid = any(array(
-                 select m.ctid from unnest((select $5::text[])) r(value), lateral (
+                 select m.ctid from jsonb_array_elements_text($4) r(value), lateral (
                      select m.ctid from scim_group_members m where m.organization_id = $1 and m.scim_configuration_id = $2
                          and m.group_id = $3 and m.member_value = r.value offset 0) m))
              returning member_value
-         ), changes as (
-             select jsonb_agg(jsonb_build_object('attribute', 'members', c.side, c.some, 'count', c.count)) as list from (
-                 select 'new' as side, to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from added
-                 union all
-                 select 'old', to_jsonb((array_agg(member_value))[1:100]), count(*) from removed) c
-             where c.count > 0
-         ), told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, e.id, e.created_at, e.method, e.path, e.traits, e.outcome, e.status, e.resource_type, e.resource_id,
-                 c.list, e.reason
-             from changes c, jsonb_to_recordset($7) as e(id uuid, created_at timestamptz, method text, path text,
-                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, reason text)
-             where c.list is not null
-             returning 1
-         ), touched as (
-             update scim_groups set version = version + 1, last_modified = greatest($6, last_modified)
-             where organization_id = $1 and scim_configuration_id = $2 and id = $3 and exists (select 1 from told)
-             returning version, last_modified
-         )
-         select k.id, k.resource, coalesce(t.version, k.version) as version, k.created_at,
-                coalesce(t.last_modified, k.last_modified) as last_modified
-         from known k left join touched t on true",
-    );
-    let stored = stored
+         )",
+            "removed",
+            "old"
+        )),
+    };
+    let rows = match push {
+        Push::Add(rows) => json!(rows),
+        Push::Remove(values) => json!(values),
+    };
+    let stored = query
         .bind(tenant.organization_id.as_uuid())
         .bind(tenant.scim_configuration_id.as_uuid())
         .bind(group)
-        .bind(json!(added))
-        .bind(removed)
+        .bind(rows)
         .bind(now)
-        .bind(json!([event]))
+        .bind(event.id)
+        .bind(&event.method)
+        .bind(&event.path)
+        .bind(&event.traits)
+        .bind(event.outcome.as_str())
+        .bind(event.status)
+        .bind(&event.reason)
         .fetch_optional(db)
         .await?;
     Ok(stored)

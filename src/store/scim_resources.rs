@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
-use sqlx::{FromRow, Postgres, QueryBuilder, query};
+use sqlx::{FromRow, Postgres, QueryBuilder, Row as _, query};
 use uuid::Uuid;
 
 use super::Connection;
 use super::sql::{Bound, Fragment};
+use super::wide;
 use crate::domain::ids::{OrganizationId, ScimConfigurationId};
 use crate::error::Error;
 
@@ -80,23 +81,86 @@ pub struct Stored {
     pub groups: Option<Json<Vec<DirectGroup>>>,
 }
 
-/// The order of a list.
+/// What a list is sorted by.
+#[derive(Clone, Debug)]
+pub struct SortKey {
+    /// The value of a row `t`.
+    pub value: Fragment,
+    /// What kind of value it is.
+    pub kind: SortKind,
+}
+
+/// The kinds of values that a list is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortKind {
+    /// A text that is compared byte by byte. It may be null.
+    Text,
+    /// A moment, never null.
+    Moment,
+    /// An identifier, never null.
+    Id,
+}
+
+impl SortKey {
+    /// The value as the database compares it.
+    fn compared(&self) -> Fragment {
+        match self.kind {
+            SortKind::Text => Fragment::new("(")
+                .then(self.value.clone())
+                .text(" collate \"C\")"),
+            SortKind::Moment | SortKind::Id => self.value.clone(),
+        }
+    }
+
+    /// The value as a text, for the place in the list at which the next page begins.
+    fn text(&self) -> Fragment {
+        let value = self.value.clone();
+        match self.kind {
+            SortKind::Text => value,
+            SortKind::Id => value.text("::text"),
+            SortKind::Moment => Fragment::new("to_char(")
+                .then(value)
+                .text(" at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"),
+        }
+    }
+
+    /// Such a text as the value that it was.
+    fn read(&self, text: &str) -> Fragment {
+        let text = Fragment::default().bind(Bound::Text(text.to_owned()));
+        match self.kind {
+            SortKind::Text => text,
+            SortKind::Moment => text.text("::timestamptz"),
+            SortKind::Id => text.text("::uuid"),
+        }
+    }
+}
+
+/// The order of a list: by a key, and among equals by identifier. Resources without a key come last, or
+/// first if the order is descending.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// A text that is compared byte by byte; resources for which it is null come last.
-    pub key: Fragment,
+    /// What it is sorted by.
+    pub key: SortKey,
     /// The other way round.
     pub descending: bool,
 }
 
-/// The part of a list to read.
-#[derive(Clone, Debug)]
-pub enum Window {
-    /// After so many resources.
-    Skip(i64),
-    /// After the resource with this sort key and id.
-    After(Option<(Option<String>, Uuid)>),
+impl Order {
+    /// By identifier.
+    pub fn by_id() -> Self {
+        let key = SortKey {
+            value: Fragment::new("t.id"),
+            kind: SortKind::Id,
+        };
+        Self {
+            key,
+            descending: false,
+        }
+    }
 }
+
+/// A place in a list: behind the resource with this sort key and id.
+pub type Place = (Option<String>, Uuid);
 
 /// Reads a resource.
 ///
@@ -109,45 +173,241 @@ pub async fn get(
     source: Source,
     id: Uuid,
 ) -> Result<Option<Stored>, Error> {
-    let mut query = select(source, None, tenant);
-    query.push(" and t.id = ").push_bind(id);
+    let mut query = by_id(tenant, source, id);
     Ok(query.build_query_as().fetch_optional(db).await?)
 }
 
-/// Reads a part of a list.
+/// Reads a resource and keeps others from writing it until the transaction ends.
 ///
 /// # Errors
 ///
 /// As the database has them.
-pub async fn list(
+pub async fn lock(
     db: &mut Connection,
     tenant: Tenant,
     source: Source,
-    filter: Option<&Fragment>,
-    order: Option<&Order>,
-    window: &Window,
+    id: Uuid,
+) -> Result<Option<Stored>, Error> {
+    let mut query = by_id(tenant, source, id);
+    query.push(" for update of t");
+    Ok(query.build_query_as().fetch_optional(db).await?)
+}
+
+fn by_id(tenant: Tenant, source: Source, id: Uuid) -> QueryBuilder<Postgres> {
+    let list = List {
+        tenant,
+        source,
+        filter: None,
+        order: None,
+    };
+    let mut query = list.select();
+    query.push(" and t.id = ").push_bind(id);
+    query
+}
+
+/// Which resources of a table a list has, and in which order.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'a> {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Where they are.
+    pub source: Source,
+    /// The condition on a row `t`; `None` for all.
+    pub filter: Option<&'a Fragment>,
+    /// `None` for the order in which they were made, more or less.
+    pub order: Option<&'a Order>,
+}
+
+/// Reads up to `limit` resources of a list after the first `skip`.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list_by_index(
+    db: &mut Connection,
+    list: List<'_>,
+    skip: i64,
     limit: i64,
 ) -> Result<Vec<Stored>, Error> {
-    let mut query = select(source, order, tenant);
-    push_filter(&mut query, filter);
-    if let Window::After(Some((key, id))) = window {
-        query.push(" and ");
-        after(order, key.as_deref(), *id).push_to(&mut query);
+    let mut query = match skip {
+        0 => list.select(),
+        // What is skipped is not read: only the identifiers are, which indexes have.
+        _ => {
+            let mut query = list.select_from("(select t.id from ", |query| {
+                list.push_order(query);
+                query.push(" limit ").push_bind(limit);
+                query.push(" offset ").push_bind(skip);
+            });
+            query.push(" and t.id = p.id");
+            query
+        }
+    };
+    list.push_order(&mut query);
+    query.push(" limit ").push_bind(limit);
+    list.fetch(query, db).await
+}
+
+/// Reads up to `limit` resources of a list in this order, after a place in it or from its beginning.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn list_after(
+    db: &mut Connection,
+    list: List<'_>,
+    order: &Order,
+    place: Option<&Place>,
+    limit: i64,
+) -> Result<Vec<Stored>, Error> {
+    let list = List {
+        order: Some(order),
+        ..list
+    };
+    let mut found = vec![];
+    // One range of an index after the other.
+    for range in ranges(order, place) {
+        let missing = limit - i64::try_from(found.len()).unwrap_or(limit);
+        if missing <= 0 {
+            break;
+        }
+        let mut query = list.select();
+        if let Some(range) = range {
+            query.push(" and ");
+            range.push_to(&mut query);
+        }
+        list.push_order(&mut query);
+        query.push(" limit ").push_bind(missing);
+        found.extend(list.fetch(query, db).await?);
     }
-    query.push(" order by ");
-    if let Some(order) = order {
-        order.key.push_to(&mut query);
-        query.push(if order.descending {
-            " collate \"C\" desc, "
-        } else {
-            " collate \"C\", "
-        });
+    Ok(found)
+}
+
+impl List<'_> {
+    fn select(&self) -> QueryBuilder<Postgres> {
+        let mut query = QueryBuilder::new("select ");
+        self.push_columns(&mut query);
+        query.push(" from ");
+        push_tenant(&mut query, self.source.table, self.tenant);
+        push_filter(&mut query, self.filter);
+        query
     }
-    query.push("t.id limit ").push_bind(limit);
-    if let Window::Skip(skip) = window {
-        query.push(" offset ").push_bind(*skip);
+
+    /// The rows `t` whose identifiers a subquery `p` has.
+    fn select_from(
+        &self,
+        subquery: &str,
+        rest: impl FnOnce(&mut QueryBuilder<Postgres>),
+    ) -> QueryBuilder<Postgres> {
+        let mut query = QueryBuilder::new("select ");
+        self.push_columns(&mut query);
+        query.push(" from ").push(subquery);
+        push_tenant(&mut query, self.source.table, self.tenant);
+        push_filter(&mut query, self.filter);
+        rest(&mut query);
+        query.push(") p, ");
+        push_tenant(&mut query, self.source.table, self.tenant);
+        query
     }
-    Ok(query.build_query_as().fetch_all(db).await?)
+
+    fn push_columns(&self, query: &mut QueryBuilder<Postgres>) {
+        query.push(columns(self.source));
+        if let Some(order) = self.order {
+            query.push(", ");
+            order.key.text().push_to(query);
+            query.push(" as sort_key");
+        }
+    }
+
+    fn push_order(&self, query: &mut QueryBuilder<Postgres>) {
+        query.push(" order by ");
+        match (self.order, self.source.table) {
+            (Some(order), _) => {
+                order.key.compared().push_to(query);
+                query.push(if order.descending { " desc" } else { "" });
+                if order.key.kind != SortKind::Id {
+                    query.push(", t.id");
+                }
+            }
+            (None, Table::Users) => {
+                query.push("t.block, t.id");
+            }
+            (None, Table::Groups) => {
+                query.push("t.id");
+            }
+        }
+    }
+
+    /// A filter that a client made up is planned for its values: the same shape of filter may hold for one
+    /// user or for all.
+    async fn fetch(
+        &self,
+        mut query: QueryBuilder<Postgres>,
+        db: &mut Connection,
+    ) -> Result<Vec<Stored>, Error> {
+        let limits = db.limits();
+        let query = query.build_query_as().persistent(self.filter.is_none());
+        let found = query.fetch_all(db).await;
+        found.map_err(|error| wide::explain(limits, error))
+    }
+}
+
+/// Reads up to `limit` of a tenant's users after the first `skip`, and how many there are in all. The place
+/// is found by the numbers of users in the blocks before it, so that the last page costs what the first one
+/// does.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn all_users(
+    db: &mut Connection,
+    tenant: Tenant,
+    source: Source,
+    skip: i64,
+    limit: i64,
+) -> Result<(i64, Vec<Stored>), Error> {
+    let mut query = QueryBuilder::new(
+        "with ends as (
+             select block, sum(count) over (order by block) as passed from scim_user_blocks
+             where organization_id = ",
+    );
+    query.push_bind(tenant.organization_id.as_uuid());
+    query
+        .push(" and scim_configuration_id = ")
+        .push_bind(tenant.scim_configuration_id.as_uuid());
+    query.push("), start as (select t.block, t.id from ");
+    push_tenant(&mut query, Table::Users, tenant);
+    query
+        .push(" and t.block > coalesce((select max(block) from ends where passed <= ")
+        .push_bind(skip)
+        .push("), -1) order by t.block, t.id offset ")
+        .push_bind(skip)
+        .push(" - coalesce((select max(passed) from ends where passed <= ")
+        .push_bind(skip)
+        .push(
+            "), 0) limit 1), total as (select coalesce(max(passed), 0) as total from ends)
+             select n.total, t.* from total n left join lateral (select ",
+        )
+        .push(columns(source))
+        .push(" from ");
+    push_tenant(&mut query, Table::Users, tenant);
+    query
+        .push(
+            " and (t.block, t.id) >= ((select block from start), (select id from start))
+             order by t.block, t.id limit ",
+        )
+        .push_bind(limit)
+        .push(") t on true");
+    let rows = query.build().fetch_all(db).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    let mut total = 0;
+    for row in &rows {
+        total = row.try_get("total")?;
+        // Where no user is, the row has the total alone.
+        if row.try_get::<Option<Uuid>, _>("id")?.is_some() {
+            found.push(Stored::from_row(row)?);
+        }
+    }
+    Ok((total, found))
 }
 
 /// Brings the planner's statistics up to date where much has changed since: after a first sync, say,
@@ -190,12 +450,15 @@ pub async fn count(
     let mut query = QueryBuilder::new("select count(*) from ");
     push_tenant(&mut query, table, tenant);
     push_filter(&mut query, filter);
-    Ok(query.build_query_scalar().fetch_one(db).await?)
+    let limits = db.limits();
+    let query = query.build_query_scalar().persistent(filter.is_none());
+    let count = query.fetch_one(db).await;
+    count.map_err(|error| wide::explain(limits, error))
 }
 
 async fn count_users(db: &mut Connection, tenant: Tenant) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(
-        r#"select coalesce(sum(count), 0)::bigint as "count!" from scim_user_counts
+        r#"select coalesce(sum(count), 0)::bigint as "count!" from scim_user_blocks
            where organization_id = $1 and scim_configuration_id = $2"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
@@ -256,21 +519,13 @@ fn columns(source: Source) -> &'static str {
              where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id
                  and m.member_value = t.id::text) as groups",
         (Table::Users, false) => "t.id, jsonb_build_object('active', t.active) || t.resource as resource, t.version, t.created_at, t.last_modified",
-        (Table::Groups, _) => "t.id, t.resource, t.version, t.created_at, t.last_modified",
+        (Table::Groups, _) => "t.id, t.resource, t.version + coalesce((
+             select sum(c.count) from scim_group_changes c where c.organization_id = t.organization_id
+                 and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id), 0)::bigint as version,
+             t.created_at, greatest(t.last_modified, (
+             select max(c.last_modified) from scim_group_changes c where c.organization_id = t.organization_id
+                 and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id)) as last_modified",
     }
-}
-
-fn select(source: Source, order: Option<&Order>, tenant: Tenant) -> QueryBuilder<Postgres> {
-    let mut query = QueryBuilder::new("select ");
-    query.push(columns(source));
-    if let Some(order) = order {
-        query.push(", ");
-        order.key.push_to(&mut query);
-        query.push(" as sort_key");
-    }
-    query.push(" from ");
-    push_tenant(&mut query, source.table, tenant);
-    query
 }
 
 fn push_tenant(query: &mut QueryBuilder<Postgres>, table: Table, tenant: Tenant) {
@@ -290,40 +545,58 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: Option<&Fragment>) {
     }
 }
 
-/// What comes after the resource with this sort key and id.
-fn after(order: Option<&Order>, key: Option<&str>, id: Uuid) -> Fragment {
-    let later_id = || Fragment::new("t.id > ").bind(Bound::Id(id));
-    let Some(Order {
-        key: column,
+/// The conditions on what comes after a place in a list, one after the other. Each is a range of an index, if
+/// the order has one.
+fn ranges(order: &Order, place: Option<&Place>) -> Vec<Option<Fragment>> {
+    let Some((key, id)) = place else {
+        return vec![None];
+    };
+    let later_id = || Fragment::new("t.id > ").bind(Bound::Id(*id));
+    let Order {
+        key: by,
         descending,
-    }) = order
-    else {
-        return later_id();
+    } = order;
+    let by_itself = || by.compared();
+    let Some(key) = key else {
+        let without = by_itself().text(" is null and ").then(later_id());
+        return match descending {
+            false => vec![Some(without)],
+            true => vec![Some(without), Some(by_itself().text(" is not null"))],
+        };
     };
-    let column = || column.clone().text(" collate \"C\"");
-    let is_null = || Fragment::new("(").then(column()).text(") is null");
-    let parts = match (key, descending) {
-        (None, false) => vec![is_null().text(" and ").then(later_id())],
-        (None, true) => {
-            vec![
-                is_null().text(" and ").then(later_id()),
-                Fragment::new("(").then(column()).text(") is not null"),
-            ]
+    let key = || by.read(key);
+    match (by.kind, descending) {
+        (SortKind::Id, false) => vec![Some(by_itself().text(" > ").then(key()))],
+        (SortKind::Id, true) => vec![Some(by_itself().text(" < ").then(key()))],
+        (kind, false) => {
+            let after = Fragment::new("(")
+                .then(by_itself())
+                .text(", t.id) > (")
+                .then(key())
+                .text(", ")
+                .bind(Bound::Id(*id))
+                .text(")");
+            let without = by_itself().text(" is null");
+            let has_null = kind == SortKind::Text;
+            [Some(Some(after)), has_null.then_some(Some(without))]
+                .into_iter()
+                .flatten()
+                .collect()
         }
-        (Some(key), _) => {
-            let key = || Bound::Text(key.to_owned());
-            let equal = column()
-                .text(" = ")
-                .bind(key())
-                .text(" and ")
-                .then(later_id());
-            match descending {
-                false => vec![column().text(" > ").bind(key()), equal, is_null()],
-                true => vec![column().text(" < ").bind(key()), equal],
-            }
+        (_, true) => {
+            let after = by_itself()
+                .text(" <= ")
+                .then(key())
+                .text(" and (")
+                .then(by_itself())
+                .text(" < ")
+                .then(key())
+                .text(" or ")
+                .then(later_id())
+                .text(")");
+            vec![Some(after)]
         }
-    };
-    Fragment::joined(parts, " or ", "true")
+    }
 }
 
 /// A group that a user is in.

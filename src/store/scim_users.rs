@@ -238,6 +238,13 @@ pub async fn insert(
                      and i.object_id = r.external_id offset 0) i
          ), rows as (
              select * from given where not $25 or not exists (select 1 from known)
+         ), place as (
+             -- A block is full with 4096 users, and some more when several add to it at once.
+             select coalesce((
+                 select b.block + (sum(b.count) >= 4096)::integer from scim_user_blocks b
+                 where b.organization_id = $1 and b.scim_configuration_id = $2 and b.block = (
+                     select max(l.block) from scim_user_blocks l where l.organization_id = $1 and l.scim_configuration_id = $2)
+                 group by b.block), 0) as block
          ), new_members as (
              insert into users (organization_id, id, email, email_key, email_verified, name, name_key, avatar_url, role, status, created_at,
                  updated_at)
@@ -259,17 +266,18 @@ pub async fn insert(
                  and (select count(*) from old_members) is not null
          ), new_users as (
              insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
-                 display_name_key, active, resource, search, version, folded_version, created_at, last_modified)
-             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, 1, $22, $22
+                 display_name_key, active, resource, search, version, folded_version, created_at, last_modified, block)
+             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, 1, $22, $22,
+                 (select block from place)
              from rows where (select count(*) from old_members) is not null
          ), new_emails as (
              insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key)
              select $1, $2, e.* from unnest((select $23::uuid[]), (select $24::text[])) e where exists (select 1 from rows)
          ), counted as (
-             insert into scim_user_counts as c (organization_id, scim_configuration_id, part, count)
-             select $1, $2, floor(random() * 64), count(*) from rows
+             insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
+             select $1, $2, (select block from place), pg_backend_pid() % 64, count(*) from rows
              having count(*) > 0 and (select count(*) from old_members) is not null
-             on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
+             on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + excluded.count
          ), told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
                  resource_type, resource_id, changes, reason)
@@ -317,8 +325,140 @@ pub async fn insert(
     }
 }
 
-/// Writes a changed user, if its version is still `version`; otherwise `false`. The event says if
-/// other members have the user's new address. One round trip.
+/// Adds one user who is made a new member, unless it could be somebody who is known: what identity providers
+/// send most. The same as [`insert`] of strangers, without what only others need. One round trip.
+///
+/// # Errors
+///
+/// [`Error::AlreadyExists`] when it is not unique.
+pub async fn insert_stranger(
+    db: &mut Connection,
+    tenant: Tenant,
+    now: DateTime<Utc>,
+    row: &UserRow,
+    event: &Event,
+) -> Result<Inserted, Error> {
+    let inserted = query!(
+        r#"with here as (
+             select sso_configuration_id as sso from scim_configurations where organization_id = $1 and id = $2
+         ), member as (
+             insert into users (organization_id, id, email, email_key, email_verified, name, name_key, avatar_url, role, status, created_at,
+                 updated_at)
+             select $1, $4, $12, $13, false, $14, $15, $16, 'member', case when $9 then 'active' else 'suspended' end, $17, $17
+             where not exists (select 1 from users u where u.organization_id = $1 and u.email_key = $13 and u.email_key <> ''
+                     and u.status <> 'left')
+                 and not exists (select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
+                     and f.user_name_key = $6)
+                 and not exists (select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
+                     and f.external_id = $7)
+                 and not exists (select 1 from sso_identities i where i.organization_id = $1
+                     and i.sso_configuration_id = (select sso from here) and i.subject = $7)
+                 and not exists (select 1 from sso_identities i where i.organization_id = $1
+                     and i.sso_configuration_id = (select sso from here) and i.object_id = $7)
+             returning 1
+         ), place as (
+             -- A block is full with 4096 users, and some more when several add to it at once.
+             select coalesce((
+                 select b.block + (sum(b.count) >= 4096)::integer from scim_user_blocks b
+                 where b.organization_id = $1 and b.scim_configuration_id = $2 and b.block = (
+                     select max(l.block) from scim_user_blocks l where l.organization_id = $1 and l.scim_configuration_id = $2)
+                 group by b.block), 0) as block
+         ), added as (
+             insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
+                 display_name_key, active, resource, search, version, folded_version, created_at, last_modified, block)
+             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 1, $17, $17, (select block from place) from member
+         ), emails as (
+             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key)
+             select $1, $2, $3, e from member, unnest($18::text[]) e
+         ), counted as (
+             insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
+             select $1, $2, (select block from place), pg_backend_pid() % 64, 1 from member
+             on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + 1
+         ), told as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, $19, $17, $20, $21, $22, 'created', 201, 'User', $3, $23, $24 from member
+         )
+         select exists (select 1 from member) as "done!""#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        row.id,
+        row.user_id,
+        row.user_name,
+        row.user_name_key,
+        row.external_id,
+        row.display_name_key,
+        row.active.unwrap_or(true),
+        Json(&row.resource) as _,
+        Json(&row.search) as _,
+        row.email,
+        row.email_key,
+        row.name,
+        row.name_key,
+        row.avatar_url,
+        now,
+        &row.emails,
+        event.id,
+        event.method,
+        event.path,
+        &event.traits as _,
+        Json(&event.changes) as _,
+        event.reason,
+    )
+    .fetch_one(db)
+    .await
+    .map_err(explain)?;
+    Ok(match inserted.done {
+        true => Inserted::All,
+        false => Inserted::NotStrangers,
+    })
+}
+
+/// What a changed user's addresses mean for those that are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// They are the same.
+    Same,
+    /// Some may be new or gone.
+    Changed,
+}
+
+/// The statement of [`update`]: `$addresses` are its parts for changed addresses, `$note` what the event says
+/// of them.
+macro_rules! update {
+    ($addresses:literal, $note:literal, $($argument:expr),+ $(,)?) => {
+        query!(
+            r#"with changed as (
+             update scim_users s set user_name = $7, external_id = $9, display_name_key = $10,
+                 -- One that an older program folded stays until the job comes: another user may have the right one.
+                 user_name_key = case when s.user_name = $7 then s.user_name_key else $8 end,
+                 folded_version = case when s.user_name <> $7 or s.user_name_key = $8 then s.version + 1 end,
+                 active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = greatest($3, s.last_modified)
+             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $5 and s.version = $6
+             returning s.id, s.user_id, s.active
+         ), member as (
+             update users u set email = $14, email_key = $15, name = $16, name_key = $17, avatar_url = $18, updated_at = $3,
+                    email_verified = u.email_verified and u.email_key = $15, status = n.status
+             from changed c, lateral (
+                 select case when c.active and not exists (
+                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
+                             then 'active' else 'suspended' end as status) n
+             where u.organization_id = $1 and u.id = c.user_id
+                 and (u.email, u.name, u.avatar_url, u.status) is distinct from ($14, $16, $18, n.status)
+         ), "# + $addresses + r#"told as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, $4, $3, $19, $20, $21, $23, $24, 'User', id, $22, "# + $note + r#"
+             from changed
+         )
+         select exists (select 1 from changed) as "done!""#,
+            $($argument),+
+        )
+    };
+}
+
+/// Writes a changed user, if its version is still `version`; otherwise `false`. Where its addresses changed,
+/// the event says if other members have the new one. One round trip.
 ///
 /// # Errors
 ///
@@ -329,80 +469,70 @@ pub async fn update(
     now: DateTime<Utc>,
     row: &UserRow,
     version: i64,
+    addresses: Addresses,
     event: &Event,
 ) -> Result<bool, Error> {
-    let updated = query!(
-        r#"with changed as (
-             update scim_users s set user_name = $7, external_id = $9, display_name_key = $10,
-                 -- One that an older program folded stays until the job comes: another user may have the right one.
-                 user_name_key = case when s.user_name = $7 then s.user_name_key else $8 end,
-                 folded_version = case when s.user_name <> $7 or s.user_name_key = $8 then s.version + 1 end,
-                 active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = greatest($3, s.last_modified)
-             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $5 and s.version = $6
-             returning s.id, s.user_id, s.active
-         ), member as (
-             update users u set email = $15, email_key = $16, name = $17, name_key = $27, avatar_url = $18, updated_at = $3,
-                    email_verified = u.email_verified and u.email_key = $16, status = n.status
-             from changed c, lateral (
-                 select case when c.active and not exists (
-                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
-                             then 'active' else 'suspended' end as status) n
-             where u.organization_id = $1 and u.id = c.user_id
-                 and (u.email, u.name, u.avatar_url, u.status) is distinct from ($15, $17, $18, n.status)
-         ), old_emails as (
+    macro_rules! statement {
+        ($addresses:literal, $note:literal $(, $more:expr)*) => {
+            update!(
+                $addresses,
+                $note,
+                tenant.organization_id.as_uuid(),
+                tenant.scim_configuration_id.as_uuid(),
+                now,
+                event.id,
+                row.id,
+                version,
+                row.user_name,
+                row.user_name_key,
+                row.external_id,
+                row.display_name_key,
+                row.active,
+                Json(&row.resource) as _,
+                Json(&row.search) as _,
+                row.email,
+                row.email_key,
+                row.name,
+                row.name_key,
+                row.avatar_url,
+                event.method,
+                event.path,
+                &event.traits as _,
+                Json(&event.changes) as _,
+                event.outcome.as_str(),
+                event.status,
+                event.reason,
+                $($more),*
+            )
+            .fetch_one(db)
+            .await
+            .map(|row| row.done)
+        };
+    }
+    let done = match addresses {
+        Addresses::Same => statement!("", "$25"),
+        Addresses::Changed => statement!(
+            "old_emails as (
              delete from scim_user_emails e using changed c
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $5 and e.value_key <> all($14)
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $5 and e.value_key <> all($26)
          ), new_emails as (
              insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
-             select $1, $2, e, c.id from changed c, unnest($14::text[]) e
+             select $1, $2, e, c.id from changed c, unnest($26::text[]) e
              on conflict do nothing
          ), sharing as (
              select 'address shared with ' || string_agg('the member ' || o.id, ', ') as note
              from changed c
-             join users u on u.organization_id = $1 and u.id = c.user_id and u.email_key <> $16, lateral (
-                 select o.id from users o where o.organization_id = $1 and o.email_key = $16 and o.email_key <> ''
+             join users u on u.organization_id = $1 and u.id = c.user_id and u.email_key <> $15, lateral (
+                 select o.id from users o where o.organization_id = $1 and o.email_key = $15 and o.email_key <> ''
                      and o.status <> 'left' and o.id <> c.user_id
-                 order by o.id limit $26) o
-         ), told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, $4, $3, $19, $20, $21, $23, $24, 'User', id, $22,
-                 nullif(concat_ws('; ', $25::text, (select note from sharing)), '')
-             from changed
-         )
-         select exists (select 1 from changed) as "done!""#,
-        tenant.organization_id.as_uuid(),
-        tenant.scim_configuration_id.as_uuid(),
-        now,
-        event.id,
-        row.id,
-        version,
-        row.user_name,
-        row.user_name_key,
-        row.external_id,
-        row.display_name_key,
-        row.active,
-        Json(&row.resource) as _,
-        Json(&row.search) as _,
-        &row.emails,
-        row.email,
-        row.email_key,
-        row.name,
-        row.avatar_url,
-        event.method,
-        event.path,
-        &event.traits as _,
-        Json(&event.changes) as _,
-        event.outcome.as_str(),
-        event.status,
-        event.reason,
-        MAX_SHARING,
-        row.name_key,
-    )
-    .fetch_one(db)
-    .await
-    .map_err(explain)?;
-    Ok(updated.done)
+                 order by o.id limit $27) o
+         ), ",
+            "nullif(concat_ws('; ', $25::text, (select note from sharing)), '')",
+            &row.emails,
+            MAX_SHARING
+        ),
+    };
+    done.map_err(explain)
 }
 
 /// Deletes a user, takes it out of its groups, and lets its member leave, unless another
@@ -424,16 +554,16 @@ pub async fn delete(
         r#"with gone as (
              delete from scim_users where organization_id = $1 and scim_configuration_id = $2 and id = $3
                  and ($4::bigint is null or version = $4)
-             returning id, user_id, user_name_key, external_id
+             returning id, user_id, user_name_key, external_id, block
          ), former as (
              insert into scim_former_users (organization_id, scim_configuration_id, user_id, user_name_key, external_id, deleted_at)
              select $1, $2, user_id, user_name_key, external_id, $5 from gone
              on conflict (organization_id, scim_configuration_id, user_id) do update
              set user_name_key = excluded.user_name_key, external_id = excluded.external_id, deleted_at = excluded.deleted_at
          ), counted as (
-             insert into scim_user_counts as c (organization_id, scim_configuration_id, part, count)
-             select $1, $2, floor(random() * 64), -1 from gone
-             on conflict (organization_id, scim_configuration_id, part) do update set count = c.count + excluded.count
+             insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
+             select $1, $2, block, pg_backend_pid() % 64, -1 from gone
+             on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + excluded.count
          ), emails as (
              delete from scim_user_emails e using gone g
              where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3
@@ -442,8 +572,10 @@ pub async fn delete(
              where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = $3::uuid::text
              returning m.group_id
          ), groups as (
-             update scim_groups set version = version + 1, last_modified = greatest($5, last_modified)
-             where organization_id = $1 and scim_configuration_id = $2 and id in (select group_id from memberships)
+             insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
+             select distinct $1::uuid, $2::uuid, group_id, (pg_backend_pid() % 64)::smallint, 1, $5::timestamptz from memberships
+             on conflict (organization_id, scim_configuration_id, group_id, slot)
+             do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
          ), member as (
              update users u set updated_at = $5,
                     status = case when not exists (select 1 from scim_users o where o.organization_id = $1 and o.user_id = g.user_id and o.id <> g.id)

@@ -97,7 +97,7 @@ pub async fn scim_configurations(
     Ok(query_as!(
         ScimStatus,
         r#"select c.id, c.name, c.enabled, c.token_expires_at,
-               coalesce((select sum(count) from scim_user_counts u
+               coalesce((select sum(count) from scim_user_blocks u
                    where u.organization_id = c.organization_id and u.scim_configuration_id = c.id), 0)::bigint as "user_count!",
                l.created_at as "last_event_at?",
                r.created_at as "refused_at?", r.method as "refused_method?", r.path as "refused_path?",

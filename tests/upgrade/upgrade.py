@@ -1,9 +1,12 @@
-"""An upgrade while the release before is at work, and the way back.
+"""An upgrade from the release before, and the way back.
 
 On one PostgreSQL: the old release makes its schema and data. The new one starts beside it, as in a rolling upgrade, and brings
 the schema up to date: from then on both serve the same people, and know the tokens that the other made. Then the new one is
 taken away, and the old one is started again. It has to start where its schema had the table `schema_compatibility`; a
 release from before that rule refuses, says why, and leaves the schema alone.
+
+Where the new schema says that the old release is too old for it, the old one is stopped first. The new one has to know its
+people and its tokens, and the old one must not start again.
 
 ROLLCALL_BIN names the new server, ROLLCALL_PREVIOUS_BIN the old one.
 """
@@ -42,8 +45,8 @@ class Installation:
     def connection(self):
         return "-h", "127.0.0.1", "-p", str(self.postgres.port), "-U", "rollcall"
 
-    def query(self, statement):
-        return self.postgres.tool("psql", "-XAtq", *self.connection(), "-d", "rollcall", "-c", statement).strip()
+    def query(self, statement, database="rollcall"):
+        return self.postgres.tool("psql", "-XAtq", *self.connection(), "-d", database, "-c", statement).strip()
 
     def schema(self):
         """The schema, and which migrations made it."""
@@ -63,9 +66,9 @@ class Installation:
         self.servers.append(server)
         return server
 
-    def command(self, binary, *arguments):
+    def command(self, binary, *arguments, url=None):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("ROLLCALL_")}
-        done = subprocess.run([binary, *arguments], env=kept | {"DATABASE_URL": self.postgres.url},
+        done = subprocess.run([binary, *arguments], env=kept | {"DATABASE_URL": url or self.postgres.url},
                               capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
         if done.returncode != 0:
             raise Failed(f"{arguments[0]} ended with {done.returncode}: {done.stderr}")
@@ -173,10 +176,43 @@ def start_together(installation):
         server.stop()
 
 
+def oldest_program(installation):
+    """The newest migration of the oldest program that can work with the new schema."""
+    installation.make_database("new")
+    url = installation.postgres.url.rpartition("/")[0] + "/new"
+    installation.command(NEW, "migrate", url=url)
+    return int(installation.query("select oldest_version from schema_compatibility", database="new"))
+
+
+def stop_and_start(installation, old, new, has_rule):
+    """An upgrade to a schema with which the old release cannot work."""
+    work = Work(installation, old)
+    work.do(installation, old)
+    old.stop()
+    new.start()
+    work.do(installation, new)
+    new.stop()
+    if has_rule:
+        with old.log.open("wb") as log:
+            old.process = subprocess.Popen([old.binary, "serve"], env=old.environment, stdout=log, stderr=log)
+        wait_until("the end of a server that is too old", COMMAND_SECONDS, lambda: old.process.poll() is not None)
+        if "cannot work" not in old.log.read_text():
+            raise Failed(f"the old release ended with {old.process.returncode}: {old.log.read_text()}")
+    else:
+        go_back(installation, old, has_rule)
+    new.start()
+    work.do(installation, new)
+    new.stop()
+    print("the release before was stopped for the upgrade; its people and tokens are known, and it does not start again")
+
+
 def upgrade(installation):
     old, new = installation.server(OLD), installation.server(NEW)
     old.start()
     has_rule = installation.query("select to_regclass('schema_compatibility') is not null") == "t"
+    known = int(installation.query("select max(version) from _sqlx_migrations"))
+    if known < oldest_program(installation):
+        return stop_and_start(installation, old, new, has_rule)
     work = Work(installation, old)
     work.do(installation, old)
     versions = "select max(version) from _sqlx_migrations"

@@ -423,20 +423,22 @@ fn a_walk_with_a_cursor_meets_everybody_who_was_there_throughout() {
     });
 }
 
-/// Adds so many users to a configuration that has none.
+/// Adds 20,000 users to a configuration that has none, in blocks of different sizes.
 async fn fill(c: &Client) -> Vec<String> {
     c.execute(
-        "with n as (select gen_random_uuid() as id, gen_random_uuid() as user_id, 'n' || n as name from generate_series(1, 20000) n),
+        "with n as (select gen_random_uuid() as id, gen_random_uuid() as user_id, 'n' || n as name,
+                 floor(sqrt(n) / 20)::integer as block from generate_series(1, 20000) n),
              resources as (
-                 select id, user_id, name, jsonb_build_object('schemas', jsonb_build_array('urn:ietf:params:scim:schemas:core:2.0:User'),
+                 select id, user_id, name, block, jsonb_build_object('schemas', jsonb_build_array('urn:ietf:params:scim:schemas:core:2.0:User'),
                      'userName', name, 'active', true) as resource from n),
              members as (
                  insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
                  select $1, user_id, '', '', false, name, '', 'member', 'active', now(), now() from n),
-             counts as (insert into scim_user_counts select $1, $2, 0, count(*) from n)
+             counts as (
+                 insert into scim_user_blocks select $1, $2, block, ascii(right(name, 1)) % 3, count(*) from n group by 3, 4)
          insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
-             display_name_key, active, resource, search, version, created_at, last_modified)
-         select $1, $2, id, user_id, name, name, null, null, true, resource, resource, 1, now(), now() from resources",
+             display_name_key, active, resource, search, version, created_at, last_modified, block)
+         select $1, $2, id, user_id, name, name, null, null, true, resource, resource, 1, now(), now(), block from resources",
     )
     .await;
     let ids: Vec<(Uuid,)> = c
@@ -502,6 +504,130 @@ fn a_walk_through_20_000_users_meets_everybody_who_was_there_throughout() {
                 .await;
             assert_eq!(left, rows[0].0, "the total is exact");
         }
+    });
+}
+
+#[test]
+fn a_walk_by_index_meets_everybody_while_others_come_and_go_behind_it() {
+    run(async {
+        let c = Client::start().await;
+        fill(&c).await;
+        let ids: Vec<(Uuid,)> = c
+            .rows("select id from scim_users where organization_id = $1 and scim_configuration_id = $2 order by block, id")
+            .await;
+        let ids: Vec<String> = ids.into_iter().map(|(id,)| id.to_string()).collect();
+        // Those who go stand behind the pages that were read by then.
+        let mut go = ids.iter().rev().step_by(3).take(80).cloned();
+        let gone: HashSet<String> = go.clone().collect();
+        let (mut seen, mut start) = (vec![], 1);
+        loop {
+            let others = async {
+                for _ in 0..4 {
+                    if let Some(gone) = go.next() {
+                        c.delete(&format!("/Users/{gone}")).await.is(204);
+                    }
+                }
+                c.user(&format!("new-{start}"), json!({})).await;
+            };
+            let index = start.to_string();
+            let query = [
+                ("startIndex", &*index),
+                ("count", "1000"),
+                ("attributes", "id"),
+            ];
+            let (list, ()) = futures_util::future::join(c.query("/Users", &query), others).await;
+            let list = list.is(200);
+            let page = list["Resources"].as_array().unwrap();
+            seen.extend(page.iter().map(|user| text(&user["id"])));
+            start += page.len();
+            if page.is_empty() {
+                break;
+            }
+        }
+        let unique: HashSet<&String> = seen.iter().collect();
+        assert_eq!(unique.len(), seen.len(), "nobody came twice");
+        for id in ids.iter().filter(|id| !gone.contains(*id)) {
+            assert!(unique.contains(id), "{id} was skipped");
+        }
+        // Long after, every index leads to the same list, and the total to its end.
+        let rows: Vec<(Uuid,)> = c
+            .rows("select id from scim_users where organization_id = $1 and scim_configuration_id = $2 order by block, id")
+            .await;
+        let total = rows.len();
+        for start in [
+            1,
+            2,
+            399,
+            400,
+            401,
+            7_000,
+            total - 1,
+            total,
+            total + 1,
+            total + 5_000,
+        ] {
+            let index = start.to_string();
+            let query = [
+                ("startIndex", &*index),
+                ("count", "3"),
+                ("attributes", "id"),
+            ];
+            let list = c.query("/Users", &query).await.is(200);
+            assert_eq!(list["totalResults"], total, "from {start}");
+            let found = list["Resources"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|user| text(&user["id"]));
+            let expected = rows
+                .iter()
+                .skip(start - 1)
+                .take(3)
+                .map(|(id,)| id.to_string());
+            assert!(found.eq(expected), "from {start}");
+        }
+    });
+}
+
+#[test]
+fn users_that_are_made_and_deleted_at_once_are_counted_where_they_are() {
+    run(async {
+        let c = Client::start().await;
+        let turn = async |n: usize| {
+            let mut left = 0;
+            for m in 0..6 {
+                let made = c.user(&format!("u-{n}-{m}"), json!({})).await;
+                match (n + m) % 3 {
+                    0 => {
+                        c.delete(&path(&made)).await.is(204);
+                    }
+                    _ => left += 1,
+                }
+            }
+            left
+        };
+        let left: usize = futures_util::future::join_all((0..6).map(turn))
+            .await
+            .iter()
+            .sum();
+        let counted: Vec<(i64, i64)> = c
+            .rows(
+                "select coalesce(c.count, 0), coalesce(u.count, 0) from (
+                     select block, sum(count)::bigint as count from scim_user_blocks
+                     where organization_id = $1 and scim_configuration_id = $2 group by block) c
+                 full join (
+                     select block, count(*) as count from scim_users
+                     where organization_id = $1 and scim_configuration_id = $2 group by block) u using (block)",
+            )
+            .await;
+        assert!(
+            counted.iter().all(|(counted, there)| counted == there),
+            "{counted:?}"
+        );
+        assert_eq!(
+            c.get("/Users?startIndex=2&count=1").await.is(200)["totalResults"],
+            left
+        );
     });
 }
 
