@@ -75,7 +75,7 @@ impl Target {
         let (method, route) = match door {
             Door::Api => (api::http::method_label(matched), matched.to_owned()),
             Door::Scim => {
-                let endpoint = scim::http::endpoint_label(request.uri().path());
+                let endpoint = scim::labels::endpoint_label(request.uri().path());
                 (
                     format!("{verb} {endpoint}").into(),
                     format!("{}{endpoint}", scim::ROOT),

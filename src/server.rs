@@ -196,7 +196,7 @@ fn method(request: &Request) -> &str {
 fn place(request: &Request) -> String {
     let route = request.extensions().get::<MatchedPath>();
     match route.map(MatchedPath::as_str) {
-        Some(route) if route.starts_with(scim::TOP) => scim::http::place(request.uri().path()),
+        Some(route) if route.starts_with(scim::TOP) => scim::labels::place(request.uri().path()),
         Some(route) => route.to_owned(),
         None => "no route".to_owned(),
     }

@@ -9,12 +9,12 @@
 //! Every condition is true or false, never null, so that `not` means the opposite.
 
 use chrono::{DateTime, SubsecRound, Utc};
+use scim::filter::{Comparand, Operator, Resolved};
+use scim::reference::Reference;
+use scim::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::filter::{Comparand, Operator, Resolved};
-use super::reference::Reference;
-use super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use crate::store::scim_resources::Tenant;
 use crate::store::sql::{Bound, Fragment};
 

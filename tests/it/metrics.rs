@@ -15,7 +15,7 @@ use rollcall::domain::token::TokenKind;
 use rollcall::jobs;
 use rollcall::metrics::Metrics;
 use rollcall::observe::metrics_router;
-use rollcall::scim::error::ScimType;
+use scim::error::ScimType;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;

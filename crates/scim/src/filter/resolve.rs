@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::super::normalize::trimmed;
 use super::super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use super::{Filter, FilterError, Literal, Name, Operator};
 
@@ -147,7 +146,7 @@ fn compare(path: AttributePath, operator: Operator, literal: &Literal) -> Result
         ));
     }
     if let (Operator::Eq, Literal::String(text)) = (operator, literal) {
-        let bare = trimmed(&path, text);
+        let bare = path.trimmed(text);
         if bare.len() < text.len() {
             // As it was sent is how it may still be stored.
             let forms = [bare, text]

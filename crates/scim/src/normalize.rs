@@ -489,7 +489,7 @@ fn canonical_one(
 fn without_blanks(path: AttributePath, value: Value, traits: &mut Traits) -> Value {
     match value {
         Value::String(text) => {
-            let bare = trimmed(&path, &text);
+            let bare = path.trimmed(&text);
             if bare.len() == text.len() {
                 return Value::String(text);
             }
@@ -498,23 +498,6 @@ fn without_blanks(path: AttributePath, value: Value, traits: &mut Traits) -> Val
         }
         value => value,
     }
-}
-
-/// A text for `path` without the blanks around it, if it is an address: they are never part of one.
-pub(super) fn trimmed<'a>(path: &AttributePath, text: &'a str) -> &'a str {
-    let bare = text.trim();
-    let is_its_place = match (path.attribute.name, path.leaf().name) {
-        ("emails", "value") => true,
-        ("userName", _) => is_address(bare),
-        _ => false,
-    };
-    if is_its_place { bare } else { text }
-}
-
-/// Whether a text looks like the address of a mailbox.
-pub(super) fn is_address(text: &str) -> bool {
-    text.split_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.'))
 }
 
 pub(super) fn is_empty(value: &Value) -> bool {
@@ -613,7 +596,7 @@ fn identifier(
 
 /// The error for a `$ref` that stands alone and leads to nothing. It is the same for what is not
 /// there and for what is somebody else's.
-pub(super) fn no_reference() -> ScimError {
+pub fn no_reference() -> ScimError {
     invalid_value(
         "$ref must be the URI of a user or group of this configuration: send the id as value",
     )
@@ -697,7 +680,7 @@ fn is_base64(text: &str) -> bool {
 }
 
 /// Whether `text` holds none of the characters that no URI or IRI may hold.
-pub(super) fn is_uri_reference(text: &str) -> bool {
+pub fn is_uri_reference(text: &str) -> bool {
     !text.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"{}|\\^`".contains(c))
 }
 

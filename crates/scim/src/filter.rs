@@ -11,7 +11,8 @@ use std::fmt;
 use serde_json::{Number, Value};
 
 use super::error::{ScimError, ScimType};
-use super::schema::{ResourceType, keywords};
+use super::keywords::keywords;
+use super::schema::ResourceType;
 
 pub use resolve::{Comparand, Resolved, date_time, resolve};
 pub(super) use resolve::{boolean, resolve_within};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::schema::keywords;
+use super::keywords::keywords;
 
 /// The schema of the error form.
 pub const ERROR_URN: &str = "urn:ietf:params:scim:api:messages:2.0:Error";

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::schema::ResourceType;
+use super::schema::{ResourceType, endpoint_type};
 
 /// A URI that ends in the path of a user or a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +22,8 @@ impl Reference {
     pub fn parse(uri: &str) -> Option<Self> {
         let (parent, id) = uri.trim().trim_end_matches('/').rsplit_once('/')?;
         let (root, endpoint) = parent.rsplit_once('/').unwrap_or(("", parent));
-        let is_endpoint = |kind: &ResourceType| kind.endpoint().trim_start_matches('/') == endpoint;
         Some(Self {
-            resource_type: ResourceType::ALL.into_iter().find(is_endpoint)?,
+            resource_type: endpoint_type(endpoint)?,
             id: Uuid::try_parse(id).ok()?,
             root: root.to_owned(),
         })
