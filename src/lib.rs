@@ -29,24 +29,20 @@
 
 pub mod api;
 pub mod app;
-pub mod bearer;
 pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod http;
 pub mod jobs;
-pub mod large;
 pub mod log;
 pub mod login;
 pub mod metrics;
-pub mod observe;
 pub mod oidc;
 pub mod outgoing;
-pub mod path;
 pub mod provisioning;
+pub mod router;
 pub mod scim;
 pub mod secrets;
-pub mod server;
-pub mod session;
 pub mod store;
 pub mod traces;

@@ -8,9 +8,10 @@ use scim::error::ScimError;
 
 use super::{Context, ROOT};
 use crate::app::App;
-use crate::bearer::{self, Kept, Row};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::http::bearer;
+use crate::provisioning::tokens::{Kept, Row, verify};
 use crate::store;
 use crate::store::scim_resources::{Lookup, Stored};
 
@@ -46,7 +47,7 @@ pub async fn authenticate(
         hash: &candidate.token_hash,
         digest: candidate.token_digest.as_deref(),
     };
-    if !bearer::verify(app, &token, kept, now).await? {
+    if !verify(app, &token, kept, now).await? {
         return Err(Error::Unauthenticated);
     }
     // From here on, the configuration's log tells its administrator why nothing arrives.

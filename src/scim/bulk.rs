@@ -20,7 +20,7 @@ use self::order::Order;
 use super::answers::{Failure, no_such, record};
 use super::users::{self, New};
 use super::{Context, Precondition, Reply, Wishes, groups, resource, writes};
-use crate::path::{Malformed, segments};
+use crate::http::path::{Malformed, segments};
 
 /// The most operations of a request.
 pub const MAX_OPERATIONS: usize = 1000;

@@ -24,6 +24,7 @@ pub mod writes;
 
 use std::sync::Arc;
 
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use scim::project::Projection;
 use scim::schema::ResourceType;
@@ -32,14 +33,31 @@ use uuid::Uuid;
 
 pub use self::routing::router;
 use crate::app::App;
+use crate::http::observe::Told;
+use crate::metrics::Door;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::Tenant;
+use crate::traces::method_name;
 
 /// Everything at or below this path is answered by this door.
 pub const TOP: &str = "/scim";
 
 /// Where the endpoints are, below the public URL.
 pub const ROOT: &str = "/scim/v2";
+
+/// How its requests are told of.
+pub const TOLD: Told = Told {
+    door: Door::Scim,
+    names: |_, request| {
+        let verb = method_name(request.method());
+        let endpoint = labels::endpoint_label(request.uri().path());
+        (
+            format!("{verb} {endpoint}").into(),
+            format!("{ROOT}{endpoint}"),
+        )
+    },
+    status: Response::status,
+};
 
 /// The largest body of a request, in bytes: a thousand users in one, or a group of a hundred
 /// thousand members.

@@ -25,9 +25,9 @@ use super::request::{Query, precondition, projection, read_json};
 use super::{Context, MAX_BODY, ROOT, Reply, TOP, Wishes, bulk, discovery, list, resource, writes};
 use crate::app::App;
 use crate::error::Error;
-use crate::large;
-use crate::path::{Malformed, segments};
-use crate::server::drain;
+use crate::http::body::drain;
+use crate::http::large;
+use crate::http::path::{Malformed, segments};
 use crate::store::scim_resources::{Lookup, Stored};
 
 /// The version of the protocol: the last segment of [`ROOT`].

@@ -15,27 +15,53 @@ use tracing::{Instrument, Span};
 use crate::app::App;
 use crate::metrics::{CONTENT_TYPE, Door};
 use crate::traces::{self, method_name};
-use crate::{api, scim};
+
+/// How a door's requests are told of.
+#[derive(Clone, Copy)]
+pub struct Told {
+    /// The door.
+    pub door: Door,
+    /// The label of the metrics and the route of the span, from the route that the request matched: in words of the
+    /// server's own, whatever the request says.
+    pub names: fn(&str, &Request) -> (Cow<'static, str>, String),
+    /// The status that an answer stands for.
+    pub status: fn(&Response) -> StatusCode,
+}
+
+impl Told {
+    /// By the method and the route alone.
+    pub const fn by_route(door: Door) -> Self {
+        Self {
+            door,
+            names: |route, request| {
+                let verb = method_name(request.method());
+                (format!("{verb} {route}").into(), route.to_owned())
+            },
+            status: Response::status,
+        }
+    }
+}
 
 /// The door with its requests counted and traced; as it is, if nobody wants to know.
-pub fn observed(app: &Arc<App>, door: Door, router: Router) -> Router {
+pub fn observed(app: &Arc<App>, told: Told, router: Router) -> Router {
     if app.metrics.is_on() || traces::are_on() {
-        router.layer(from_fn_with_state((app.clone(), door), observe))
+        router.layer(from_fn_with_state((app.clone(), told), observe))
     } else {
         router
     }
 }
 
 async fn observe(
-    State((app, door)): State<(Arc<App>, Door)>,
+    State((app, told)): State<(Arc<App>, Told)>,
     request: Request,
     next: Next,
 ) -> Response {
-    let Target {
-        door,
-        method,
-        route,
-    } = Target::of(door, &request);
+    let matched = request.extensions().get::<MatchedPath>();
+    let names = matched.map(|matched| (told.names)(matched.as_str(), &request));
+    let (door, method, route) = match names {
+        Some((method, route)) => (told.door, method, Some(route)),
+        None => (Door::Other, "other".into(), None),
+    };
     let measured = app.metrics.request(door, method);
     let verb = method_name(request.method());
     let span = traces::request(verb, route.as_deref(), request.headers());
@@ -44,51 +70,12 @@ async fn observe(
     }
     let response = next.run(request).instrument(span.clone()).await;
     let status = match door {
-        Door::Api => api::http::status(&response),
-        _ => response.status(),
+        Door::Other => response.status(),
+        _ => (told.status)(&response),
     };
     traces::answered(&span, status);
     measured.end(status.as_u16());
     response
-}
-
-/// What a request asks for, in words of the route that it matched.
-struct Target {
-    door: Door,
-    /// The label of the metrics.
-    method: Cow<'static, str>,
-    /// The attribute of the span.
-    route: Option<String>,
-}
-
-impl Target {
-    fn of(door: Door, request: &Request) -> Self {
-        let Some(matched) = request.extensions().get::<MatchedPath>() else {
-            return Self {
-                door: Door::Other,
-                method: "other".into(),
-                route: None,
-            };
-        };
-        let matched = matched.as_str();
-        let verb = method_name(request.method());
-        let (method, route) = match door {
-            Door::Api => (api::http::method_label(matched), matched.to_owned()),
-            Door::Scim => {
-                let endpoint = scim::labels::endpoint_label(request.uri().path());
-                (
-                    format!("{verb} {endpoint}").into(),
-                    format!("{}{endpoint}", scim::ROOT),
-                )
-            }
-            _ => (format!("{verb} {matched}").into(), matched.to_owned()),
-        };
-        Self {
-            door,
-            method,
-            route: Some(route),
-        }
-    }
 }
 
 /// All that the listener of the metrics answers.

@@ -1,37 +1,27 @@
-//! What stands between HTTP and the RPC library: who calls, which page of a list, and answers that
-//! the library leaves without a body.
+//! What stands between HTTP and the RPC library: what no protocol reads, which page of a list, and answers that the
+//! library leaves without a body.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::DecodePaddingMode::Indifferent;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
-use connectrpc::{ConnectError, ErrorCode, Protocol};
+use connectrpc::{ConnectError, Protocol};
 use futures_util::FutureExt;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::errors;
 use super::paging::PageOverride;
-use crate::app::App;
-use crate::bearer::{self, Kept, Row};
-use crate::domain::identity::Caller;
-use crate::domain::ids::ApiTokenId;
-use crate::domain::token::{Token, TokenKind};
-use crate::error::Error;
-use crate::large;
-use crate::server::{RequestId, drain};
-use crate::session;
-use crate::store;
+use crate::http::body::drain;
+use crate::http::request_id::RequestId;
 
 /// Base64url, padded or not.
 const URL_SAFE_ANY: GeneralPurpose = GeneralPurpose::new(
@@ -57,65 +47,12 @@ pub fn respond(
         .into_response()
 }
 
-/// Lets only callers with a valid token pass, before anything else about the request is looked at.
-pub async fn authenticate(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match find_caller(&app, request.method(), request.headers()).await {
-        Ok(caller) => {
-            tracing::Span::current().record(
-                "organization",
-                tracing::field::display(caller.organization_id),
-            );
-            request.extensions_mut().insert(caller);
-            let length = large::length(request.headers(), request.body(), super::MAX_BODY);
-            match app.large.room(length).await {
-                Ok(_room) => next.run(request).await,
-                Err(error) => refuse(error, request).await,
-            }
-        }
-        Err(error) => refuse(error, request).await,
-    }
-}
-
 /// Answers with an error. What the client still sends is read first, or it could find its
 /// connection closed instead of the answer.
-async fn refuse(error: impl Into<ConnectError>, request: Request) -> Response {
+pub async fn refuse(error: impl Into<ConnectError>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     drain(body).await;
     respond(error, &head.headers, head.extensions.get())
-}
-
-/// The caller of a bearer token; without one, of the session's cookie.
-async fn find_caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<Caller, Error> {
-    if !headers.contains_key(AUTHORIZATION) && session::presented(app, headers).is_some() {
-        session::check_same_origin(app, method, headers)?;
-        return Ok(session::find(app, headers).await?.caller);
-    }
-    let token = bearer::token(headers)
-        .and_then(|text| Token::parse(TokenKind::Api, text))
-        .ok_or(Error::Unauthenticated)?;
-    let now = app.clock.now();
-    let id = ApiTokenId::from(token.id());
-    let candidate = app
-        .store
-        .read(move |db| Box::pin(store::tokens::find_candidate(db, id)))
-        .await?;
-    let candidate = candidate
-        .filter(|c| c.is_live(now))
-        .ok_or(Error::Unauthenticated)?;
-    let kept = Kept {
-        row: Row::Api(candidate.caller.organization_id, id),
-        hash: &candidate.token_hash,
-        digest: candidate.token_digest.as_deref(),
-    };
-    if bearer::verify(app, &token, kept, now).await? {
-        Ok(candidate.caller)
-    } else {
-        Err(Error::Unauthenticated)
-    }
 }
 
 /// Reads `token`, `pageSize` and `page_size` of the query, where some SDKs put them.
@@ -252,27 +189,6 @@ fn protocol_headers(headers: &HeaderMap) -> HeaderMap {
         .map(|value| (CONTENT_TYPE, value.clone()))
         .into_iter()
         .collect()
-}
-
-/// What metrics call the method of a route: the package of the contract goes without saying.
-pub fn method_label(route: &str) -> Cow<'static, str> {
-    let method = route.strip_prefix("/api").unwrap_or(route);
-    let method = method.trim_start_matches('/');
-    let method = method.strip_prefix("gitpod.v1.").unwrap_or(method);
-    if method.contains('{') {
-        "unimplemented".into()
-    } else {
-        method.to_owned().into()
-    }
-}
-
-/// The HTTP status of an answer; for gRPC, which has 200 for everything, the one that its code stands
-/// for.
-pub fn status(response: &Response) -> StatusCode {
-    let code = response.headers().get("grpc-status");
-    let code = code.and_then(|value| value.to_str().ok()?.parse().ok());
-    code.and_then(ErrorCode::from_grpc_code)
-        .map_or(response.status(), |code| code.http_status())
 }
 
 /// Answers for the methods of the contract that this server does not have.

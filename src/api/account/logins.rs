@@ -4,9 +4,9 @@
 use connectrpc::RequestContext;
 use uuid::Uuid;
 
-use super::organization::LOGIN_PROVIDER;
-use super::paging::List;
-use super::proto::gitpod::v1::{
+use crate::api::organization::members::LOGIN_PROVIDER;
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::{
     GetSSOLoginURLRequest, GetSSOLoginURLResponse, ListLoginProvidersRequest,
     ListLoginProvidersResponse, ListSSOLoginsRequest, ListSSOLoginsResponse, LoginProvider,
     PaginationResponse, list_sso_logins_response::Login,
@@ -80,22 +80,22 @@ pub async fn list_sso_logins(
 }
 
 /// `ListLoginProviders`: the providers of organizations are all there is.
-pub fn list_login_providers(
+pub async fn list_login_providers(
     app: &App,
-    request: &ListLoginProvidersRequest,
-) -> ListLoginProvidersResponse {
+    request: ListLoginProvidersRequest,
+) -> Result<ListLoginProvidersResponse, Error> {
     let email = request.filter.email.as_deref().unwrap_or_default().trim();
     let custom = LoginProvider {
         provider: LOGIN_PROVIDER.to_owned(),
         login_url: login_page_url(app, email, ""),
         ..Default::default()
     };
-    ListLoginProvidersResponse {
+    Ok(ListLoginProvidersResponse {
         pagination: PaginationResponse::default().into(),
         login_providers: vec![custom],
         allow_custom: true,
         ..Default::default()
-    }
+    })
 }
 
 /// An address without the blanks around it, and its domain's key.

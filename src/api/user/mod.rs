@@ -1,15 +1,22 @@
 //! `UserService`: people as members (contract, section 3).
 
-use super::organization::user_status;
-use super::proto::gitpod::v1::{GetAuthenticatedUserResponse, User};
-use super::timestamp;
+use crate::api::handler::{service, timestamp};
+use crate::api::organization::members::user_status;
+use crate::api::proto::gitpod::v1::{
+    GetAuthenticatedUserRequest, GetAuthenticatedUserResponse, User, UserService,
+};
 use crate::app::App;
 use crate::domain::identity::{Caller, Principal};
 use crate::error::Error;
 use crate::store;
 
+service! { UserService {
+    get_authenticated_user(GetAuthenticatedUserRequest) -> GetAuthenticatedUserResponse =
+        get_authenticated(app, caller);
+}}
+
 /// `GetAuthenticatedUser`. Two round trips.
-pub async fn get_authenticated(
+async fn get_authenticated(
     app: &App,
     caller: &Caller,
 ) -> Result<GetAuthenticatedUserResponse, Error> {

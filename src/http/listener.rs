@@ -1,27 +1,18 @@
-//! The listener, what surrounds every request whichever door it takes, and the shutdown in stages: say
-//! that it is near, stop accepting and finish what is under way, then close what takes too long.
+//! The listener: it takes connections, each with its limits, and shuts down in stages. It stops accepting,
+//! finishes what is under way, then closes what takes too long.
 
-mod body;
 mod clients;
 mod connection;
 
 use std::convert::Infallible;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Result;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use futures_util::StreamExt;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -32,20 +23,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tower::ServiceExt;
-use tower::util::MapRequest;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::{DefaultOnFailure, TraceLayer};
-use tracing::{Level, Span};
-
-use crate::api;
-use crate::app::App;
-use crate::error::{Chain, Error};
-use crate::login;
-use crate::metrics::Door;
-use crate::observe::observed;
-use crate::path;
-use crate::scim;
-use crate::store::{Access, Share};
 
 pub use self::clients::ClientLimits;
 use self::clients::Clients;
@@ -55,13 +32,6 @@ use self::connection::{Activity, Answer, Watched};
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long nothing may have worked, although a new connection does, before the process is of no use.
-const STUCK: Duration = Duration::from_secs(60);
-/// How long the database may take to give a sign of life.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much a refused client may still send, in bytes, and for how long.
-const DRAIN_LIMIT: usize = 1024 * 1024;
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How many requests one HTTP/2 connection may have under way, and how many bytes of an answer to each
@@ -73,165 +43,6 @@ const MAX_UNSENT: usize = 64 * 1024;
 const BACKLOG: u32 = 4096;
 /// Files and connections to others, beside those of clients.
 const OTHER_FILES: usize = 128;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Names a request in the log, in the response's `x-request-id` header, and in errors.
-#[derive(Clone, Debug)]
-pub struct RequestId(String);
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl RequestId {
-    /// The caller's own id where it has a harmless form: 1 to 64 letters, digits, `-`, `_` and `.`.
-    fn from_header(value: &HeaderValue) -> Option<Self> {
-        let text = value.to_str().ok()?;
-        let is_harmless = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        ((1..=64).contains(&text.len()) && text.bytes().all(is_harmless))
-            .then(|| Self(text.to_owned()))
-    }
-}
-
-/// Everything that the server answers.
-///
-/// # Errors
-///
-/// When a door cannot be built: a fault of the build.
-pub fn router(app: &Arc<App>) -> Result<Router> {
-    let probes = Router::new()
-        .route("/livez", get(livez).with_state(app.clone()))
-        .route("/readyz", get(readyz).with_state(app.clone()));
-    let door = |door, router| observed(app, door, shared(app, router));
-    let doors = door(Door::Api, api::router(app)?)
-        .merge(door(Door::Scim, scim::router(app)))
-        .merge(door(Door::Login, login::router(app)))
-        .merge(observed(app, Door::Probe, probes));
-    let trace = TraceLayer::new_for_http()
-        .make_span_with(span)
-        .on_request(())
-        .on_response(|response: &Response, latency: Duration, _: &Span| {
-            let microseconds = latency.as_micros();
-            tracing::info!(status = response.status().as_u16(), microseconds, "request");
-        })
-        .on_failure(DefaultOnFailure::new().level(Level::DEBUG));
-    let doors = doors
-        .layer(from_fn(body::bound))
-        .layer(CatchPanicLayer::new())
-        .layer(trace)
-        .layer(from_fn_with_state(app.clone(), identify));
-    Ok(Router::new().fallback_service(MapRequest::new(doors, path::normalize)))
-}
-
-/// The door with a share of the connections to the database.
-fn shared(app: &Arc<App>, router: Router) -> Router {
-    let bound = |State(share): State<Share>, request, next: Next| share.bound(next.run(request));
-    router.layer(from_fn_with_state(app.store.share(), bound))
-}
-
-/// Whether the process is of use: it is not when nothing has worked for a minute that a new one could do.
-async fn livez(State(app): State<Arc<App>>) -> Response {
-    if app.store.is_stuck(STUCK).await {
-        tracing::error!("nothing has worked for a minute although the database can be reached");
-        let text =
-            "no connection to the database has worked for a minute, although it can be reached";
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    }
-    "ok".into_response()
-}
-
-async fn readyz(State(app): State<Arc<App>>) -> Response {
-    if app.is_stopping.load(Ordering::Relaxed) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
-    }
-    let answer = timeout(PING_TIMEOUT, app.store.ping()).await;
-    let reason = match answer.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()))) {
-        Ok(Access::ReadWrite) => return "ok".into_response(),
-        Ok(access) => {
-            tracing::warn!("the database {access}");
-            format!("the database {access}")
-        }
-        Err(error) => {
-            tracing::warn!(cause = %Chain(&error), "the database does not answer");
-            "the database does not answer".to_owned()
-        }
-    };
-    (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
-}
-
-fn span(request: &Request) -> Span {
-    let id = request
-        .extensions()
-        .get::<RequestId>()
-        .map(tracing::field::display);
-    tracing::info_span!(
-        "request",
-        method = method(request),
-        path = place(request),
-        request_id = id,
-        trace_id = tracing::field::Empty,
-        organization = tracing::field::Empty,
-    )
-}
-
-/// The method for the log. Clients may make up their own.
-fn method(request: &Request) -> &str {
-    match *request.method() {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS => request.method().as_str(),
-        _ => "other",
-    }
-}
-
-/// The path for the log: that of the route, and below `/scim` what of the path is the server's own
-/// words. The rest may be anything, such as an address in the place of an id.
-fn place(request: &Request) -> String {
-    let route = request.extensions().get::<MatchedPath>();
-    match route.map(MatchedPath::as_str) {
-        Some(route) if route.starts_with(scim::TOP) => scim::labels::place(request.uri().path()),
-        Some(route) => route.to_owned(),
-        None => "no route".to_owned(),
-    }
-}
-
-/// Reads what a refused client still sends, and keeps none of it: or the client could find its
-/// connection closed instead of the answer.
-pub async fn drain(body: Body) {
-    let mut chunks = body.into_data_stream();
-    let read = async {
-        let mut left = DRAIN_LIMIT;
-        while let Some(Ok(chunk)) = chunks.next().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                None => break,
-            }
-        }
-    };
-    let _ = timeout(DRAIN_TIMEOUT, read).await;
-}
-
-async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let given = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(RequestId::from_header);
-    let id = given.unwrap_or_else(|| RequestId(app.random.uuid_v7(app.clock.now()).to_string()));
-    let header = HeaderValue::from_str(&id.0);
-    request.extensions_mut().insert(id);
-    let mut response = next.run(request).await;
-    if let Ok(header) = header {
-        response.headers_mut().insert(REQUEST_ID, header);
-    }
-    response
-}
 
 /// Waits until it is plain whether a client speaks HTTP/2: from then on the time limits of its
 /// connection hold.

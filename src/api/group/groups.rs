@@ -2,18 +2,16 @@
 
 use connectrpc::RequestContext;
 
-use super::paging::List;
-use super::proto::gitpod::v1::get_group_request::Group as Which;
-use super::proto::gitpod::v1::{
-    GetGroupRequest, GetGroupResponse, Group, GroupMembership, ListGroupsRequest,
-    ListGroupsResponse, ListMembershipsRequest, ListMembershipsResponse, Principal, Subject,
+use crate::api::handler::{parse_id, timestamp};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::get_group_request::Group as Which;
+use crate::api::proto::gitpod::v1::{
+    GetGroupRequest, GetGroupResponse, Group, ListGroupsRequest, ListGroupsResponse,
 };
-use super::{parse_id, timestamp};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::ids::OrganizationId;
 use crate::error::{Error, Violation};
-use crate::store;
 use crate::store::members::{self, GroupFilter};
 use crate::store::{Items, Page};
 
@@ -96,62 +94,6 @@ pub async fn list(
             .into_iter()
             .map(|group| wire(group, caller.organization_id))
             .collect(),
-        ..Default::default()
-    })
-}
-
-/// `ListMemberships`. Three round trips.
-pub async fn list_memberships(
-    app: &App,
-    caller: &Caller,
-    ctx: &RequestContext,
-    request: ListMembershipsRequest,
-) -> Result<ListMembershipsResponse, Error> {
-    let group = parse_id("group_id", &request.group_id)?;
-    let search = request.filter.search.clone();
-    let list = List {
-        name: "memberships",
-        organization_id: caller.organization_id,
-        query: format!("{group}{search}"),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
-    let mut db = app.store.acquire().await?;
-    let filter = GroupFilter {
-        ids: vec![group],
-        ..GroupFilter::default()
-    };
-    let one = Page {
-        after: uuid::Uuid::nil(),
-        size: 1,
-    };
-    if members::list_groups(&mut db, caller.organization_id, &filter, one)
-        .await?
-        .items
-        .is_empty()
-    {
-        return Err(Error::NotFound("group in this organization"));
-    }
-    let items =
-        store::members::list_memberships(&mut db, caller.organization_id, group, &search, page)
-            .await?;
-    let membership = |member: members::Membership| GroupMembership {
-        id: member.id.to_string(),
-        subject: Subject {
-            id: member.user_id.to_string(),
-            principal: Principal::PRINCIPAL_USER.into(),
-            ..Default::default()
-        }
-        .into(),
-        group_id: group.to_string(),
-        name: member.name,
-        avatar_url: member.avatar_url,
-        ..Default::default()
-    };
-    Ok(ListMembershipsResponse {
-        pagination: list
-            .response(app, &items, |member| (String::new(), member.id))?
-            .into(),
-        members: items.items.into_iter().map(membership).collect(),
         ..Default::default()
     })
 }

@@ -1,4 +1,5 @@
-//! The time that the body of a request may take, whichever door reads it.
+//! The body of a request, whichever door reads it: the time that it may take, and what is done with the body of a
+//! request that is refused.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,15 +11,19 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use http::{HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+/// How much a refused client may still send, in bytes, and for how long.
+const DRAIN_LIMIT: usize = 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the body of a request may take to arrive.
-pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers 408 when the body of a request takes too long.
-pub(super) async fn bound(request: Request, next: Next) -> Response {
+pub async fn bound(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
@@ -37,6 +42,22 @@ pub(super) async fn bound(request: Request, next: Next) -> Response {
         return late();
     }
     response
+}
+
+/// Reads what a refused client still sends, and keeps none of it: or the client could find its
+/// connection closed instead of the answer.
+pub async fn drain(body: Body) {
+    let mut chunks = body.into_data_stream();
+    let read = async {
+        let mut left = DRAIN_LIMIT;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    let _ = timeout(DRAIN_TIMEOUT, read).await;
 }
 
 fn late() -> Response {

@@ -6,15 +6,15 @@ use buffa::EnumValue;
 use connectrpc::RequestContext;
 use tokio::task::spawn_blocking;
 
-use super::paging::List;
-use super::proto::gitpod::v1::{
+use crate::api::handler::{audit, parse_id};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::{
     CreateSSOConfigurationRequest, CreateSSOConfigurationResponse, DeleteSSOConfigurationRequest,
     DeleteSSOConfigurationResponse, GetSSOConfigurationRequest, GetSSOConfigurationResponse,
     ListSSOConfigurationsRequest, ListSSOConfigurationsResponse, SSOConfiguration,
     SSOConfigurationState, UpdateSSOConfigurationRequest, UpdateSSOConfigurationResponse,
     sso_configuration::ProviderType,
 };
-use super::{audit, parse_id};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;

@@ -1,15 +1,14 @@
-//! The organization and its members over the API (contract, section 3).
+//! The members of an organization over the API (contract, section 3).
 
 use connectrpc::RequestContext;
 
-use super::paging::List;
-use super::proto::gitpod::v1::list_members_request::{Filter as WireFilter, SortField};
-use super::proto::gitpod::v1::{
-    CountResponse, CountResponseRelation, GetOrganizationRequest, GetOrganizationResponse,
-    ListMembersRequest, ListMembersResponse, LoginProviderKind, Organization, OrganizationMember,
-    OrganizationRole, OrganizationTier, SortOrder, UserStatus,
+use crate::api::handler::{parse_id, timestamp};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::list_members_request::{Filter as WireFilter, SortField};
+use crate::api::proto::gitpod::v1::{
+    CountResponse, CountResponseRelation, ListMembersRequest, ListMembersResponse,
+    LoginProviderKind, OrganizationMember, OrganizationRole, SortOrder, UserStatus,
 };
-use super::{parse_id, timestamp};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
@@ -20,32 +19,8 @@ use crate::store::members::{Filter, Member, Order};
 /// which the contract calls so. There is no other way. A filter calls it `LOGIN_PROVIDER_KIND_SSO`.
 pub const LOGIN_PROVIDER: &str = "custom";
 
-/// `GetOrganization`. Two round trips.
-pub async fn get(
-    app: &App,
-    caller: &Caller,
-    request: GetOrganizationRequest,
-) -> Result<GetOrganizationResponse, Error> {
-    let id = parse_id("organization_id", &request.organization_id)?;
-    caller.belongs_to(id)?;
-    let mut db = app.store.acquire().await?;
-    let organization = store::organizations::get(&mut db, id).await?;
-    let organization = Organization {
-        id: organization.id.to_string(),
-        name: organization.name,
-        created_at: timestamp(organization.created_at).into(),
-        updated_at: timestamp(organization.updated_at).into(),
-        tier: OrganizationTier::ORGANIZATION_TIER_ENTERPRISE.into(),
-        ..Default::default()
-    };
-    Ok(GetOrganizationResponse {
-        organization: organization.into(),
-        ..Default::default()
-    })
-}
-
 /// `ListMembers`. Two round trips, three with a count.
-pub async fn list_members(
+pub async fn list(
     app: &App,
     caller: &Caller,
     ctx: &RequestContext,

@@ -1,8 +1,7 @@
-//! The bearer token of a request (RFC 6750, section 2.1), for every door that takes one.
+//! Whether a bearer token is the one that the database keeps: verified here for every door, and for whoever makes
+//! one.
 
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 
 use crate::app::App;
 use crate::domain::ids::{ApiTokenId, OrganizationId};
@@ -11,16 +10,6 @@ use crate::error::{Chain, Error};
 use crate::metrics::Verification;
 use crate::store::scim_resources::Tenant;
 use crate::store::{self, Connection};
-
-/// The token of the one `Authorization` header; the scheme's case is free.
-pub fn token(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return None;
-    };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
 
 /// The row that has a token.
 #[derive(Clone, Copy, Debug)]

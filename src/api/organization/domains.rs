@@ -2,15 +2,15 @@
 
 use connectrpc::RequestContext;
 
-use super::paging::List;
-use super::proto::gitpod::v1::{
+use crate::api::handler::{audit, parse_id, timestamp};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::{
     CreateDomainVerificationRequest, CreateDomainVerificationResponse,
     DeleteDomainVerificationRequest, DeleteDomainVerificationResponse,
     DomainVerification as WireVerification, DomainVerificationState, GetDomainVerificationRequest,
     GetDomainVerificationResponse, ListDomainVerificationsRequest, ListDomainVerificationsResponse,
     VerifyDomainRequest, VerifyDomainResponse,
 };
-use super::{audit, parse_id, timestamp};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::domain_verification::{self, DomainVerification};

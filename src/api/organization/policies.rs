@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::proto::gitpod::v1::{
+use crate::api::handler::{audit, parse_id};
+use crate::api::proto::gitpod::v1::{
     GetOrganizationPoliciesRequest, GetOrganizationPoliciesResponse,
     OrganizationPolicies as WirePolicies, UpdateOrganizationPoliciesRequest,
     UpdateOrganizationPoliciesResponse,
 };
-use super::{audit, parse_id};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;

@@ -4,23 +4,23 @@ use buffa_types::google::protobuf::Duration;
 use chrono::TimeDelta;
 use connectrpc::RequestContext;
 
-use super::paging::List;
-use super::proto::gitpod::v1::{
+use crate::api::handler::{audit, parse_id, timestamp};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::{
     CreateSCIMConfigurationRequest, CreateSCIMConfigurationResponse,
     DeleteSCIMConfigurationRequest, DeleteSCIMConfigurationResponse, GetSCIMConfigurationRequest,
     GetSCIMConfigurationResponse, ListSCIMConfigurationsRequest, ListSCIMConfigurationsResponse,
     RegenerateSCIMTokenRequest, RegenerateSCIMTokenResponse, SCIMConfiguration,
     UpdateSCIMConfigurationRequest, UpdateSCIMConfigurationResponse,
 };
-use super::{audit, parse_id, timestamp};
 use crate::app::App;
-use crate::bearer::{self, Row};
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
 use crate::domain::ids::ScimConfigurationId;
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::provisioning::tokens::{self, Row};
 use crate::store;
 use crate::store::scim_resources::Tenant;
 
@@ -55,7 +55,7 @@ pub async fn create(
 
     let mut tx = app.store.begin().await?;
     store::scim::insert(&mut tx, organization_id, &configuration, &hash).await?;
-    bearer::keep_digest(app, &mut tx, &token, row(&configuration), &hash).await?;
+    tokens::keep_digest(app, &mut tx, &token, row(&configuration), &hash).await?;
     audit(
         app,
         &mut tx,
@@ -198,7 +198,7 @@ pub async fn regenerate_token(
     );
     ScimChange::default().apply(&mut after, now);
     store::scim::update(&mut tx, caller.organization_id, &after, Some(&hash)).await?;
-    bearer::keep_digest(app, &mut tx, &token, row(&after), &hash).await?;
+    tokens::keep_digest(app, &mut tx, &token, row(&after), &hash).await?;
     audit(
         app,
         &mut tx,
