@@ -19,8 +19,9 @@ pub struct Api {
     pub app: Arc<App>,
 }
 
-/// Writes the trait of a service from one line a method: its messages, and the call of its handler, of which the
-/// arguments are some of `app`, `caller`, `ctx` and `request`. Whoever asks for no `caller` needs none.
+/// Implements the trait of a service from a table. An entry has the method, its messages, and the call of its
+/// handler, whose arguments are some of `app`, `caller`, `ctx` and `request`. The `buf.validate` rules of the request
+/// are checked before the handler is called.
 macro_rules! service {
     ($service:ident {$(
         $method:ident($request:ident) -> $response:ident =

@@ -15,9 +15,9 @@ use crate::provisioning::tokens::{Kept, Row, verify};
 use crate::store;
 use crate::store::scim_resources::{Lookup, Stored};
 
-/// Finds the configuration of a request's token, and in the same round trip what `lookup` describes.
-/// With it comes why the configuration does not take requests, if it does not: its administrator finds that
-/// in its log.
+/// Finds the configuration of a request's token, and in the same round trip the resources that `lookup`
+/// describes. If the configuration takes no requests now, the answer says why, and the log of the
+/// configuration tells its administrator.
 ///
 /// # Errors
 ///

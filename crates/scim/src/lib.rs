@@ -4,7 +4,7 @@
 //! [`schema`] is the one registry of attributes; everything else reads it. The modules follow a
 //! resource on its way through a server:
 //!
-//! - [`normalize`](mod@normalize): the body of a create or a replace becomes a canonical resource.
+//! - [`normalize`]: the body of a create or a replace becomes a canonical resource.
 //!   What identity providers get wrong is understood here, and reported as a trait of their dialect.
 //! - [`patch`]: a PATCH is read and checked, then applied to a canonical resource.
 //! - [`path`]: the paths of PATCH operations, and the names in `attributes`.

@@ -60,20 +60,20 @@ mod tests {
 
     #[test]
     fn references_lead_to_this_server_or_elsewhere() {
-        let base = "https://rollcall.test/scim/v2";
+        let base = "https://scim.example/scim/v2";
         for (root, expected) in [
             (base, true),
-            ("HTTPS://Rollcall.TEST/scim/v2", true),
-            ("//rollcall.test/scim/v2", true),
+            ("HTTPS://Scim.EXAMPLE/scim/v2", true),
+            ("//scim.example/scim/v2", true),
             ("/scim/v2", true),
             ("..", true),
             ("../..", true),
             (".", true),
             ("", true),
-            ("https://rollcall.test/scim", false),
-            ("https://rollcall.test", false),
+            ("https://scim.example/scim", false),
+            ("https://scim.example", false),
             ("https://evil.test/scim/v2", false),
-            ("https://evil.test/https://rollcall.test/scim/v2", false),
+            ("https://evil.test/https://scim.example/scim/v2", false),
             ("//evil.test/scim/v2", false),
             ("/api", false),
         ] {

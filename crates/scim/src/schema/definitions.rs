@@ -10,8 +10,8 @@ use super::{
     USER_URN, Uniqueness,
 };
 
-/// A definition begins with what most attributes are: a single value, optional, ignoring case, that the client may change and sees by
-/// default. What differs is said after it.
+/// A definition begins with what most attributes are: one optional value, compared without regard to case, which the
+/// client may change and sees by default. The methods that follow say what differs.
 impl Attribute {
     const fn new(name: &'static str, data_type: Type, description: &'static str) -> Self {
         Self {
