@@ -107,9 +107,9 @@ impl Bench {
             call("IdentityService/GetAuthenticatedIdentity", json!({})).await["organizationId"]
                 .clone();
         let sso = json!({ "organizationId": organization, "clientId": "c", "clientSecret": "s", "issuerUrl": "https://a.example" });
-        let sso =
-            call("OrganizationService/CreateSSOConfiguration", sso).await["ssoConfiguration"]["id"]
-                .clone();
+        let sso = call("OrganizationService/CreateSSOConfiguration", sso).await["ssoConfiguration"]
+            ["id"]
+            .clone();
         let scim = json!({ "organizationId": organization, "ssoConfigurationId": sso });
         let created = call("OrganizationService/CreateSCIMConfiguration", scim).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -177,8 +177,7 @@ impl Bench {
         let part = |count: usize| async move {
             let start = Instant::now();
             let workers = (0..BULK_CLIENTS).map(|worker| {
-                let share = count / BULK_CLIENTS
-                    + usize::from(worker < count % BULK_CLIENTS);
+                let share = count / BULK_CLIENTS + usize::from(worker < count % BULK_CLIENTS);
                 self.create_in_bulk(share)
             });
             futures_util::future::join_all(workers).await;
@@ -231,8 +230,7 @@ impl Bench {
         self.latency("page of 100 out of the blue", &blue).await;
         self.latency("last page of 100", &vec![page(users - 99); 25])
             .await;
-        let (mut connection, begun, mut start) =
-            (self.scim.open().await, Instant::now(), 1);
+        let (mut connection, begun, mut start) = (self.scim.open().await, Instant::now(), 1);
         let mut slowest = Duration::ZERO;
         while start <= users {
             let call = (Method::GET, page(start), SCIM, Bytes::new());
@@ -254,11 +252,20 @@ impl Bench {
 
     async fn filters(&self, times: &Times) {
         for (few, many) in [
-            ("userName eq \"a-user300@example.com\"", "userName sw \"a-\""),
+            (
+                "userName eq \"a-user300@example.com\"",
+                "userName sw \"a-\"",
+            ),
             ("userName sw \"a-user3000\"", "userName sw \"b-\""),
             ("externalId sw \"a-ext-3000\"", "externalId sw \"a-\""),
-            ("displayName sw \"Ann Family3000\"", "displayName sw \"Ann\""),
-            ("emails.value eq \"a-user300@example.com\"", "emails.value sw \"a-\""),
+            (
+                "displayName sw \"Ann Family3000\"",
+                "displayName sw \"Ann\"",
+            ),
+            (
+                "emails.value eq \"a-user300@example.com\"",
+                "emails.value sw \"a-\"",
+            ),
             ("emails.value sw \"a-user3000\"", "emails.value sw \"b-\""),
             ("active eq false", "active eq true"),
         ] {
@@ -345,10 +352,16 @@ impl Bench {
     async fn ids(&self, count: usize) -> Vec<String> {
         let mut ids = vec![];
         while ids.len() < count {
-            let path = format!("/scim/v2/Users?startIndex={}&count=1000&attributes=id", ids.len() + 1);
+            let path = format!(
+                "/scim/v2/Users?startIndex={}&count=1000&attributes=id",
+                ids.len() + 1
+            );
             let page = self.get(&path).await;
             let page = page["Resources"].as_array().unwrap();
-            ids.extend(page.iter().map(|user| user["id"].as_str().unwrap().to_owned()));
+            ids.extend(
+                page.iter()
+                    .map(|user| user["id"].as_str().unwrap().to_owned()),
+            );
             if page.is_empty() {
                 break;
             }
@@ -385,28 +398,35 @@ impl Bench {
             (
                 "GetSSOConfiguration",
                 json!({ "ssoConfigurationId": sso }),
-                format!("select * from sso_configurations where organization_id = '{organization}' and id = '{sso}';"),
+                format!(
+                    "select * from sso_configurations where organization_id = '{organization}' and id = '{sso}';"
+                ),
             ),
             (
                 "ListSSOConfigurations",
                 json!({ "organizationId": organization }),
-                format!("select * from sso_configurations where organization_id = '{organization}' order by id limit 26;"),
+                format!(
+                    "select * from sso_configurations where organization_id = '{organization}' order by id limit 26;"
+                ),
             ),
             (
                 "GetSCIMConfiguration",
                 json!({ "scimConfigurationId": scim }),
-                format!("select * from scim_configurations where organization_id = '{organization}' and id = '{scim}';"),
+                format!(
+                    "select * from scim_configurations where organization_id = '{organization}' and id = '{scim}';"
+                ),
             ),
             (
                 "ListSCIMConfigurations",
                 json!({ "organizationId": organization }),
-                format!("select * from scim_configurations where organization_id = '{organization}' order by id limit 26;"),
+                format!(
+                    "select * from scim_configurations where organization_id = '{organization}' order by id limit 26;"
+                ),
             ),
         ] {
             let (path, body) = (format!("{SERVICE}/{method}"), Bytes::from(body.to_string()));
-            let make: Make = Arc::new(move || {
-                (Method::POST, path.clone(), "application/json", body.clone())
-            });
+            let make: Make =
+                Arc::new(move || (Method::POST, path.clone(), "application/json", body.clone()));
             self.rate(&self.api, method, make, &select).await;
         }
     }

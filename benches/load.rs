@@ -113,7 +113,9 @@ async fn measure(database: &str, time: Duration) {
         .load("CreateSSOConfiguration, JSON", create, time)
         .await;
     let beside = pgbench(database, CONNECTIONS, &inserts(&organization, &id), time);
-    println!("  pgbench, select, begin, two inserts, commit of CreateSSOConfiguration: {beside:.0}/s");
+    println!(
+        "  pgbench, select, begin, two inserts, commit of CreateSSOConfiguration: {beside:.0}/s"
+    );
 }
 
 fn new_sso(organization: &str) -> Value {

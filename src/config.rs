@@ -2,6 +2,7 @@
 //! alone is checked in the functions here, so that a bad setting is one line and never shows a
 //! secret.
 
+pub mod bad_setting;
 mod outgoing;
 mod remote;
 
@@ -20,10 +21,11 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::domain::organization;
 use crate::domain::sign_in::{self, SignInSettings};
 use crate::domain::token::{Token, TokenKind};
+use crate::http::listener::{ClientLimits, Listening, connections_in_all};
 use crate::secrets::keys::Keyring;
-use crate::server::{self, ClientLimits, Listening};
 use crate::{outgoing as ways_out, store};
 
+pub use self::bad_setting::BadSetting;
 pub use self::outgoing::OutgoingSettings;
 pub use self::remote::RemoteSettings;
 
@@ -376,7 +378,7 @@ impl ServeSettings {
                 &self.connections_per_client,
                 MAX_PER_CLIENT,
             )?,
-            in_all: server::connections_in_all(),
+            in_all: connections_in_all(),
             proxies: proxies?,
         };
         Ok(Listening {
@@ -581,8 +583,3 @@ fn set(secret: Option<&SecretString>) -> Option<&str> {
         .map(ExposeSecret::expose_secret)
         .filter(|text| !text.is_empty())
 }
-
-/// A setting that cannot be used: one line, exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadSetting(pub String);

@@ -3,50 +3,47 @@
 //! A request passes three rooms: a door, the rules, a store function. Calls go one way:
 //!
 //! ```text
-//! cli → server, jobs → doors (api, scim, login) → provisioning → store → domain
+//! cli → router, jobs → doors (api, scim, login) → http, provisioning → store → domain
 //! ```
 //!
-//! - [`config`], [`cli`]: settings and commands;
-//! - [`server`]: the listener and what surrounds every request;
-//! - [`observe`]: the requests of each door, counted, timed and traced;
-//! - [`large`]: the memory that large requests share;
-//! - [`log`]: where the log goes;
-//! - [`app`]: what every door is handed;
-//! - [`api`]: the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
-//! - [`scim`]: SCIM 2.0 for identity providers;
-//! - [`login`]: people sign in, in their browser;
+//! From the outside inwards:
+//!
+//! - [`cli`], [`config`]: commands and settings;
+//! - [`router`]: every door, and what surrounds each request;
 //! - [`jobs`]: background work;
-//! - [`oidc`]: the client's side of OpenID Connect;
-//! - [`outgoing`]: the one way out to addresses that users chose, and what asks the domain name system;
-//! - [`path`]: the paths of requests, in one form for every door;
-//! - [`bearer`], [`session`]: the token and the session of a request, for every door;
+//! - [`api`]: door 1, the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
+//! - [`scim`]: door 2, SCIM 2.0 for identity providers;
+//! - [`login`]: door 3, people sign in with their browser;
+//! - [`http`]: what doors share of HTTP: the listener, the token and the session of a request, limits;
 //! - [`provisioning`]: rules that several doors share;
-//! - [`metrics`], [`traces`]: what operators see;
+//! - [`oidc`]: the client's side of OpenID Connect;
+//! - [`outgoing`]: the one way out to addresses that users chose, and the domain name system;
 //! - [`store`]: the only SQL;
 //! - [`secrets`]: sealing and hashing;
 //! - [`domain`]: nouns and rules, without I/O;
-//! - [`error`]: the one domain error.
+//! - [`app`]: what every door is handed;
+//! - [`error`]: the one domain error;
+//! - [`log`], [`metrics`], [`traces`]: what operators see.
+//!
+//! Two crates know nothing of Rollcall: `scim` (`crates/scim`), the rules of SCIM 2.0 without I/O, and
+//! `letters` (`crates/letters`), which tells when two texts are the same although their letters are not.
 
 pub mod api;
 pub mod app;
-pub mod bearer;
 pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod http;
 pub mod jobs;
-pub mod large;
 pub mod log;
 pub mod login;
 pub mod metrics;
-pub mod observe;
 pub mod oidc;
 pub mod outgoing;
-pub mod path;
 pub mod provisioning;
+pub mod router;
 pub mod scim;
 pub mod secrets;
-pub mod server;
-pub mod session;
 pub mod store;
 pub mod traces;

@@ -23,7 +23,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::BadSetting;
+use crate::config::bad_setting::BadSetting;
 use crate::domain::sign_in::has_good_port;
 use crate::outgoing::trust;
 

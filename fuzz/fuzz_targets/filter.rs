@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall::scim::filter::{compile, parse};
-use rollcall::scim::schema::ResourceType;
+use scim::filter::{compile, parse};
+use scim::schema::ResourceType;
 use rollcall::scim::search::condition;
 use rollcall::store::scim_resources::Tenant;
 

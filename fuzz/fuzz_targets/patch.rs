@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall::scim::normalize::normalize;
-use rollcall::scim::patch::plan;
-use rollcall::scim::schema::ResourceType;
+use scim::normalize::normalize;
+use scim::patch::plan;
+use scim::schema::ResourceType;
 use serde_json::{Value, json};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rollcall::scim::path::parse;
-use rollcall::scim::schema::ResourceType;
+use scim::path::parse;
+use scim::schema::ResourceType;
 
 fuzz_target!(|text: &str| {
     for kind in ResourceType::ALL {

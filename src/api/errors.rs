@@ -33,7 +33,7 @@ use protovalidate_buffa::proto::{
 
 use super::proto::google::rpc::{RequestInfo, RetryInfo};
 use crate::error::{Chain, Error, Violation};
-use crate::server::RequestId;
+use crate::http::request_id::RequestId;
 
 /// How many violations an error names: details travel in headers over gRPC, whose size is limited.
 const MAX_VIOLATIONS: usize = 20;

@@ -18,15 +18,15 @@ use crate::cli::output::announce;
 use crate::config::{DatabaseSettings, KeySettings, ServeSettings};
 use crate::domain::sign_in::is_loopback;
 use crate::domain::sso::client_secret_context;
+use crate::http::listener::{self, Listening};
+use crate::http::observe::metrics_router;
 use crate::metrics::Metrics;
-use crate::observe::metrics_router;
 use crate::outgoing::Outgoing;
 use crate::provisioning::keys::unopened;
 use crate::provisioning::organizations;
 use crate::secrets::keys::Keyring;
-use crate::server::Listening;
 use crate::store::{self, Store};
-use crate::{jobs, server};
+use crate::{jobs, router};
 
 #[cfg(feature = "embedded-postgres")]
 pub(super) mod embedded;
@@ -134,14 +134,14 @@ struct Listeners {
 }
 
 fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
-    server::listen(address)
+    listener::listen(address)
         .with_context(|| format!("cannot listen on {address}: stop what listens there, or choose another address with {setting}"))
 }
 
 /// Serves the metrics until it is dropped, which is after the last request is finished.
 async fn serve_metrics(listener: Option<TcpListener>, app: &Arc<App>) {
     if let Some(listener) = listener {
-        server::serve(
+        listener::serve(
             listener,
             metrics_router(app),
             Listening::default(),
@@ -196,7 +196,7 @@ async fn serve(
     kept: TimeDelta,
     drain: Duration,
 ) -> Result<()> {
-    let router = server::router(app)?;
+    let router = router::router(app)?;
     if let Some(listener) = &listeners.metrics {
         let address = listener.local_addr()?;
         announce(format_args!("Metrics are at http://{address}/metrics."));
@@ -216,7 +216,7 @@ async fn serve(
         }
     };
     let work = async {
-        server::serve(
+        listener::serve(
             listeners.doors,
             router,
             listening,

@@ -4,7 +4,6 @@ pub mod audit;
 pub mod domain_verification;
 pub mod identity;
 pub mod ids;
-pub mod letters;
 pub mod organization;
 pub mod organization_policies;
 pub mod policy;
@@ -13,3 +12,5 @@ pub mod sign_in;
 pub mod sso;
 pub mod text;
 pub mod token;
+
+pub use letters;

@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::domain::ids::SessionId;
 use crate::domain::sign_in::origin;
 use crate::error::Error;
+use crate::http::session::{self, Session};
 use crate::metrics::SessionEnd;
-use crate::session::{self, Session};
 use crate::store;
 
 /// The page of the person who is signed in.

@@ -30,10 +30,10 @@ use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, R
 use crate::domain::sso::{SsoConfiguration, client_secret_context};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
+use crate::http::session;
 use crate::oidc::{Claims, LoginSecrets, Registration, printable};
 use crate::provisioning::client_keys::client_key;
 use crate::provisioning::sign_in::{Outcome, SignIn, check_return_to, sign_in};
-use crate::session;
 use crate::store;
 
 /// Which way to sign in.

@@ -30,9 +30,9 @@ use serde::Deserialize;
 use self::pages::Page;
 use crate::app::App;
 use crate::error::{Chain, Error};
+use crate::http::session;
 use crate::oidc::{CALLBACK_PATH, CLIENT_KEYS_PATH};
 use crate::provisioning::sign_in::{self, START_PATH};
-use crate::session;
 use crate::store;
 
 /// How many ways to sign in the page shows.

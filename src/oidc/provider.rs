@@ -13,7 +13,7 @@ use url::Url;
 use super::jose::KeySet;
 use super::token::Authentication;
 use super::{Metadata, printable, rules};
-use crate::app::Clock;
+use crate::app::clock::Clock;
 use crate::domain::sign_in::{Check, Refusal};
 use crate::outgoing::Outgoing;
 

@@ -4,4 +4,5 @@ pub mod client_keys;
 pub mod keys;
 pub mod organizations;
 pub mod sign_in;
+pub mod tokens;
 pub mod users;

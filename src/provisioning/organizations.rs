@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::tokens::{self, Row};
 use crate::app::App;
-use crate::bearer::{self, Row};
 use crate::domain::identity::Role;
 use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::organization::{Organization, check_name};
@@ -105,7 +105,7 @@ async fn add_token(
     };
     store::tokens::insert(db, organization_id, &new).await?;
     let row = Row::Api(organization_id, new.id);
-    bearer::keep_digest(app, db, token, row, &token_hash).await
+    tokens::keep_digest(app, db, token, row, &token_hash).await
 }
 
 /// Makes the first organization and its administrator's token, on a database that has none.

@@ -10,17 +10,17 @@ mod order;
 
 use std::collections::{HashMap, HashSet};
 
+use scim::error::{ScimError, ScimType};
+use scim::project::Projection;
+use scim::schema::{ResourceType, endpoint_type};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use self::order::Order;
-use super::error::{ScimError, ScimType};
-use super::http::{self, Failure, endpoint_type};
-use super::project::Projection;
-use super::schema::ResourceType;
+use super::answers::{Failure, no_such, record};
 use super::users::{self, New};
-use super::{Context, Precondition, Reply, Wishes, groups, resource};
-use crate::path::{Malformed, segments};
+use super::{Context, Precondition, Reply, Wishes, groups, resource, writes};
+use crate::http::path::{Malformed, segments};
 
 /// The most operations of a request.
 pub const MAX_OPERATIONS: usize = 1000;
@@ -358,7 +358,7 @@ impl<'a> Job<'a> {
             false => carry_out_one(&context, operation, &mut self.ids).await,
         };
         if let Err(failure) = &result {
-            http::record(&context, failure).await;
+            record(&context, failure).await;
         }
         result
     }
@@ -376,7 +376,7 @@ impl<'a> Job<'a> {
                 _ => error.clone(),
             };
             let failure = Failure::from(error);
-            http::record(&self.operations[place].context(self.context), &failure).await;
+            record(&self.operations[place].context(self.context), &failure).await;
             self.failed.insert(place);
             results.push((place, Err(failure)));
         }
@@ -520,12 +520,12 @@ async fn carry_out_one(
         (method @ ("PUT" | "PATCH" | "DELETE"), [_, id]) => {
             let id = match id.strip_prefix(PREFIX) {
                 Some(bulk_id) => reference(bulk_id, ids)?,
-                None => id_of(id, ids).ok_or_else(|| http::no_such(kind))?,
+                None => id_of(id, ids).ok_or_else(|| no_such(kind))?,
             };
             match method {
-                "PUT" => http::replace(context, kind, id, None, data(ids)?, &wishes).await,
-                "PATCH" => http::modify(context, kind, id, None, data(ids)?, &wishes).await,
-                _ => http::delete(context, kind, id, &wishes.if_match).await,
+                "PUT" => writes::replace(context, kind, id, None, data(ids)?, &wishes).await,
+                "PATCH" => writes::modify(context, kind, id, None, data(ids)?, &wishes).await,
+                _ => writes::delete(context, kind, id, &wishes.if_match).await,
             }
         }
         _ => Err(bad("method must be POST with the path of an endpoint, or PUT, PATCH or DELETE with that of a resource").into()),

@@ -1,10 +1,10 @@
 //! What this server can do (RFC 7644, section 4).
 
+use scim::error::ScimError;
+use scim::schema::{ResourceType, SCHEMAS, schema};
 use serde_json::{Value, json};
 
-use super::error::ScimError;
 use super::list::{CURSOR_LIFETIME, DEFAULT_COUNT, LIST_URN, MAX_COUNT};
-use super::schema::{ResourceType, SCHEMAS, schema};
 use super::{MAX_BODY, Reply, bulk};
 
 /// Where they are.

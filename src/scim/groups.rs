@@ -1,15 +1,15 @@
 //! Groups: creating, replacing, modifying and deleting them. Their members are rows of their own; no
 //! request that changes some reads the others.
 
+use scim::error::{ScimError, ScimType};
+use scim::normalize::{Normalized, normalize};
+use scim::patch::{self, Member, MemberChange};
+use scim::reference::issued;
+use scim::schema::ResourceType;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::error::{ScimError, ScimType};
-use super::http::{Failure, no_such};
-use super::normalize::{Normalized, normalize};
-use super::patch::{self, Member, MemberChange};
-use super::reference::issued;
-use super::schema::ResourceType;
+use super::answers::{Failure, no_such};
 use super::users::{changed_meanwhile, check, check_key};
 use super::{Context, Precondition, Reply, Wishes, resource, search};
 use crate::domain::letters::fold;

@@ -7,16 +7,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
+use scim::error::{ScimError, ScimType};
+use scim::filter;
+use scim::project::Projection;
+use scim::schema::ResourceType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::error::{ScimError, ScimType};
-use super::http::{Failure, Query, no_such, projection};
-use super::project::Projection;
-use super::schema::ResourceType;
-use super::{Context, Reply, Wishes, filter, resource, search};
+use super::answers::{Failure, no_such};
+use super::request::{Query, projection};
+use super::{Context, Reply, Wishes, resource, search};
 use crate::error::Error;
 use crate::store::scim_resources::{self, List, Lookup, Order, Place, Stored, Table};
 use crate::store::sql::Fragment;

@@ -1,49 +1,63 @@
 //! Door 2: SCIM 2.0 (RFC 7643, RFC 7644, RFC 9865) for identity providers, below `/scim/v2`.
 //!
-//! A request passes [`http`] (token, body, errors, the event of a refusal) and one of the endpoints:
-//! [`users`], [`groups`], [`bulk`], [`list`], [`discovery`].
+//! A request passes [`routing`], which has its token verified ([`authentication`]) and its body read
+//! ([`request`]), and one of the endpoints: [`users`], [`groups`], [`bulk`], [`list`], [`discovery`].
+//! [`answers`] turns what comes of it into a response.
 //!
-//! The core is pure, with no I/O: [`schema`] is the one registry of attributes, everything else
-//! reads it. A body passes [`normalize`] (create, replace) or [`patch`]; a filter passes [`filter`],
-//! then [`eval`] or its translation in [`search`]; a response passes [`project`]. How one resource
-//! names another says [`reference`](mod@reference).
+//! What SCIM itself says of resources, filters and PATCH is the crate `scim`, which knows neither HTTP nor
+//! SQL. Here, [`search`] turns a filter into SQL, and [`resource`] adds to a stored resource what the
+//! server knows of it.
 
+pub mod answers;
+pub mod authentication;
 pub mod bulk;
 pub mod discovery;
-pub mod error;
-pub mod eval;
-pub mod filter;
 pub mod groups;
-pub mod http;
+pub mod labels;
 pub mod list;
-pub mod normalize;
-pub mod patch;
-pub mod path;
-pub mod project;
-pub mod reference;
+pub mod request;
 pub mod resource;
-pub mod schema;
+pub mod routing;
 pub mod search;
 pub mod users;
+pub mod writes;
 
 use std::sync::Arc;
 
+use axum::response::Response;
 use chrono::{DateTime, Utc};
+use scim::project::Projection;
+use scim::schema::ResourceType;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-pub use self::http::router;
-use self::project::Projection;
-use self::schema::ResourceType;
+pub use self::routing::router;
 use crate::app::App;
+use crate::http::observe::Told;
+use crate::metrics::Door;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::Tenant;
+use crate::traces::method_name;
 
 /// Everything at or below this path is answered by this door.
 pub const TOP: &str = "/scim";
 
 /// Where the endpoints are, below the public URL.
 pub const ROOT: &str = "/scim/v2";
+
+/// How its requests are told of.
+pub const TOLD: Told = Told {
+    door: Door::Scim,
+    names: |_, request| {
+        let verb = method_name(request.method());
+        let endpoint = labels::endpoint_label(request.uri().path());
+        (
+            format!("{verb} {endpoint}").into(),
+            format!("{ROOT}{endpoint}"),
+        )
+    },
+    status: Response::status,
+};
 
 /// The largest body of a request, in bytes: a thousand users in one, or a group of a hundred
 /// thousand members.

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use scim::normalize::no_reference;
+use scim::project::Projection;
+use scim::reference::Reference;
+use scim::schema::{ENTERPRISE_USER_URN, ResourceType};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Context;
-use super::http::Failure;
-use super::normalize::no_reference;
-use super::project::Projection;
-use super::reference::Reference;
-use super::schema::{ENTERPRISE_USER_URN, ResourceType};
+use super::answers::Failure;
 use crate::error::Error;
 use crate::store::scim_resources::{self, DirectGroup, Source, Stored, Table};
 use crate::store::{Connection, Later};

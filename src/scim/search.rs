@@ -1,5 +1,5 @@
 //! How resources are found in PostgreSQL: the form in which they are searched, and the translation
-//! of filters and sort orders to SQL. It says the same as [`eval`](super::eval).
+//! of filters and sort orders to SQL. It says the same as [`eval`](scim::eval).
 //!
 //! Beside each resource stands its search form: the same attributes, with every text in the form in
 //! which equal texts are equal. So SQL compares byte by byte, and no collation has a say. What is
@@ -9,12 +9,12 @@
 //! Every condition is true or false, never null, so that `not` means the opposite.
 
 use chrono::{DateTime, SubsecRound, Utc};
+use scim::filter::{Comparand, Operator, Resolved};
+use scim::reference::Reference;
+use scim::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::filter::{Comparand, Operator, Resolved};
-use super::reference::Reference;
-use super::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
 use crate::store::scim_resources::{SortKey, SortKind, Tenant};
 use crate::store::sql::{Bound, Fragment};
 

@@ -7,15 +7,16 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use scim::error::{ScimError, ScimType};
+use scim::normalize::{self, Normalized, normalize};
+use scim::patch;
+use scim::reference::Reference;
+use scim::schema::{ResourceType, is_address};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::error::{ScimError, ScimType};
-use super::http::{Failure, no_such};
-use super::normalize::{self, Normalized, normalize};
-use super::reference::Reference;
-use super::schema::ResourceType;
-use super::{Context, Precondition, Reply, Wishes, patch, resource, search};
+use super::answers::{Failure, no_such};
+use super::{Context, Precondition, Reply, Wishes, resource, search};
 use crate::domain::letters::{address_key, fold, user_name_key};
 use crate::error::Error;
 use crate::provisioning::users::link;
@@ -499,7 +500,7 @@ fn email(resource: &Map<String, Value>, user_name: &str) -> String {
     let address = primary.and_then(|value| text_of(value, "value"));
     match address {
         Some(address) => address.to_owned(),
-        None if normalize::is_address(user_name) => user_name.to_owned(),
+        None if is_address(user_name) => user_name.to_owned(),
         None => String::new(),
     }
 }

@@ -20,7 +20,7 @@ use hmac::{Hmac, Mac};
 use secrecy::zeroize::Zeroizing;
 use sha2::Sha256;
 
-use crate::app::Random;
+use crate::app::random::Random;
 use crate::error::Error;
 
 const KEY_LENGTH: usize = 32;

@@ -240,7 +240,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::app::Random;
+    use crate::app::random::Random;
     use crate::domain::token::TokenKind;
 
     fn token(random: &Random) -> Token {

@@ -1,155 +1,130 @@
 //! Which way calls go (docs/ARCHITECTURE.md), held over the `use` statements and paths.
 
-use std::fs;
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// A room and the words that its files must not have.
-const RULES: [(&str, &[&str]); 15] = [
+use self::imports::{circles, code, files, imports, sources};
+
+/// Each room of `src`, and the rooms that it may name. A room that is not here may name none.
+const ROOMS: [(&str, &[&str]); 19] = [
     (
-        "domain",
+        "cli",
         &[
-            "sqlx",
-            "axum",
-            "connectrpc",
-            "crate::store",
-            "crate::api",
-            "crate::server",
-            "crate::provisioning",
-            "crate::cli",
-            "crate::app",
+            "app",
+            "config",
+            "domain",
+            "error",
+            "http",
+            "jobs",
+            "log",
+            "metrics",
+            "outgoing",
+            "provisioning",
+            "router",
+            "secrets",
+            "store",
+            "traces",
         ],
     ),
     (
-        "store",
+        "router",
         &[
-            "axum",
-            "connectrpc",
-            "crate::api",
-            "crate::server",
-            "crate::provisioning",
-            "crate::cli",
+            "api", "app", "error", "http", "login", "metrics", "scim", "store",
         ],
     ),
+    // They make folded keys anew as the door makes them.
     (
-        "secrets",
+        "jobs",
+        &["app", "domain", "error", "metrics", "scim", "store"],
+    ),
+    // The doors: none names another.
+    ("api", &DOOR),
+    ("scim", &DOOR),
+    ("login", &DOOR),
+    (
+        "http",
         &[
-            "sqlx",
-            "axum",
-            "connectrpc",
-            "crate::store",
-            "crate::api",
-            "crate::server",
-            "crate::provisioning",
-            "crate::cli",
+            "app", "domain", "error", "log", "metrics", "store", "traces",
         ],
     ),
     (
         "provisioning",
         &[
-            "sqlx",
-            "axum",
-            "connectrpc",
-            "crate::api",
-            "crate::server",
-            "crate::cli",
+            "app", "domain", "error", "metrics", "oidc", "secrets", "store",
         ],
     ),
+    ("oidc", &["app", "domain", "error", "outgoing"]),
+    // What every door is handed.
     (
-        "api",
-        &["sqlx", "crate::cli", "crate::login", "crate::scim"],
-    ),
-    (
-        "scim",
+        "app",
         &[
-            "sqlx",
-            "connectrpc",
-            "crate::api",
-            "crate::login",
-            "crate::cli",
-            "crate::jobs",
+            "domain", "http", "metrics", "oidc", "outgoing", "secrets", "store",
         ],
     ),
     (
-        "jobs",
-        &["sqlx", "axum", "connectrpc", "crate::cli", "crate::api"],
+        "config",
+        &["domain", "http", "outgoing", "secrets", "store"],
     ),
-    (
-        "login",
-        &[
-            "sqlx",
-            "connectrpc",
-            "crate::api",
-            "crate::scim",
-            "crate::cli",
-            "crate::jobs",
-        ],
-    ),
-    (
-        "oidc",
-        &[
-            "sqlx",
-            "axum",
-            "connectrpc",
-            "crate::store",
-            "crate::provisioning",
-            "crate::api",
-            "crate::login",
-            "crate::server",
-            "crate::cli",
-        ],
-    ),
-    (
-        "session.rs",
-        &[
-            "sqlx",
-            "axum",
-            "connectrpc",
-            "crate::api",
-            "crate::login",
-            "crate::server",
-            "crate::cli",
-        ],
-    ),
-    ("cli", &["sqlx", "connectrpc", "axum"]),
-    ("server.rs", &["sqlx", "connectrpc", "crate::cli"]),
-    (
-        "server",
-        &["sqlx", "connectrpc", "crate::cli", "crate::store"],
-    ),
-    (
-        "metrics.rs",
-        &[
-            "sqlx",
-            "axum",
-            "connectrpc",
-            "crate::store",
-            "crate::api",
-            "crate::scim",
-            "crate::login",
-            "crate::server",
-            "crate::cli",
-        ],
-    ),
-    (
-        "observe.rs",
-        &["sqlx", "connectrpc", "crate::store", "crate::cli"],
-    ),
+    ("secrets", &["app", "domain", "error", "metrics"]),
+    ("store", &["domain", "error", "metrics"]),
+    ("outgoing", &["error", "metrics", "traces"]),
+    ("traces", &["config", "domain", "outgoing"]),
+    ("metrics", &["domain"]),
+    ("domain", &["error"]),
+    ("error", &[]),
+    ("log", &[]),
 ];
 
-fn files(path: &Path) -> Vec<PathBuf> {
-    if path.is_file() {
-        return vec![path.to_owned()];
-    }
-    fs::read_dir(path)
-        .unwrap()
-        .flat_map(|entry| files(&entry.unwrap().path()))
-        .collect()
+/// What a door may name.
+const DOOR: [&str; 9] = [
+    "app",
+    "domain",
+    "error",
+    "http",
+    "metrics",
+    "oidc",
+    "provisioning",
+    "store",
+    "traces",
+];
+
+/// What may be named by few rooms alone.
+const RESERVED: [(&str, &[&str]); 7] = [
+    ("sqlx", &["store"]),
+    // The generated messages, and what reads and writes them.
+    ("connectrpc", &["api"]),
+    ("buffa", &["api"]),
+    ("buffa_types", &["api"]),
+    ("protovalidate_buffa", &["api"]),
+    ("crate::api::proto", &["api"]),
+    ("axum", &["router", "http", "api", "scim", "login"]),
+];
+
+/// What the crates below `crates` must not name: they do nothing but compute.
+const IMPURE: [&str; 10] = [
+    "axum",
+    "connectrpc",
+    "http",
+    "hyper",
+    "reqwest",
+    "rollcall",
+    "sqlx",
+    "std::fs",
+    "std::net",
+    "tokio",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn code(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let is_code = |line: &&str| !line.trim_start().starts_with("//");
-    text.lines().filter(is_code).collect::<Vec<_>>().join("\n")
+/// Where the sources of the crates of the workspace are.
+fn crates() -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(root().join("crates")).unwrap();
+    let engines = folders.map(|folder| folder.unwrap().path().join("src"));
+    engines.chain([root().join("src")]).collect()
 }
 
 /// Whether `code` names the crate or module `path`.
@@ -168,13 +143,55 @@ fn names(code: &str, path: &str) -> bool {
 }
 
 #[test]
-fn every_room_keeps_to_its_place() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn calls_go_one_way() {
+    let rooms = BTreeMap::from(ROOMS);
+    let mut broken = BTreeSet::new();
+    for (module, named) in imports(&sources(&root().join("src"))) {
+        let Some(room) = module.first().filter(|room| *room != "main") else {
+            continue;
+        };
+        let allowed = rooms.get(room.as_str()).copied().unwrap_or_default();
+        for other in named.iter().filter_map(|other| other.first()) {
+            if other != room && !allowed.contains(&other.as_str()) {
+                broken.insert(format!("{} names {other}", module.join("::")));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn no_files_name_each_other_in_a_circle() {
+    for source in crates() {
+        let circles = circles(&imports(&sources(&source)));
+        assert!(circles.is_empty(), "{}: {circles:#?}", source.display());
+    }
+}
+
+#[test]
+fn libraries_stay_in_their_rooms() {
     let mut broken = vec![];
-    for (room, banned) in RULES {
-        for file in files(&source.join(room)) {
+    for (module, code) in sources(&root().join("src")) {
+        let room = module.first().map_or("lib", String::as_str);
+        for (path, rooms) in RESERVED {
+            if !rooms.contains(&room) && names(&code, path) {
+                broken.push(format!("{} names {path}", module.join("::")));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn engines_know_neither_rollcall_nor_the_outside() {
+    let mut broken = vec![];
+    for source in crates()
+        .iter()
+        .filter(|source| **source != root().join("src"))
+    {
+        for file in files(source) {
             let code = code(&file);
-            let found = banned.iter().filter(|path| names(&code, path));
+            let found = IMPURE.iter().filter(|path| names(&code, path));
             broken.extend(found.map(|path| format!("{} names {path}", file.display())));
         }
     }
@@ -184,15 +201,14 @@ fn every_room_keeps_to_its_place() {
 /// Files that may change the case of letters, and by which words.
 const LETTERS: [(&str, &str); 1] = [
     // Names of the domain name system.
-    ("outgoing/dns.rs", "name.to_lowercase()"),
+    ("src/outgoing/dns.rs", "name.to_lowercase()"),
 ];
 
 #[test]
 fn letters_are_folded_in_one_place() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut broken = vec![];
-    for file in files(&source) {
-        let place = file.strip_prefix(&source).unwrap().to_str().unwrap();
+    for file in crates().iter().flat_map(|source| files(source)) {
+        let place = file.strip_prefix(root()).unwrap().to_str().unwrap();
         let mut code = code(&file);
         let allowed = LETTERS.iter().filter(|(file, _)| *file == place);
         for (_, words) in allowed {
@@ -222,7 +238,7 @@ fn letters_are_folded_in_one_place() {
     }
     assert!(
         broken.is_empty(),
-        "letters are folded by domain::letters, and in SQL by the function folded: {broken:#?}"
+        "letters are folded by crates/letters, and in SQL by the function folded: {broken:#?}"
     );
 }
 
@@ -232,4 +248,8 @@ fn the_check_itself_finds_what_it_looks_for() {
     assert!(names("let x = crate::store::sso::get();", "crate::store"));
     assert!(!names("use crate::storehouse::x;", "crate::store"));
     assert!(!names("use my_sqlx::query;", "sqlx"));
+    let sources = sources(&root().join("src"));
+    let routing = ["scim", "routing"].map(str::to_owned).to_vec();
+    let users = ["scim", "users"].map(str::to_owned).to_vec();
+    assert!(imports(&sources)[&routing].len() > 5 && sources.contains_key(&users));
 }

@@ -14,7 +14,7 @@ use buffa_descriptor::{
 };
 use http::{HeaderMap, Request, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
-use rollcall::scim::schema::ResourceType;
+use scim::schema::ResourceType;
 use serde_json::{Map, Value, json};
 
 use crate::scim::client::{BULK, Client, E, SEARCH, U, encode, group, user};

@@ -8,11 +8,10 @@ mod status;
 
 use std::sync::Arc;
 
-use connectrpc::{RequestContext, Router, ServiceRequest, ServiceResult};
-use protovalidate_buffa::connect_impl;
+use connectrpc::Router;
 
-use super::proto::rollcall::v1::*;
-use super::{Api, caller, reply};
+use crate::api::handler::{Api, service};
+use crate::api::proto::rollcall::v1::*;
 
 /// The full names of the services.
 pub const NAMES: [&str; 4] = [
@@ -30,80 +29,28 @@ pub fn register(api: &Arc<Api>, services: Router) -> Router {
     StatusServiceExt::register(api.clone(), services)
 }
 
-#[expect(refining_impl_trait, reason = "naming the response type is the point")]
-#[connect_impl]
-impl ProvisioningService for Api {
-    async fn list_provisioning_events(
-        &self,
-        ctx: RequestContext,
-        request: ServiceRequest<'_, ListProvisioningEventsRequest>,
-    ) -> ServiceResult<ListProvisioningEventsResponse> {
-        reply(
-            provisioning::list_events(&self.app, caller(&ctx)?, &ctx, request.to_owned_message())
-                .await,
-        )
-    }
-}
+service! { ProvisioningService {
+    list_provisioning_events(ListProvisioningEventsRequest) -> ListProvisioningEventsResponse =
+        provisioning::list_events(app, caller, ctx, request);
+}}
 
-#[expect(refining_impl_trait, reason = "naming the response type is the point")]
-#[connect_impl]
-impl SessionService for Api {
-    async fn list_sessions(
-        &self,
-        ctx: RequestContext,
-        request: ServiceRequest<'_, ListSessionsRequest>,
-    ) -> ServiceResult<ListSessionsResponse> {
-        reply(sessions::list(&self.app, caller(&ctx)?, &ctx, request.to_owned_message()).await)
-    }
+service! { SessionService {
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse =
+        sessions::list(app, caller, ctx, request);
+    end_sessions(EndSessionsRequest) -> EndSessionsResponse =
+        sessions::end(app, caller, request);
+}}
 
-    async fn end_sessions(
-        &self,
-        ctx: RequestContext,
-        request: ServiceRequest<'_, EndSessionsRequest>,
-    ) -> ServiceResult<EndSessionsResponse> {
-        reply(sessions::end(&self.app, caller(&ctx)?, request.to_owned_message()).await)
-    }
-}
+service! { SignInService {
+    list_sign_in_attempts(ListSignInAttemptsRequest) -> ListSignInAttemptsResponse =
+        sign_in::list_attempts(app, caller, ctx, request);
+    check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
+        sign_in::check(app, caller, request);
+    evaluate_claims_expression(EvaluateClaimsExpressionRequest) -> EvaluateClaimsExpressionResponse =
+        sign_in::evaluate(caller, request);
+}}
 
-#[expect(refining_impl_trait, reason = "naming the response type is the point")]
-#[connect_impl]
-impl SignInService for Api {
-    async fn list_sign_in_attempts(
-        &self,
-        ctx: RequestContext,
-        request: ServiceRequest<'_, ListSignInAttemptsRequest>,
-    ) -> ServiceResult<ListSignInAttemptsResponse> {
-        reply(
-            sign_in::list_attempts(&self.app, caller(&ctx)?, &ctx, request.to_owned_message())
-                .await,
-        )
-    }
-
-    async fn check_sso_configuration(
-        &self,
-        ctx: RequestContext,
-        request: ServiceRequest<'_, CheckSSOConfigurationRequest>,
-    ) -> ServiceResult<CheckSSOConfigurationResponse> {
-        reply(sign_in::check(&self.app, caller(&ctx)?, request.to_owned_message()).await)
-    }
-
-    async fn evaluate_claims_expression(
-        &self,
-        ctx: RequestContext,
-        request: ServiceRequest<'_, EvaluateClaimsExpressionRequest>,
-    ) -> ServiceResult<EvaluateClaimsExpressionResponse> {
-        reply(sign_in::evaluate(caller(&ctx)?, request.to_owned_message()).await)
-    }
-}
-
-#[expect(refining_impl_trait, reason = "naming the response type is the point")]
-#[connect_impl]
-impl StatusService for Api {
-    async fn get_status(
-        &self,
-        ctx: RequestContext,
-        _request: ServiceRequest<'_, GetStatusRequest>,
-    ) -> ServiceResult<GetStatusResponse> {
-        reply(status::get(&self.app, caller(&ctx)?).await)
-    }
-}
+service! { StatusService {
+    get_status(GetStatusRequest) -> GetStatusResponse =
+        status::get(app, caller);
+}}

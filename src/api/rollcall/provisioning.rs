@@ -5,13 +5,13 @@ use connectrpc::RequestContext;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::api::handler::{parse_id, timestamp};
 use crate::api::paging::List;
 use crate::api::proto::rollcall::v1::provisioning_event::Change;
 use crate::api::proto::rollcall::v1::{
     ListProvisioningEventsRequest, ListProvisioningEventsResponse, ProvisioningEvent,
     ProvisioningOutcome,
 };
-use crate::api::{parse_id, timestamp};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::{Error, Violation};

@@ -4,11 +4,11 @@ use connectrpc::RequestContext;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::api::handler::{audit, parse_id, timestamp};
 use crate::api::paging::List;
 use crate::api::proto::rollcall::v1::{
     EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, Session,
 };
-use crate::api::{audit, parse_id, timestamp};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;

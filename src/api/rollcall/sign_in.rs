@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::provisioning::optional_id;
+use crate::api::handler::{parse_id, timestamp};
 use crate::api::paging::List;
 use crate::api::proto::rollcall::v1::check_sso_configuration_response::{
     Finding as WireFinding, Outcome as WireOutcome,
@@ -27,7 +28,6 @@ use crate::api::proto::rollcall::v1::{
     EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, ListSignInAttemptsResponse,
     SignInAttempt, SignInOutcome,
 };
-use crate::api::{parse_id, timestamp};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::policy::{self, Part, Verdict};

@@ -4,6 +4,7 @@ use buffa_types::google::protobuf::Duration;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use crate::api::handler::timestamp;
 use crate::api::proto::rollcall::v1::scim_configuration_status::Refusal;
 use crate::api::proto::rollcall::v1::sign_in_counts::Check;
 use crate::api::proto::rollcall::v1::token_expiry::Token;
@@ -11,7 +12,6 @@ use crate::api::proto::rollcall::v1::{
     DatabaseStatus, GetStatusResponse, SCIMConfigurationStatus, SSOConfigurationStatus,
     SchemaStatus, SignInCounts, TokenExpiry,
 };
-use crate::api::timestamp;
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::sso::SsoConfiguration;

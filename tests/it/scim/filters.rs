@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use rollcall::scim::eval::matches;
-use rollcall::scim::filter::compile;
-use rollcall::scim::schema::ResourceType;
+use scim::eval::matches;
+use scim::filter::compile;
+use scim::schema::ResourceType;
 use serde_json::{Value, json};
 
 use super::client::{Client, E, G, text, user};

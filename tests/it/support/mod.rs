@@ -130,7 +130,7 @@ impl Server {
         change(&mut app);
         let app = Arc::new(app);
         Self {
-            router: rollcall::server::router(&app).unwrap(),
+            router: rollcall::router::router(&app).unwrap(),
             app,
             organization: self.organization.clone(),
             token: self.token.clone(),
@@ -184,7 +184,7 @@ impl Server {
         };
         change(&mut app);
         let app = Arc::new(app);
-        let router = rollcall::server::router(&app).unwrap();
+        let router = rollcall::router::router(&app).unwrap();
         let organization = new_organization(&app).await;
         let mut server = Self {
             app,

@@ -1,0 +1,15 @@
+//! `AccountService`: where people sign in. It is open to everybody.
+
+mod logins;
+
+use crate::api::handler::service;
+use crate::api::proto::gitpod::v1::*;
+
+service! { AccountService {
+    get_sso_login_url(GetSSOLoginURLRequest) -> GetSSOLoginURLResponse =
+        logins::get_sso_login_url(app, request);
+    list_sso_logins(ListSSOLoginsRequest) -> ListSSOLoginsResponse =
+        logins::list_sso_logins(app, ctx, request);
+    list_login_providers(ListLoginProvidersRequest) -> ListLoginProvidersResponse =
+        logins::list_login_providers(app, request);
+}}

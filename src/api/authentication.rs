@@ -1,0 +1,73 @@
+//! Who calls: the token of an API token or a session is verified here.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method};
+
+use super::MAX_BODY;
+use super::transport::refuse;
+use crate::app::App;
+use crate::domain::identity::Caller;
+use crate::domain::ids::ApiTokenId;
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::http::{bearer, large, session};
+use crate::provisioning::tokens::{Kept, Row, verify};
+use crate::store;
+
+/// Lets only callers with a valid token pass, before anything else about the request is looked at.
+pub async fn authenticate(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match find_caller(&app, request.method(), request.headers()).await {
+        Ok(caller) => {
+            tracing::Span::current().record(
+                "organization",
+                tracing::field::display(caller.organization_id),
+            );
+            request.extensions_mut().insert(caller);
+            let length = large::length(request.headers(), request.body(), MAX_BODY);
+            match app.large.room(length).await {
+                Ok(_room) => next.run(request).await,
+                Err(error) => refuse(error, request).await,
+            }
+        }
+        Err(error) => refuse(error, request).await,
+    }
+}
+
+/// The caller of a bearer token; without one, of the session's cookie.
+async fn find_caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<Caller, Error> {
+    if !headers.contains_key(AUTHORIZATION) && session::presented(app, headers).is_some() {
+        session::check_same_origin(app, method, headers)?;
+        return Ok(session::find(app, headers).await?.caller);
+    }
+    let token = bearer::token(headers)
+        .and_then(|text| Token::parse(TokenKind::Api, text))
+        .ok_or(Error::Unauthenticated)?;
+    let now = app.clock.now();
+    let id = ApiTokenId::from(token.id());
+    let candidate = app
+        .store
+        .read(move |db| Box::pin(store::tokens::find_candidate(db, id)))
+        .await?;
+    let candidate = candidate
+        .filter(|c| c.is_live(now))
+        .ok_or(Error::Unauthenticated)?;
+    let kept = Kept {
+        row: Row::Api(candidate.caller.organization_id, id),
+        hash: &candidate.token_hash,
+        digest: candidate.token_digest.as_deref(),
+    };
+    if verify(app, &token, kept, now).await? {
+        Ok(candidate.caller)
+    } else {
+        Err(Error::Unauthenticated)
+    }
+}

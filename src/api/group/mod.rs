@@ -1,0 +1,16 @@
+//! `GroupService`: the groups that identity providers push, and who is in them. One file a resource.
+
+mod groups;
+mod memberships;
+
+use crate::api::handler::service;
+use crate::api::proto::gitpod::v1::*;
+
+service! { GroupService {
+    get_group(GetGroupRequest) -> GetGroupResponse =
+        groups::get(app, caller, request);
+    list_groups(ListGroupsRequest) -> ListGroupsResponse =
+        groups::list(app, caller, ctx, request);
+    list_memberships(ListMembershipsRequest) -> ListMembershipsResponse =
+        memberships::list(app, caller, ctx, request);
+}}

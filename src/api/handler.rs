@@ -1,0 +1,116 @@
+//! What handlers share, and how a method of a service finds its own.
+
+use std::sync::Arc;
+
+use buffa_types::google::protobuf::Timestamp;
+use chrono::{DateTime, Utc};
+use connectrpc::{ConnectError, RequestContext, Response, ServiceResult};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::domain::audit::Change;
+use crate::domain::identity::Caller;
+use crate::error::{Error, Violation};
+use crate::store::{self, Connection};
+
+/// Carries out the methods.
+pub struct Api {
+    /// The application.
+    pub app: Arc<App>,
+}
+
+/// Implements the trait of a service from a table. An entry has the method, its messages, and the call of its
+/// handler, whose arguments are some of `app`, `caller`, `ctx` and `request`. The `buf.validate` rules of the request
+/// are checked before the handler is called.
+macro_rules! service {
+    ($service:ident {$(
+        $method:ident($request:ident) -> $response:ident =
+            $($handler:ident)::+($($argument:ident),*);
+    )+}) => {
+        #[expect(refining_impl_trait, reason = "naming the response type is the point")]
+        #[protovalidate_buffa::connect_impl]
+        impl $service for $crate::api::handler::Api {$(
+            async fn $method(
+                &self,
+                ctx: connectrpc::RequestContext,
+                request: connectrpc::ServiceRequest<'_, $request>,
+            ) -> connectrpc::ServiceResult<$response> {
+                let _ = &ctx;
+                $crate::api::handler::reply(
+                    $($handler)::+(
+                        $($crate::api::handler::service!(@$argument self ctx request)),*
+                    )
+                    .await,
+                )
+            }
+        )+}
+    };
+    (@app $self:ident $ctx:ident $request:ident) => { &$self.app };
+    (@caller $self:ident $ctx:ident $request:ident) => { $crate::api::handler::caller(&$ctx)? };
+    (@ctx $self:ident $ctx:ident $request:ident) => { &$ctx };
+    (@request $self:ident $ctx:ident $request:ident) => { $request.to_owned_message() };
+}
+
+pub(super) use service;
+
+/// The answer of a handler as the RPC library takes it.
+///
+/// # Errors
+///
+/// That of the handler.
+pub fn reply<T>(result: Result<T, Error>) -> ServiceResult<T> {
+    result.map(Response::new).map_err(Into::into)
+}
+
+/// Who [`authenticate`](super::authentication::authenticate) found.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] where nobody was looked for: a fault of the routes.
+pub fn caller(ctx: &RequestContext) -> Result<&Caller, ConnectError> {
+    ctx.extensions()
+        .get()
+        .ok_or_else(|| Error::Unauthenticated.into())
+}
+
+/// Reads an identifier, whose form the rules have checked.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for what is no UUID.
+pub fn parse_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Id, Error> {
+    let id = Uuid::try_parse(text)
+        .map_err(|_| Error::invalid(field, Violation::UUID, "must be a UUID"))?;
+    Ok(id.into())
+}
+
+/// A moment on the wire.
+pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+/// Records a change in the transaction that makes it.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn audit(
+    app: &App,
+    db: &mut Connection,
+    caller: &Caller,
+    change: Change,
+) -> Result<(), Error> {
+    store::audit::insert(
+        db,
+        caller.organization_id,
+        app.new_id(),
+        app.clock.now(),
+        caller.subject,
+        &change,
+    )
+    .await
+}

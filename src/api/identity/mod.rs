@@ -1,0 +1,36 @@
+//! `IdentityService`: who the caller is.
+
+use crate::api::handler::service;
+use crate::api::proto::gitpod::v1::{
+    GetAuthenticatedIdentityRequest, GetAuthenticatedIdentityResponse, IdentityService,
+    Principal as WirePrincipal, Subject,
+};
+use crate::domain::identity::{Caller, Principal};
+use crate::error::Error;
+
+service! { IdentityService {
+    get_authenticated_identity(GetAuthenticatedIdentityRequest) -> GetAuthenticatedIdentityResponse =
+        get_authenticated(caller);
+}}
+
+/// Every organization has all features.
+const TIER: &str = "ORGANIZATION_TIER_ENTERPRISE";
+
+/// Answers with the caller.
+async fn get_authenticated(caller: &Caller) -> Result<GetAuthenticatedIdentityResponse, Error> {
+    let principal = match caller.subject.principal {
+        Principal::User => WirePrincipal::PRINCIPAL_USER,
+        Principal::ServiceAccount => WirePrincipal::PRINCIPAL_SERVICE_ACCOUNT,
+    };
+    Ok(GetAuthenticatedIdentityResponse {
+        subject: Subject {
+            id: caller.subject.id.to_string(),
+            principal: principal.into(),
+            ..Default::default()
+        }
+        .into(),
+        organization_id: caller.organization_id.to_string(),
+        organization_tier: TIER.to_owned(),
+        ..Default::default()
+    })
+}

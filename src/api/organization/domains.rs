@@ -1,0 +1,206 @@
+//! Domain verifications over the API (contract, section 3).
+
+use connectrpc::RequestContext;
+
+use crate::api::handler::{audit, parse_id, timestamp};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::{
+    CreateDomainVerificationRequest, CreateDomainVerificationResponse,
+    DeleteDomainVerificationRequest, DeleteDomainVerificationResponse,
+    DomainVerification as WireVerification, DomainVerificationState, GetDomainVerificationRequest,
+    GetDomainVerificationResponse, ListDomainVerificationsRequest, ListDomainVerificationsResponse,
+    VerifyDomainRequest, VerifyDomainResponse,
+};
+use crate::app::App;
+use crate::domain::audit::{Change, SubjectType};
+use crate::domain::domain_verification::{self, DomainVerification};
+use crate::domain::identity::Caller;
+use crate::error::Error;
+use crate::store;
+
+/// `CreateDomainVerification`.
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    request: CreateDomainVerificationRequest,
+) -> Result<CreateDomainVerificationResponse, Error> {
+    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let domain = domain_verification::normal_domain(&request.domain)?;
+    caller.may_write()?;
+    caller.belongs_to(organization_id)?;
+
+    let verification = DomainVerification {
+        id: app.new_id(),
+        organization_id,
+        domain,
+        token: domain_verification::token(app.random.bytes()),
+        verified_at: None,
+        created_at: app.clock.now(),
+    };
+    let mut tx = app.store.begin().await?;
+    store::domains::insert(&mut tx, organization_id, &verification).await?;
+    audit(
+        app,
+        &mut tx,
+        caller,
+        record("CreateDomainVerification", None, Some(&verification)),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(CreateDomainVerificationResponse {
+        domain_verification: wire(verification).into(),
+        ..Default::default()
+    })
+}
+
+/// `GetDomainVerification`. Two round trips.
+pub async fn get(
+    app: &App,
+    caller: &Caller,
+    request: GetDomainVerificationRequest,
+) -> Result<GetDomainVerificationResponse, Error> {
+    let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
+    caller.may_read()?;
+    let mut db = app.store.acquire().await?;
+    let verification = store::domains::get(&mut db, caller.organization_id, id).await?;
+    Ok(GetDomainVerificationResponse {
+        domain_verification: wire(verification).into(),
+        ..Default::default()
+    })
+}
+
+/// `ListDomainVerifications`. Two round trips.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    ctx: &RequestContext,
+    request: ListDomainVerificationsRequest,
+) -> Result<ListDomainVerificationsResponse, Error> {
+    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let list = List {
+        name: "domain_verifications",
+        organization_id,
+        query: String::new(),
+    };
+    let page = list.page(app, ctx, request.pagination.as_option())?;
+    caller.may_read()?;
+    caller.belongs_to(organization_id)?;
+
+    let mut db = app.store.acquire().await?;
+    let items = store::domains::list(&mut db, organization_id, page).await?;
+    Ok(ListDomainVerificationsResponse {
+        pagination: list
+            .response(app, &items, |v| (String::new(), v.id.as_uuid()))?
+            .into(),
+        domain_verifications: items.items.into_iter().map(wire).collect(),
+        ..Default::default()
+    })
+}
+
+/// `VerifyDomain`. A domain that is verified already is not looked up again.
+pub async fn verify(
+    app: &App,
+    caller: &Caller,
+    request: VerifyDomainRequest,
+) -> Result<VerifyDomainResponse, Error> {
+    let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
+    caller.may_write()?;
+    let organization_id = caller.organization_id;
+    let mut db = app.store.acquire().await?;
+    let mut verification = store::domains::get(&mut db, organization_id, id).await?;
+    // A lookup takes its time: no connection is held meanwhile.
+    drop(db);
+    if verification.verified_at.is_none() {
+        verification.check(&app.dns.txt(&verification.record_name()).await?)?;
+        verification = complete(app, caller, &verification).await?;
+    }
+    Ok(VerifyDomainResponse {
+        domain_verification: wire(verification).into(),
+        ..Default::default()
+    })
+}
+
+/// Writes that the record was found.
+async fn complete(
+    app: &App,
+    caller: &Caller,
+    checked: &DomainVerification,
+) -> Result<DomainVerification, Error> {
+    let (organization_id, id) = (caller.organization_id, checked.id);
+    let mut tx = app.store.begin().await?;
+    let before = store::domains::lock(&mut tx, organization_id, id).await?;
+    if before.verified_at.is_some() {
+        return Ok(before);
+    }
+    let now = app.clock.now();
+    let after = DomainVerification {
+        verified_at: Some(now),
+        ..before.clone()
+    };
+    store::domains::set_verified(&mut tx, organization_id, id, now).await?;
+    audit(
+        app,
+        &mut tx,
+        caller,
+        record("VerifyDomain", Some(&before), Some(&after)),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// `DeleteDomainVerification`: the domain is verified no more.
+pub async fn delete(
+    app: &App,
+    caller: &Caller,
+    request: DeleteDomainVerificationRequest,
+) -> Result<DeleteDomainVerificationResponse, Error> {
+    let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
+    caller.may_write()?;
+
+    let mut tx = app.store.begin().await?;
+    let before = store::domains::lock(&mut tx, caller.organization_id, id).await?;
+    store::domains::delete(&mut tx, caller.organization_id, id).await?;
+    audit(
+        app,
+        &mut tx,
+        caller,
+        record("DeleteDomainVerification", Some(&before), None),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(DeleteDomainVerificationResponse::default())
+}
+
+fn record(
+    action: &'static str,
+    before: Option<&DomainVerification>,
+    after: Option<&DomainVerification>,
+) -> Change {
+    Change {
+        action,
+        subject_type: SubjectType::DomainVerification,
+        subject_id: before.or(after).map(|v| v.id.as_uuid()).unwrap_or_default(),
+        before: before.map(DomainVerification::audited),
+        after: after.map(DomainVerification::audited),
+    }
+}
+
+fn wire(verification: DomainVerification) -> WireVerification {
+    let v = verification;
+    let state = if v.verified_at.is_some() {
+        DomainVerificationState::DOMAIN_VERIFICATION_STATE_VERIFIED
+    } else {
+        DomainVerificationState::DOMAIN_VERIFICATION_STATE_PENDING
+    };
+    WireVerification {
+        id: v.id.to_string(),
+        organization_id: v.organization_id.to_string(),
+        domain: v.domain,
+        state: state.into(),
+        verified_at: v.verified_at.map(timestamp).into(),
+        verification_token: v.token,
+        created_at: timestamp(v.created_at).into(),
+        ..Default::default()
+    }
+}

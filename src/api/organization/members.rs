@@ -1,0 +1,171 @@
+//! The members of an organization over the API (contract, section 3).
+
+use connectrpc::RequestContext;
+
+use crate::api::handler::{parse_id, timestamp};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::list_members_request::{Filter as WireFilter, SortField};
+use crate::api::proto::gitpod::v1::{
+    CountResponse, CountResponseRelation, ListMembersRequest, ListMembersResponse,
+    LoginProviderKind, OrganizationMember, OrganizationRole, SortOrder, UserStatus,
+};
+use crate::app::App;
+use crate::domain::identity::Caller;
+use crate::error::Error;
+use crate::store;
+use crate::store::members::{Filter, Member, Order};
+
+/// How people sign in, and those whom SCIM provisions will: with the provider of their organization,
+/// which the contract calls so. There is no other way. A filter calls it `LOGIN_PROVIDER_KIND_SSO`.
+pub const LOGIN_PROVIDER: &str = "custom";
+
+/// `ListMembers`. Two round trips, three with a count.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    ctx: &RequestContext,
+    request: ListMembersRequest,
+) -> Result<ListMembersResponse, Error> {
+    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let wire = request.filter.as_option().cloned().unwrap_or_default();
+    let order = Order {
+        by_name: request.sort.field == SortField::SORT_FIELD_NAME,
+        descending: request.sort.order == SortOrder::SORT_ORDER_DESC,
+    };
+    let list = List {
+        name: "members",
+        organization_id,
+        query: format!("{wire:?}{order:?}"),
+    };
+    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+    caller.belongs_to(organization_id)?;
+
+    let mut db = app.store.acquire().await?;
+    let filter = filter(&wire)?;
+    let (items, total) = match &filter {
+        Some(filter) => {
+            let items = store::members::list(
+                &mut db,
+                organization_id,
+                filter,
+                order,
+                asked.after,
+                asked.size,
+            )
+            .await?;
+            let total = match request.count.include {
+                true => store::members::count(&mut db, organization_id, filter).await?,
+                false => 0,
+            };
+            (items, total)
+        }
+        None => (
+            store::Items {
+                items: vec![],
+                has_more: false,
+            },
+            0,
+        ),
+    };
+    let count = request.count.include.then(|| CountResponse {
+        value: i32::try_from(total).unwrap_or(i32::MAX),
+        relation: CountResponseRelation::COUNT_RESPONSE_RELATION_EQ.into(),
+        ..Default::default()
+    });
+    Ok(ListMembersResponse {
+        pagination: list
+            .response(app, &items, |member| (member.sort_key.clone(), member.id))?
+            .into(),
+        members: items.items.into_iter().map(member).collect(),
+        count: count.into(),
+        ..Default::default()
+    })
+}
+
+/// The members that a filter lets through; `None` for nobody.
+fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
+    let ids = |field: &'static str, texts: &[String]| -> Result<Vec<uuid::Uuid>, Error> {
+        texts.iter().map(|text| parse_id(field, text)).collect()
+    };
+    let known = |texts: Vec<Option<&str>>| -> Vec<String> {
+        texts.into_iter().flatten().map(str::to_owned).collect()
+    };
+    let statuses = known(
+        wire.statuses
+            .iter()
+            .map(|s| s.as_known().and_then(status_name))
+            .collect(),
+    );
+    let roles = known(
+        wire.roles
+            .iter()
+            .map(|r| r.as_known().and_then(role_name))
+            .collect(),
+    );
+    let is_other_provider = wire.login_provider.as_known().is_some_and(|kind| {
+        !matches!(
+            kind,
+            LoginProviderKind::LOGIN_PROVIDER_KIND_UNSPECIFIED
+                | LoginProviderKind::LOGIN_PROVIDER_KIND_SSO
+        )
+    });
+    let asks_for_unknown = |asked: usize, known: &[String]| asked > 0 && known.is_empty();
+    if is_other_provider
+        || asks_for_unknown(wire.statuses.len(), &statuses)
+        || asks_for_unknown(wire.roles.len(), &roles)
+    {
+        return Ok(None);
+    }
+    Ok(Some(Filter {
+        search: wire.search.clone(),
+        statuses,
+        roles,
+        ids: ids("filter.user_ids", &wire.user_ids)?,
+        outside_groups: ids("filter.exclude_group_ids", &wire.exclude_group_ids)?,
+        email: wire.email.trim().to_owned(),
+    }))
+}
+
+const fn status_name(status: UserStatus) -> Option<&'static str> {
+    match status {
+        UserStatus::USER_STATUS_ACTIVE => Some("active"),
+        UserStatus::USER_STATUS_SUSPENDED => Some("suspended"),
+        UserStatus::USER_STATUS_LEFT => Some("left"),
+        UserStatus::USER_STATUS_UNSPECIFIED => None,
+    }
+}
+
+const fn role_name(role: OrganizationRole) -> Option<&'static str> {
+    match role {
+        OrganizationRole::ORGANIZATION_ROLE_ADMIN => Some("admin"),
+        OrganizationRole::ORGANIZATION_ROLE_MEMBER => Some("member"),
+        OrganizationRole::ORGANIZATION_ROLE_UNSPECIFIED => None,
+    }
+}
+
+/// The status of a member on the wire.
+pub fn user_status(name: &str) -> UserStatus {
+    match name {
+        "active" => UserStatus::USER_STATUS_ACTIVE,
+        "suspended" => UserStatus::USER_STATUS_SUSPENDED,
+        _ => UserStatus::USER_STATUS_LEFT,
+    }
+}
+
+fn member(member: Member) -> OrganizationMember {
+    let role = match &*member.role {
+        "admin" => OrganizationRole::ORGANIZATION_ROLE_ADMIN,
+        _ => OrganizationRole::ORGANIZATION_ROLE_MEMBER,
+    };
+    OrganizationMember {
+        user_id: member.id.to_string(),
+        role: role.into(),
+        member_since: timestamp(member.created_at).into(),
+        avatar_url: member.avatar_url,
+        full_name: member.name,
+        email: member.email,
+        status: user_status(&member.status).into(),
+        login_provider: LOGIN_PROVIDER.to_owned(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,55 @@
+//! `OrganizationService`: the organization, its members, and how people and identity providers come in. One file a
+//! resource.
+
+pub mod domains;
+pub mod members;
+pub mod organizations;
+pub mod policies;
+pub mod scim;
+pub mod sso;
+
+use crate::api::handler::service;
+use crate::api::proto::gitpod::v1::*;
+
+service! { OrganizationService {
+    get_organization(GetOrganizationRequest) -> GetOrganizationResponse =
+        organizations::get(app, caller, request);
+    list_members(ListMembersRequest) -> ListMembersResponse =
+        members::list(app, caller, ctx, request);
+    create_sso_configuration(CreateSSOConfigurationRequest) -> CreateSSOConfigurationResponse =
+        sso::create(app, caller, request);
+    get_sso_configuration(GetSSOConfigurationRequest) -> GetSSOConfigurationResponse =
+        sso::get(app, caller, request);
+    list_sso_configurations(ListSSOConfigurationsRequest) -> ListSSOConfigurationsResponse =
+        sso::list(app, caller, ctx, request);
+    update_sso_configuration(UpdateSSOConfigurationRequest) -> UpdateSSOConfigurationResponse =
+        sso::update(app, caller, request);
+    delete_sso_configuration(DeleteSSOConfigurationRequest) -> DeleteSSOConfigurationResponse =
+        sso::delete(app, caller, request);
+    create_scim_configuration(CreateSCIMConfigurationRequest) -> CreateSCIMConfigurationResponse =
+        scim::create(app, caller, request);
+    get_scim_configuration(GetSCIMConfigurationRequest) -> GetSCIMConfigurationResponse =
+        scim::get(app, caller, request);
+    list_scim_configurations(ListSCIMConfigurationsRequest) -> ListSCIMConfigurationsResponse =
+        scim::list(app, caller, ctx, request);
+    update_scim_configuration(UpdateSCIMConfigurationRequest) -> UpdateSCIMConfigurationResponse =
+        scim::update(app, caller, request);
+    delete_scim_configuration(DeleteSCIMConfigurationRequest) -> DeleteSCIMConfigurationResponse =
+        scim::delete(app, caller, request);
+    regenerate_scim_token(RegenerateSCIMTokenRequest) -> RegenerateSCIMTokenResponse =
+        scim::regenerate_token(app, caller, request);
+    create_domain_verification(CreateDomainVerificationRequest) -> CreateDomainVerificationResponse =
+        domains::create(app, caller, request);
+    get_domain_verification(GetDomainVerificationRequest) -> GetDomainVerificationResponse =
+        domains::get(app, caller, request);
+    list_domain_verifications(ListDomainVerificationsRequest) -> ListDomainVerificationsResponse =
+        domains::list(app, caller, ctx, request);
+    verify_domain(VerifyDomainRequest) -> VerifyDomainResponse =
+        domains::verify(app, caller, request);
+    delete_domain_verification(DeleteDomainVerificationRequest) -> DeleteDomainVerificationResponse =
+        domains::delete(app, caller, request);
+    get_organization_policies(GetOrganizationPoliciesRequest) -> GetOrganizationPoliciesResponse =
+        policies::get(app, caller, request);
+    update_organization_policies(UpdateOrganizationPoliciesRequest) -> UpdateOrganizationPoliciesResponse =
+        policies::update(app, caller, request);
+}}

@@ -1,0 +1,85 @@
+//! The policies of the organization over the API (contract, section 3).
+
+use serde_json::{Map, Value};
+
+use crate::api::handler::{audit, parse_id};
+use crate::api::proto::gitpod::v1::{
+    GetOrganizationPoliciesRequest, GetOrganizationPoliciesResponse,
+    OrganizationPolicies as WirePolicies, UpdateOrganizationPoliciesRequest,
+    UpdateOrganizationPoliciesResponse,
+};
+use crate::app::App;
+use crate::domain::audit::{Change, SubjectType};
+use crate::domain::identity::Caller;
+use crate::domain::ids::OrganizationId;
+use crate::domain::organization_policies::OrganizationPolicies;
+use crate::error::Error;
+use crate::store;
+
+/// `GetOrganizationPolicies`. Two round trips.
+pub async fn get(
+    app: &App,
+    caller: &Caller,
+    request: GetOrganizationPoliciesRequest,
+) -> Result<GetOrganizationPoliciesResponse, Error> {
+    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    caller.belongs_to(organization_id)?;
+    let mut db = app.store.acquire().await?;
+    let policies = store::policies::get(&mut db, organization_id).await?;
+    Ok(GetOrganizationPoliciesResponse {
+        policies: wire(organization_id, policies)?.into(),
+        ..Default::default()
+    })
+}
+
+/// `UpdateOrganizationPolicies`: what is absent stays.
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    request: UpdateOrganizationPoliciesRequest,
+) -> Result<UpdateOrganizationPoliciesResponse, Error> {
+    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    caller.may_write()?;
+    caller.belongs_to(organization_id)?;
+    let change = change(&request)?;
+
+    let mut tx = app.store.begin().await?;
+    let now = app.clock.now();
+    let before = store::policies::lock(&mut tx, organization_id, now).await?;
+    let mut after = before.clone();
+    after.apply(change)?;
+    store::policies::update(&mut tx, organization_id, &after, now).await?;
+    let change = Change {
+        action: "UpdateOrganizationPolicies",
+        subject_type: SubjectType::OrganizationPolicy,
+        subject_id: organization_id.as_uuid(),
+        before: Some(Value::Object(before.0)),
+        after: Some(Value::Object(after.0)),
+    };
+    audit(app, &mut tx, caller, change).await?;
+    tx.commit().await?;
+    Ok(UpdateOrganizationPoliciesResponse::default())
+}
+
+/// The policies that the request has, in JSON: there, what is absent or empty is absent.
+fn change(request: &UpdateOrganizationPoliciesRequest) -> Result<Map<String, Value>, Error> {
+    match serde_json::to_value(request).map_err(Error::internal)? {
+        Value::Object(mut change) => {
+            change.remove("organizationId");
+            Ok(change)
+        }
+        _ => Err(Error::internal("a message is an object in JSON")),
+    }
+}
+
+fn wire(
+    organization_id: OrganizationId,
+    policies: OrganizationPolicies,
+) -> Result<WirePolicies, Error> {
+    let policies = Value::Object(policies.0);
+    let mut wire: WirePolicies = serde_json::from_value(policies).map_err(Error::internal)?;
+    wire.organization_id = organization_id.to_string();
+    // Clients count on it.
+    wire.agent_policy.get_or_insert_default();
+    Ok(wire)
+}

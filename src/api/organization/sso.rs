@@ -1,0 +1,302 @@
+//! SSO configurations over the API (contract, section 2).
+
+use std::collections::HashMap;
+
+use buffa::EnumValue;
+use connectrpc::RequestContext;
+use tokio::task::spawn_blocking;
+
+use crate::api::handler::{audit, parse_id};
+use crate::api::paging::List;
+use crate::api::proto::gitpod::v1::{
+    CreateSSOConfigurationRequest, CreateSSOConfigurationResponse, DeleteSSOConfigurationRequest,
+    DeleteSSOConfigurationResponse, GetSSOConfigurationRequest, GetSSOConfigurationResponse,
+    ListSSOConfigurationsRequest, ListSSOConfigurationsResponse, SSOConfiguration,
+    SSOConfigurationState, UpdateSSOConfigurationRequest, UpdateSSOConfigurationResponse,
+    sso_configuration::ProviderType,
+};
+use crate::app::App;
+use crate::domain::audit::{Change, SubjectType};
+use crate::domain::identity::Caller;
+use crate::domain::sso::{
+    SsoChange, SsoConfiguration, client_secret_context, email_domains, too_long,
+};
+use crate::error::{Error, Violation, no_violations};
+use crate::metrics::SessionEnd;
+use crate::oidc::check::unusable_issuer;
+use crate::store;
+
+/// `CreateSSOConfiguration`. Five round trips: begin, insert, audit, commit, and the caller's token.
+pub async fn create(
+    app: &App,
+    caller: &Caller,
+    request: CreateSSOConfigurationRequest,
+) -> Result<CreateSSOConfigurationResponse, Error> {
+    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let (email_domains, bad_domains) = email_domains(request.email_domain, request.email_domains);
+    let change = SsoChange {
+        client_id: Some(request.client_id),
+        issuer_url: Some(request.issuer_url),
+        email_domains: Some(email_domains),
+        display_name: Some(request.display_name),
+        additional_scopes: Some(request.additional_scopes),
+        claims_expression: request.claims_expression,
+        ..SsoChange::default()
+    };
+    let secret = request.client_secret.trim();
+    let change = checked(change, Some(secret), bad_domains).await?;
+    caller.may_write()?;
+    caller.belongs_to(organization_id)?;
+    check_issuer(app, change.issuer_url.as_deref().unwrap_or_default())?;
+
+    let now = app.clock.now();
+    let mut configuration = SsoConfiguration::new(app.new_id(), organization_id, now);
+    change.apply(&mut configuration, now);
+    let secret = seal(app, &configuration, secret)?;
+
+    let mut tx = app.store.begin().await?;
+    store::sso::insert(&mut tx, organization_id, &configuration, &secret).await?;
+    audit(
+        app,
+        &mut tx,
+        caller,
+        record("CreateSSOConfiguration", None, Some(&configuration)),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(CreateSSOConfigurationResponse {
+        sso_configuration: wire(configuration).into(),
+        ..Default::default()
+    })
+}
+
+/// `GetSSOConfiguration`. Two round trips.
+pub async fn get(
+    app: &App,
+    caller: &Caller,
+    request: GetSSOConfigurationRequest,
+) -> Result<GetSSOConfigurationResponse, Error> {
+    let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
+    caller.may_read()?;
+    let mut db = app.store.acquire().await?;
+    let configuration = store::sso::get(&mut db, caller.organization_id, id).await?;
+    Ok(GetSSOConfigurationResponse {
+        sso_configuration: wire(configuration).into(),
+        ..Default::default()
+    })
+}
+
+/// `ListSSOConfigurations`. Two round trips.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    ctx: &RequestContext,
+    request: ListSSOConfigurationsRequest,
+) -> Result<ListSSOConfigurationsResponse, Error> {
+    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let list = List {
+        name: "sso_configurations",
+        organization_id,
+        query: String::new(),
+    };
+    let page = list.page(app, ctx, request.pagination.as_option())?;
+    caller.may_read()?;
+    caller.belongs_to(organization_id)?;
+
+    let mut db = app.store.acquire().await?;
+    let items = store::sso::list(&mut db, organization_id, page).await?;
+    Ok(ListSSOConfigurationsResponse {
+        pagination: list
+            .response(app, &items, |c| (String::new(), c.id.as_uuid()))?
+            .into(),
+        sso_configurations: items.items.into_iter().map(wire).collect(),
+        ..Default::default()
+    })
+}
+
+/// `UpdateSSOConfiguration`: what is absent stays.
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    request: UpdateSSOConfigurationRequest,
+) -> Result<UpdateSSOConfigurationResponse, Error> {
+    let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
+    let (is_active, mut violations) = match request.state.map(is_active) {
+        None => (None, vec![]),
+        Some(Ok(is_active)) => (Some(is_active), vec![]),
+        Some(Err(violation)) => (None, vec![violation]),
+    };
+    let single = request.email_domain;
+    let single = single.filter(|_| request.email_domains.is_empty());
+    let (email_domains, bad_domains) = email_domains(single, request.email_domains);
+    violations.extend(bad_domains);
+    let change = SsoChange {
+        client_id: request.client_id,
+        issuer_url: request.issuer_url,
+        is_active,
+        claims: non_empty(request.claims).map(|claims| claims.into_iter().collect()),
+        email_domains: (!email_domains.is_empty()).then_some(email_domains),
+        display_name: request.display_name,
+        additional_scopes: request
+            .additional_scopes
+            .into_option()
+            .map(|update| update.scopes),
+        claims_expression: request.claims_expression,
+    };
+    // Nobody reads it again, so what came along when it was copied is taken away.
+    let secret = request.client_secret.as_deref().map(str::trim);
+    let change = checked(change, secret, violations).await?;
+    caller.may_write()?;
+
+    let mut tx = app.store.begin().await?;
+    let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;
+    let mut after = before.clone();
+    change.apply(&mut after, app.clock.now());
+    // One that is as it was does not keep anybody from changing the rest.
+    if after.issuer_url != before.issuer_url {
+        check_issuer(app, &after.issuer_url)?;
+    }
+    after.needs_client_secret &= secret.is_none();
+    if after.needs_client_secret && is_active == Some(true) {
+        return Err(Error::FailedPrecondition(
+            "the client secret of this SSO configuration is lost: enter it again, in client_secret, to set the state to ACTIVE"
+                .to_owned(),
+        ));
+    }
+    let secret = secret.map(|secret| seal(app, &after, secret)).transpose()?;
+    store::sso::update(&mut tx, caller.organization_id, &after, secret.as_deref()).await?;
+    let ended = if secret.is_some() || before.ends_sessions(&after) {
+        store::sessions::end_all_through(&mut tx, caller.organization_id, id).await?
+    } else {
+        0
+    };
+    audit(
+        app,
+        &mut tx,
+        caller,
+        record("UpdateSSOConfiguration", Some(&before), Some(&after)),
+    )
+    .await?;
+    tx.commit().await?;
+    app.metrics.sessions_ended(SessionEnd::Configuration, ended);
+    Ok(UpdateSSOConfigurationResponse::default())
+}
+
+/// `DeleteSSOConfiguration`.
+pub async fn delete(
+    app: &App,
+    caller: &Caller,
+    request: DeleteSSOConfigurationRequest,
+) -> Result<DeleteSSOConfigurationResponse, Error> {
+    let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
+    caller.may_write()?;
+
+    let mut tx = app.store.begin().await?;
+    let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;
+    if let Some((name, linked)) =
+        store::scim::find_linked_to(&mut tx, caller.organization_id, id).await?
+    {
+        return Err(Error::FailedPrecondition(format!(
+            "the SCIM configuration {name:?} ({linked}) links to this SSO configuration: delete it or link it to another first"
+        )));
+    }
+    tx.be_patient().await?;
+    store::sso::delete(&mut tx, caller.organization_id, id).await?;
+    audit(
+        app,
+        &mut tx,
+        caller,
+        record("DeleteSSOConfiguration", Some(&before), None),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(DeleteSSOConfigurationResponse::default())
+}
+
+/// Makes sure that a change breaks no rule, away from the threads that serve.
+async fn checked(
+    change: SsoChange,
+    client_secret: Option<&str>,
+    mut violations: Vec<Violation>,
+) -> Result<SsoChange, Error> {
+    violations.extend(client_secret.and_then(secret_violation));
+    let check = move || {
+        violations.extend(change.check());
+        no_violations(violations).map(|()| change)
+    };
+    spawn_blocking(check).await.map_err(Error::internal)?
+}
+
+fn secret_violation(secret: &str) -> Option<Violation> {
+    if secret.is_empty() {
+        let message = "must be more than blanks";
+        return Some(Violation::new("client_secret", Violation::BLANKS, message));
+    }
+    too_long("client_secret", secret)
+}
+
+fn check_issuer(app: &App, issuer: &str) -> Result<(), Error> {
+    match unusable_issuer(&app.outgoing, issuer) {
+        Some(reason) => Err(Error::invalid("issuer_url", Violation::ISSUER, reason)),
+        None => Ok(()),
+    }
+}
+
+fn seal(app: &App, configuration: &SsoConfiguration, secret: &str) -> Result<Vec<u8>, Error> {
+    let context = client_secret_context(configuration.organization_id, configuration.id);
+    app.keys.seal(secret.as_bytes(), &context, &app.random)
+}
+
+fn is_active(state: EnumValue<SSOConfigurationState>) -> Result<bool, Violation> {
+    match state.as_known() {
+        Some(SSOConfigurationState::SSO_CONFIGURATION_STATE_ACTIVE) => Ok(true),
+        Some(SSOConfigurationState::SSO_CONFIGURATION_STATE_INACTIVE) => Ok(false),
+        _ => Err(Violation::new(
+            "state",
+            Violation::SPECIFIED,
+            "must be SSO_CONFIGURATION_STATE_ACTIVE or SSO_CONFIGURATION_STATE_INACTIVE",
+        )),
+    }
+}
+
+fn non_empty<K, V, S>(map: HashMap<K, V, S>) -> Option<HashMap<K, V, S>> {
+    (!map.is_empty()).then_some(map)
+}
+
+fn record(
+    action: &'static str,
+    before: Option<&SsoConfiguration>,
+    after: Option<&SsoConfiguration>,
+) -> Change {
+    Change {
+        action,
+        subject_type: SubjectType::SsoConfiguration,
+        subject_id: before.or(after).map(|c| c.id.as_uuid()).unwrap_or_default(),
+        before: before.map(SsoConfiguration::audited),
+        after: after.map(SsoConfiguration::audited),
+    }
+}
+
+fn wire(configuration: SsoConfiguration) -> SSOConfiguration {
+    let c = configuration;
+    let state = if c.is_usable() {
+        SSOConfigurationState::SSO_CONFIGURATION_STATE_ACTIVE
+    } else {
+        SSOConfigurationState::SSO_CONFIGURATION_STATE_INACTIVE
+    };
+    SSOConfiguration {
+        id: c.id.to_string(),
+        organization_id: c.organization_id.to_string(),
+        client_id: c.client_id,
+        issuer_url: c.issuer_url,
+        state: state.into(),
+        claims: c.claims.into_iter().collect(),
+        email_domain: c.email_domains.first().cloned().unwrap_or_default(),
+        provider_type: ProviderType::PROVIDER_TYPE_CUSTOM.into(),
+        email_domains: c.email_domains,
+        display_name: c.display_name,
+        additional_scopes: c.additional_scopes,
+        claims_expression: c.claims_expression,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,46 @@
+//! `UserService`: people as members (contract, section 3).
+
+use crate::api::handler::{service, timestamp};
+use crate::api::organization::members::user_status;
+use crate::api::proto::gitpod::v1::{
+    GetAuthenticatedUserRequest, GetAuthenticatedUserResponse, User, UserService,
+};
+use crate::app::App;
+use crate::domain::identity::{Caller, Principal};
+use crate::error::Error;
+use crate::store;
+
+service! { UserService {
+    get_authenticated_user(GetAuthenticatedUserRequest) -> GetAuthenticatedUserResponse =
+        get_authenticated(app, caller);
+}}
+
+/// `GetAuthenticatedUser`. Two round trips.
+async fn get_authenticated(
+    app: &App,
+    caller: &Caller,
+) -> Result<GetAuthenticatedUserResponse, Error> {
+    if caller.subject.principal != Principal::User {
+        return Err(Error::FailedPrecondition(
+            "the token stands for a service account, which is no user: use the token of a person, or call IdentityService.GetAuthenticatedIdentity"
+                .to_owned(),
+        ));
+    }
+    let mut db = app.store.acquire().await?;
+    let id = caller.subject.id.as_uuid();
+    let user = store::members::get(&mut db, caller.organization_id, id).await?;
+    let user = User {
+        id: user.id.to_string(),
+        organization_id: caller.organization_id.to_string(),
+        name: user.name,
+        avatar_url: user.avatar_url,
+        created_at: timestamp(user.created_at).into(),
+        status: user_status(&user.status).into(),
+        email: user.email,
+        ..Default::default()
+    };
+    Ok(GetAuthenticatedUserResponse {
+        user: user.into(),
+        ..Default::default()
+    })
+}

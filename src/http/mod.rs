@@ -1,0 +1,19 @@
+//! What every door shares of HTTP, and knows no door:
+//!
+//! - [`listener`]: connections, their limits, the shutdown;
+//! - [`request_id`]: the name of a request;
+//! - [`path`]: the paths of requests, in one form for every door;
+//! - [`bearer`], [`session`]: the token and the session of a request;
+//! - [`body`]: how long a body may take; [`large`]: the memory that large requests share;
+//! - [`observe`]: requests counted, timed and traced, and the listener of the metrics;
+//! - [`probes`]: what whoever runs the server asks it.
+
+pub mod bearer;
+pub mod body;
+pub mod large;
+pub mod listener;
+pub mod observe;
+pub mod path;
+pub mod probes;
+pub mod request_id;
+pub mod session;
