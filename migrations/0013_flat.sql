@@ -38,7 +38,21 @@ alter table scim_users
     alter column user_name_key type text collate "C",
     alter column external_id type text collate "C",
     alter column display_name_key type text collate "C";
-alter table scim_user_emails alter column value_key type text collate "C";
+
+-- Whether an address is the only one of its user: those need not be told apart to count the users who have one of many.
+alter table scim_user_emails
+    alter column value_key type text collate "C",
+    add column alone boolean not null default true;
+update scim_user_emails e set alone = false
+from (
+    select organization_id, scim_configuration_id, scim_user_id from scim_user_emails
+    group by organization_id, scim_configuration_id, scim_user_id having count(*) > 1
+) m
+where e.organization_id = m.organization_id and e.scim_configuration_id = m.scim_configuration_id
+    and e.scim_user_id = m.scim_user_id;
+alter table scim_user_emails
+    drop constraint scim_user_emails_pkey,
+    add primary key (organization_id, scim_configuration_id, value_key, scim_user_id) include (alone);
 alter table scim_groups
     alter column display_name_key type text collate "C",
     alter column external_id type text collate "C";

@@ -246,6 +246,8 @@ struct Part {
     kind: ResourceType,
     condition: Option<Fragment>,
     order: Option<Order>,
+    /// What it asks of an address, if it asks for nothing else.
+    address: Option<Fragment>,
     /// Whether all resources of the type are read for it.
     is_wide: bool,
 }
@@ -257,10 +259,14 @@ impl Part {
             source: resource::source(self.kind, projection),
             filter: self.condition.as_ref(),
             order: self.order.as_ref(),
+            is_wide: self.is_wide,
         }
     }
 
     async fn count(&self, db: &mut Connection, context: &Context) -> Result<i64, Error> {
+        if let Some(address) = &self.address {
+            return scim_resources::count_by_address(db, context.tenant, address).await;
+        }
         let table = resource::table(self.kind);
         scim_resources::count(db, context.tenant, table, self.condition.as_ref()).await
     }
@@ -292,6 +298,7 @@ fn parts(
         Ok(Part {
             kind,
             condition: filter.as_ref().map(condition),
+            address: filter.as_ref().and_then(search::address_condition),
             order,
             is_wide,
         })
@@ -414,6 +421,9 @@ async fn page(
     let is_all = list.filter.is_none() && list.order.is_none();
     if is_all && list.source.table == Table::Users {
         return scim_resources::all_users(db, context.tenant, list.source, skip, limit).await;
+    }
+    if part.is_wide {
+        return scim_resources::search_all(db, list, skip, limit).await;
     }
     let stored = scim_resources::list_by_index(db, list, skip, limit).await?;
     let length = length(&stored);

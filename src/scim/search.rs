@@ -94,6 +94,18 @@ pub fn lookup_condition(filter: &Resolved) -> Option<Fragment> {
     }
 }
 
+/// The condition on an address, in the row `a`, if a filter asks for the users who have one and nothing else.
+pub fn address_condition(filter: &Resolved) -> Option<Fragment> {
+    match filter {
+        Resolved::Compare(path, operator, Comparand::Text { comparable, .. })
+            if core_name(path) == Some("emails") && path.leaf().name == "value" =>
+        {
+            key_compare("a.value_key", *operator, comparable)
+        }
+        _ => None,
+    }
+}
+
 /// Whether a filter leads to its matches by an index. For another, all resources of the tenant are read.
 pub fn has_index(resource_type: ResourceType, filter: &Resolved) -> bool {
     let has_index = |part| has_index(resource_type, part);
@@ -776,6 +788,40 @@ mod tests {
             let found = end_of_prefix(prefix);
             assert_eq!(found.as_deref(), end, "{prefix:?}");
             assert!(found.is_none_or(|found| *found > *format!("{prefix}\u{10ffff}")));
+        }
+    }
+
+    #[test]
+    fn a_filter_has_an_index_if_the_index_leads_to_few() {
+        let has_index = |filter: &str| {
+            let filter = scim::filter::compile(filter, ResourceType::User).unwrap();
+            super::has_index(ResourceType::User, &filter)
+        };
+        for filter in [
+            "userName eq \"ada\"",
+            "displayName sw \"a\"",
+            "emails sw \"a\"",
+            "emails[type eq \"work\" and value eq \"a@example.com\"]",
+            "meta.lastModified gt \"2026-01-01T00:00:00Z\"",
+            "active eq false",
+            "active eq true and active eq true",
+            "userName co \"a\" and externalId eq \"1\"",
+            "userName eq \"a\" or externalId eq \"1\"",
+        ] {
+            assert!(has_index(filter), "{filter}");
+        }
+        for filter in [
+            "userName co \"a\"",
+            "userName ne \"a\"",
+            "userName pr",
+            "not (userName eq \"a\")",
+            "name.familyName eq \"a\"",
+            "emails[type eq \"work\"]",
+            "meta.created gt \"2026-01-01T00:00:00Z\"",
+            "active eq true and userName co \"a\"",
+            "userName eq \"a\" or title pr",
+        ] {
+            assert!(!has_index(filter), "{filter}");
         }
     }
 }

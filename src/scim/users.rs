@@ -23,7 +23,7 @@ use crate::provisioning::users::link;
 use crate::store::folding::UserKeys;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Source, Stored, Table};
-use crate::store::scim_users::{self, Addresses, Inserted, UserRow};
+use crate::store::scim_users::{self, Extent, Inserted, UserRow};
 use crate::store::{Json, Later};
 
 const USER: ResourceType = ResourceType::User;
@@ -118,8 +118,8 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
             )
         };
         let (tenant, now) = (context.tenant, context.now);
-        let addresses = Addresses::Changed;
-        if scim_users::update(&mut db, tenant, now, &row, version, addresses, &event).await? {
+        let extent = Extent::Member;
+        if scim_users::update(&mut db, tenant, now, &row, version, extent, &event).await? {
             drop(db);
             context.count(Outcome::Created, USER, &new.traits);
             return Ok(Some(changed(stored, row, now)));
@@ -274,14 +274,24 @@ fn with_active_of(old: &Map<String, Value>, mut new: Map<String, Value>) -> Map<
     new
 }
 
-/// Whether a change leaves the addresses of a user alone, and what may stand for one.
-fn addresses(old: &Map<String, Value>, new: &Map<String, Value>) -> Addresses {
-    let is_same = ["emails", "userName"]
+/// The attributes that a member and its addresses are made from.
+const OF_MEMBER: [&str; 6] = [
+    "userName",
+    "emails",
+    "name",
+    "displayName",
+    "photos",
+    "active",
+];
+
+/// What a change of a user is about.
+fn extent(old: &Map<String, Value>, new: &Map<String, Value>) -> Extent {
+    match OF_MEMBER
         .iter()
-        .all(|name| old.get(*name) == new.get(*name));
-    match is_same {
-        true => Addresses::Same,
-        false => Addresses::Changed,
+        .all(|name| old.get(*name) == new.get(*name))
+    {
+        true => Extent::Resource,
+        false => Extent::Member,
     }
 }
 
@@ -310,14 +320,14 @@ async fn update(
             return show(context, 200, stored, wishes).await;
         }
         let changes = resource::changes(old, &new);
-        let addresses = addresses(old, &new);
+        let extent = extent(old, &new);
         let row = row(id, id, new, None)?;
         let event = context.event(Outcome::Updated, 200, (USER, id), changes, traits.clone());
         let version = stored.version;
         let (tenant, now) = (context.tenant, context.now);
         let db_now = db.get().await?;
         let is_done =
-            scim_users::update(db_now, tenant, now, &row, version, addresses, &event).await?;
+            scim_users::update(db_now, tenant, now, &row, version, extent, &event).await?;
         drop(db);
         if is_done {
             context.count(Outcome::Updated, USER, &traits);

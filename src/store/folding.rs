@@ -171,9 +171,10 @@ pub async fn set_user_keys(
              delete from scim_user_emails e
              where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3 and e.value_key <> all($7)
          ), new_emails as (
-             insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
-             select $1, $2, e, $3 from unnest($7::text[]) e
-             on conflict do nothing
+             insert into scim_user_emails as a (organization_id, scim_configuration_id, value_key, scim_user_id, alone)
+             select $1, $2, e, $3, cardinality($7) = 1 from unnest($7::text[]) e
+             on conflict (organization_id, scim_configuration_id, value_key, scim_user_id)
+             do update set alone = excluded.alone where a.alone <> excluded.alone
          )
          select user_name_key = $4 as "is_new!" from changed"#,
         user.organization_id,

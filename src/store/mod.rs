@@ -9,6 +9,7 @@ pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
 pub mod folding;
+mod later;
 pub mod members;
 pub mod organizations;
 pub mod policies;
@@ -43,8 +44,9 @@ use uuid::Uuid;
 use self::address::Address;
 pub use self::connection::Connection;
 use self::connection::Limits;
+pub use self::later::Later;
 use self::pool::Pool;
-pub use self::pool::{Later, Lease, Transaction};
+pub use self::pool::{Lease, Transaction};
 pub use self::schema::MIGRATIONS;
 pub use self::servers::Access;
 use self::servers::Servers;

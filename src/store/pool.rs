@@ -17,11 +17,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::Store;
 use super::connection::{Connection, Limits, State};
 use super::servers::{ACCESS, Access, Held, NoServer, RETRY_INTERVAL, Servers, ask};
 use super::share::Share;
-use super::wide::Wide;
 use crate::error::Error;
 
 /// A connection that was idle for longer is asked whether it still lives before it is used.
@@ -406,67 +404,6 @@ impl DerefMut for Lease {
         match &mut self.held {
             Some(held) => &mut held.connection,
             None => unreachable!("who takes the connection takes the lease"),
-        }
-    }
-}
-
-/// A connection, from when it is first needed.
-pub struct Later<'a> {
-    store: &'a Store,
-    is_wide: bool,
-    held: Option<Reading>,
-}
-
-/// A connection for reading.
-enum Reading {
-    Plain(Lease),
-    Wide(Wide),
-}
-
-impl<'a> Later<'a> {
-    /// None yet.
-    pub fn new(store: &'a Store) -> Self {
-        Self {
-            store,
-            is_wide: false,
-            held: None,
-        }
-    }
-
-    /// None yet, and then one for a search that reads everything that a tenant has.
-    pub fn wide(store: &'a Store) -> Self {
-        Self {
-            is_wide: true,
-            ..Self::new(store)
-        }
-    }
-
-    /// The connection.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unavailable`] when none is free in time; [`Error::Busy`] when too many search everything.
-    pub async fn get(&mut self) -> Result<&mut Connection, Error> {
-        let reading = match self.held.take() {
-            Some(reading) => reading,
-            None if self.is_wide => Reading::Wide(Wide::begin(self.store).await?),
-            None => Reading::Plain(self.store.acquire().await?),
-        };
-        Ok(match self.held.insert(reading) {
-            Reading::Plain(lease) => lease,
-            Reading::Wide(wide) => wide,
-        })
-    }
-
-    /// Gives the connection back, ready for the next. One that is dropped is [asked](Pool) first.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
-    pub async fn finish(self) -> Result<(), Error> {
-        match self.held {
-            Some(Reading::Wide(wide)) => wide.finish().await,
-            _ => Ok(()),
         }
     }
 }

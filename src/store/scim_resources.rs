@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, Postgres, QueryBuilder, Row as _, query};
 use uuid::Uuid;
@@ -199,6 +200,7 @@ fn by_id(tenant: Tenant, source: Source, id: Uuid) -> QueryBuilder<Postgres> {
         source,
         filter: None,
         order: None,
+        is_wide: false,
     };
     let mut query = list.select();
     query.push(" and t.id = ").push_bind(id);
@@ -216,6 +218,8 @@ pub struct List<'a> {
     pub filter: Option<&'a Fragment>,
     /// `None` for the order in which they were made, more or less.
     pub order: Option<&'a Order>,
+    /// Whether no index leads to what it has.
+    pub is_wide: bool,
 }
 
 /// Reads up to `limit` resources of a list after the first `skip`.
@@ -232,15 +236,11 @@ pub async fn list_by_index(
     let mut query = match skip {
         0 => list.select(),
         // What is skipped is not read: only the identifiers are, which indexes have.
-        _ => {
-            let mut query = list.select_from("(select t.id from ", |query| {
-                list.push_order(query);
-                query.push(" limit ").push_bind(limit);
-                query.push(" offset ").push_bind(skip);
-            });
-            query.push(" and t.id = p.id");
-            query
-        }
+        _ => list.select_from(|query| {
+            list.push_order(query);
+            query.push(" limit ").push_bind(limit);
+            query.push(" offset ").push_bind(skip);
+        }),
     };
     list.push_order(&mut query);
     query.push(" limit ").push_bind(limit);
@@ -270,13 +270,27 @@ pub async fn list_after(
         if missing <= 0 {
             break;
         }
-        let mut query = list.select();
-        if let Some(range) = range {
-            query.push(" and ");
-            range.push_to(&mut query);
-        }
-        list.push_order(&mut query);
-        query.push(" limit ").push_bind(missing);
+        let push_part = |query: &mut QueryBuilder<Postgres>| {
+            if let Some(range) = &range {
+                query.push(" and ");
+                range.push_to(query);
+            }
+            list.push_order(query);
+            query.push(" limit ").push_bind(missing);
+        };
+        let query = match list.is_wide {
+            false => {
+                let mut query = list.select();
+                push_part(&mut query);
+                query
+            }
+            // What is sorted away is not read.
+            true => {
+                let mut query = list.select_from(push_part);
+                list.push_order(&mut query);
+                query
+            }
+        };
         found.extend(list.fetch(query, db).await?);
     }
     Ok(found)
@@ -292,20 +306,20 @@ impl List<'_> {
         query
     }
 
-    /// The rows `t` whose identifiers a subquery `p` has.
+    /// The resources whose identifiers are a part of the list, which `push_part` cuts out.
     fn select_from(
         &self,
-        subquery: &str,
-        rest: impl FnOnce(&mut QueryBuilder<Postgres>),
+        push_part: impl FnOnce(&mut QueryBuilder<Postgres>),
     ) -> QueryBuilder<Postgres> {
         let mut query = QueryBuilder::new("select ");
         self.push_columns(&mut query);
-        query.push(" from ").push(subquery);
+        query.push(" from (select t.id from ");
         push_tenant(&mut query, self.source.table, self.tenant);
         push_filter(&mut query, self.filter);
-        rest(&mut query);
+        push_part(&mut query);
         query.push(") p, ");
         push_tenant(&mut query, self.source.table, self.tenant);
+        query.push(" and t.id = p.id");
         query
     }
 
@@ -316,6 +330,14 @@ impl List<'_> {
             order.key.text().push_to(query);
             query.push(" as sort_key");
         }
+    }
+
+    /// What the unsorted list is sorted by, before the identifier.
+    fn push_key(&self, query: &mut QueryBuilder<Postgres>) {
+        query.push(match self.source.table {
+            Table::Users => "t.block",
+            Table::Groups => "0",
+        });
     }
 
     fn push_order(&self, query: &mut QueryBuilder<Postgres>) {
@@ -349,6 +371,66 @@ impl List<'_> {
         let found = query.fetch_all(db).await;
         found.map_err(|error| wide::explain(limits, error))
     }
+}
+
+/// Reads up to `limit` resources of a list after the first `skip`, and how many there are in all, in one pass over
+/// everything that the tenant has: for filters and orders without an index.
+///
+/// # Errors
+///
+/// As the database has them; [`Error::TooLong`].
+pub async fn search_all(
+    db: &mut Connection,
+    list: List<'_>,
+    skip: i64,
+    limit: i64,
+) -> Result<(i64, Vec<Stored>), Error> {
+    let mut query = QueryBuilder::new("with found as materialized (select t.id, ");
+    match list.order {
+        Some(order) => order.key.compared().push_to(&mut query),
+        None => list.push_key(&mut query),
+    }
+    query.push(" as key from ");
+    push_tenant(&mut query, list.source.table, list.tenant);
+    push_filter(&mut query, list.filter);
+    let direction = match list.order {
+        Some(Order {
+            descending: true, ..
+        }) => " desc",
+        _ => "",
+    };
+    let order = format!(" order by f.key{direction}, f.id");
+    query
+        .push("), page as (select f.id, f.key from found f")
+        .push(&order)
+        .push(" limit ")
+        .push_bind(limit)
+        .push(" offset ")
+        .push_bind(skip)
+        .push(") select n.total, t.* from (select count(*) as total from found) n left join lateral (select f.key, ")
+        .push(columns(list.source))
+        .push(" from page f, ");
+    push_tenant(&mut query, list.source.table, list.tenant);
+    query
+        .push(" and t.id = f.id) t on true")
+        .push(order.replace("f.", "t."));
+    let limits = db.limits();
+    let rows = query.build().persistent(false).fetch_all(db).await;
+    counted(rows.map_err(|error| wide::explain(limits, error))?)
+}
+
+/// The rows of a statement that tells beside each resource how many there are. Where there is none, a row has the
+/// total alone.
+fn counted(rows: Vec<PgRow>) -> Result<(i64, Vec<Stored>), Error> {
+    let mut found = Vec::with_capacity(rows.len());
+    let mut total = 0;
+    for row in &rows {
+        total = row.try_get("total")?;
+        if row.try_get::<Option<Uuid>, _>("id")?.is_some() {
+            found.push(Stored::from_row(row)?);
+        }
+    }
+    Ok((total, found))
 }
 
 /// Reads up to `limit` of a tenant's users after the first `skip`, and how many there are in all. The place
@@ -397,17 +479,7 @@ pub async fn all_users(
         )
         .push_bind(limit)
         .push(") t on true");
-    let rows = query.build().fetch_all(db).await?;
-    let mut found = Vec::with_capacity(rows.len());
-    let mut total = 0;
-    for row in &rows {
-        total = row.try_get("total")?;
-        // Where no user is, the row has the total alone.
-        if row.try_get::<Option<Uuid>, _>("id")?.is_some() {
-            found.push(Stored::from_row(row)?);
-        }
-    }
-    Ok((total, found))
+    counted(query.build().fetch_all(db).await?)
 }
 
 /// Brings the planner's statistics up to date where much has changed since: after a first sync, say,
@@ -454,6 +526,31 @@ pub async fn count(
     let query = query.build_query_scalar().persistent(filter.is_none());
     let count = query.fetch_one(db).await;
     count.map_err(|error| wide::explain(limits, error))
+}
+
+/// Counts the users who have an address, in the row `a`, for which `condition` holds.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn count_by_address(
+    db: &mut Connection,
+    tenant: Tenant,
+    condition: &Fragment,
+) -> Result<i64, Error> {
+    // Users with one address need not be told apart.
+    let mut query = QueryBuilder::new(
+        "select count(*) filter (where a.alone) + count(distinct a.scim_user_id) filter (where not a.alone)
+         from scim_user_emails a where a.organization_id = ",
+    );
+    query.push_bind(tenant.organization_id.as_uuid());
+    query
+        .push(" and a.scim_configuration_id = ")
+        .push_bind(tenant.scim_configuration_id.as_uuid())
+        .push(" and ");
+    condition.push_to(&mut query);
+    let query = query.build_query_scalar().persistent(false);
+    Ok(query.fetch_one(db).await?)
 }
 
 async fn count_users(db: &mut Connection, tenant: Tenant) -> Result<i64, Error> {

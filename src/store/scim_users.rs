@@ -201,7 +201,14 @@ pub async fn insert(
 ) -> Result<Inserted, Error> {
     let rows = || new.iter().map(|(row, _)| *row);
     let events = || new.iter().map(|(_, event)| event);
-    let emails = || rows().flat_map(|row| row.emails.iter().map(|email| (row.id, &**email)));
+    let emails = || {
+        let of = |row: &'_ UserRow| row.emails.len() == 1;
+        rows().flat_map(move |row| {
+            row.emails
+                .iter()
+                .map(move |email| (row.id, &**email, of(row)))
+        })
+    };
     let inserted = query!(
         // The length of an array in a subquery is no reason to plan the statement anew each time; and the
         // lateral subqueries look up one row at a time by index, whatever the planner expects. Members
@@ -271,8 +278,9 @@ pub async fn insert(
                  (select block from place)
              from rows where (select count(*) from old_members) is not null
          ), new_emails as (
-             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key)
-             select $1, $2, e.* from unnest((select $23::uuid[]), (select $24::text[])) e where exists (select 1 from rows)
+             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key, alone)
+             select $1, $2, e.* from unnest((select $23::uuid[]), (select $24::text[]), (select $28::boolean[])) e
+             where exists (select 1 from rows)
          ), counted as (
              insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
              select $1, $2, (select block from place), pg_backend_pid() % 64, count(*) from rows
@@ -307,11 +315,12 @@ pub async fn insert(
         events().map(|event| event.traits.join(",")).collect::<Vec<_>>() as _,
         events().map(|event| Json(&event.changes)).collect::<Vec<_>>() as _,
         now,
-        emails().map(|(user, _)| user).collect::<Vec<_>>() as _,
-        emails().map(|(_, email)| email).collect::<Vec<_>>() as _,
+        emails().map(|(user, ..)| user).collect::<Vec<_>>() as _,
+        emails().map(|(_, email, _)| email).collect::<Vec<_>>() as _,
         only_strangers,
         events().map(|event| event.reason.as_deref()).collect::<Vec<_>>() as _,
         rows().map(|row| &*row.name_key).collect::<Vec<_>>() as _,
+        emails().map(|(.., alone)| alone).collect::<Vec<_>>() as _,
     )
     .fetch_one(db)
     .await;
@@ -368,8 +377,8 @@ pub async fn insert_stranger(
                  display_name_key, active, resource, search, version, folded_version, created_at, last_modified, block)
              select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 1, $17, $17, (select block from place) from member
          ), emails as (
-             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key)
-             select $1, $2, $3, e from member, unnest($18::text[]) e
+             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key, alone)
+             select $1, $2, $3, e, cardinality($18) = 1 from member, unnest($18::text[]) e
          ), counted as (
              insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
              select $1, $2, (select block from place), pg_backend_pid() % 64, 1 from member
@@ -414,19 +423,18 @@ pub async fn insert_stranger(
     })
 }
 
-/// What a changed user's addresses mean for those that are stored.
+/// What a change of a user is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Addresses {
-    /// They are the same.
-    Same,
-    /// Some may be new or gone.
-    Changed,
+pub enum Extent {
+    /// The resource alone: nothing that a member or an address is made from.
+    Resource,
+    /// The member or its addresses, too.
+    Member,
 }
 
-/// The statement of [`update`]: `$addresses` are its parts for changed addresses, `$note` what the event says
-/// of them.
+/// The statement of [`update`]: `$member` are its parts beyond the resource, `$note` what the event says of them.
 macro_rules! update {
-    ($addresses:literal, $note:literal, $($argument:expr),+ $(,)?) => {
+    ($member:literal, $note:literal, $($argument:expr),+ $(,)?) => {
         query!(
             r#"with changed as (
              update scim_users s set user_name = $7, external_id = $9, display_name_key = $10,
@@ -436,19 +444,10 @@ macro_rules! update {
                  active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = greatest($3, s.last_modified)
              where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $5 and s.version = $6
              returning s.id, s.user_id, s.active
-         ), member as (
-             update users u set email = $14, email_key = $15, name = $16, name_key = $17, avatar_url = $18, updated_at = $3,
-                    email_verified = u.email_verified and u.email_key = $15, status = n.status
-             from changed c, lateral (
-                 select case when c.active and not exists (
-                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
-                             then 'active' else 'suspended' end as status) n
-             where u.organization_id = $1 and u.id = c.user_id
-                 and (u.email, u.name, u.avatar_url, u.status) is distinct from ($14, $16, $18, n.status)
-         ), "# + $addresses + r#"told as (
+         ), "# + $member + r#"told as (
              insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
                  resource_type, resource_id, changes, reason)
-             select $1, $2, $4, $3, $19, $20, $21, $23, $24, 'User', id, $22, "# + $note + r#"
+             select $1, $2, $4, $3, $14, $15, $16, $18, $19, 'User', id, $17, "# + $note + r#"
              from changed
          )
          select exists (select 1 from changed) as "done!""#,
@@ -457,8 +456,8 @@ macro_rules! update {
     };
 }
 
-/// Writes a changed user, if its version is still `version`; otherwise `false`. Where its addresses changed,
-/// the event says if other members have the new one. One round trip.
+/// Writes a changed user, if its version is still `version`; otherwise `false`. Where the member changes, the
+/// event says if other members have its new address. One round trip.
 ///
 /// # Errors
 ///
@@ -469,13 +468,13 @@ pub async fn update(
     now: DateTime<Utc>,
     row: &UserRow,
     version: i64,
-    addresses: Addresses,
+    extent: Extent,
     event: &Event,
 ) -> Result<bool, Error> {
     macro_rules! statement {
-        ($addresses:literal, $note:literal $(, $more:expr)*) => {
+        ($member:literal, $note:literal $(, $more:expr)* $(,)?) => {
             update!(
-                $addresses,
+                $member,
                 $note,
                 tenant.organization_id.as_uuid(),
                 tenant.scim_configuration_id.as_uuid(),
@@ -490,11 +489,6 @@ pub async fn update(
                 row.active,
                 Json(&row.resource) as _,
                 Json(&row.search) as _,
-                row.email,
-                row.email_key,
-                row.name,
-                row.name_key,
-                row.avatar_url,
                 event.method,
                 event.path,
                 &event.traits as _,
@@ -509,27 +503,42 @@ pub async fn update(
             .map(|row| row.done)
         };
     }
-    let done = match addresses {
-        Addresses::Same => statement!("", "$25"),
-        Addresses::Changed => statement!(
-            "old_emails as (
+    let done = match extent {
+        Extent::Resource => statement!("", "$20"),
+        Extent::Member => statement!(
+            "member as (
+             update users u set email = $21, email_key = $22, name = $23, name_key = $24, avatar_url = $25, updated_at = $3,
+                    email_verified = u.email_verified and u.email_key = $22, status = n.status
+             from changed c, lateral (
+                 select case when c.active and not exists (
+                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
+                             then 'active' else 'suspended' end as status) n
+             where u.organization_id = $1 and u.id = c.user_id
+                 and (u.email, u.name, u.avatar_url, u.status) is distinct from ($21, $23, $25, n.status)
+         ), old_emails as (
              delete from scim_user_emails e using changed c
              where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $5 and e.value_key <> all($26)
          ), new_emails as (
-             insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id)
-             select $1, $2, e, c.id from changed c, unnest($26::text[]) e
-             on conflict do nothing
+             insert into scim_user_emails as a (organization_id, scim_configuration_id, value_key, scim_user_id, alone)
+             select $1, $2, e, c.id, cardinality($26) = 1 from changed c, unnest($26::text[]) e
+             on conflict (organization_id, scim_configuration_id, value_key, scim_user_id)
+             do update set alone = excluded.alone where a.alone <> excluded.alone
          ), sharing as (
              select 'address shared with ' || string_agg('the member ' || o.id, ', ') as note
              from changed c
-             join users u on u.organization_id = $1 and u.id = c.user_id and u.email_key <> $15, lateral (
-                 select o.id from users o where o.organization_id = $1 and o.email_key = $15 and o.email_key <> ''
+             join users u on u.organization_id = $1 and u.id = c.user_id and u.email_key <> $22, lateral (
+                 select o.id from users o where o.organization_id = $1 and o.email_key = $22 and o.email_key <> ''
                      and o.status <> 'left' and o.id <> c.user_id
                  order by o.id limit $27) o
          ), ",
-            "nullif(concat_ws('; ', $25::text, (select note from sharing)), '')",
+            "nullif(concat_ws('; ', $20::text, (select note from sharing)), '')",
+            row.email,
+            row.email_key,
+            row.name,
+            row.name_key,
+            row.avatar_url,
             &row.emails,
-            MAX_SHARING
+            MAX_SHARING,
         ),
     };
     done.map_err(explain)

@@ -632,6 +632,52 @@ fn users_that_are_made_and_deleted_at_once_are_counted_where_they_are() {
 }
 
 #[test]
+fn a_user_counts_once_however_many_addresses_match() {
+    run(async {
+        let c = Client::start().await;
+        let emails = |addresses: &[&str]| {
+            let values: Vec<Value> = addresses.iter().map(|a| json!({ "value": a })).collect();
+            json!({ "emails": values })
+        };
+        let ann = c.user("ann", emails(&["ann@example.com"])).await;
+        c.user(
+            "bob",
+            emails(&["an@example.com", "anna@example.com", "bob@example.com"]),
+        )
+        .await;
+        c.user("eve", emails(&["eve@example.com"])).await;
+        let total = async || {
+            let query = [("filter", "emails.value sw \"an\""), ("count", "1")];
+            c.query("/Users", &query).await.is(200)["totalResults"].clone()
+        };
+        assert_eq!(total().await, 2);
+        for (addresses, expected) in [
+            (&["ann@example.com", "ann@example.net"][..], 2),
+            (&["ann@example.net"], 2),
+            (&["ann@example.net", "x@example.com"], 2),
+            (&["x@example.com"], 1),
+            (&[], 1),
+        ] {
+            let body = user("ann", emails(addresses));
+            c.put(&path(&ann), body).await.is(200);
+            assert_eq!(total().await, expected, "{addresses:?}");
+            let alone: Vec<(bool,)> = c
+                .rows(
+                    "select alone from scim_user_emails where organization_id = $1 and scim_configuration_id = $2
+                         and scim_user_id = (select id from scim_users where organization_id = $1 and scim_configuration_id = $2
+                             and user_name_key = 'ann')",
+                )
+                .await;
+            let is_alone = alone.len() == 1;
+            assert!(
+                alone.iter().all(|(alone,)| *alone == is_alone),
+                "{addresses:?}"
+            );
+        }
+    });
+}
+
+#[test]
 fn totals_are_exact_whatever_came_and_went() {
     run(async {
         let c = Client::start().await;
