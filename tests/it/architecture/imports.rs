@@ -122,9 +122,9 @@ fn paths(module: &Module, code: &str, sources: &BTreeMap<Module, String>) -> Vec
 /// A path from the crate's root; `None` for one that begins outside of the crate.
 fn absolute(module: &Module, path: &str) -> Option<Module> {
     let mut parts = path.split("::").peekable();
-    let mut whole = match parts.peek()? {
-        &"crate" => vec![],
-        &("self" | "super") => module.clone(),
+    let mut whole = match *parts.peek()? {
+        "crate" => vec![],
+        "self" | "super" => module.clone(),
         _ => return None,
     };
     for part in parts {
