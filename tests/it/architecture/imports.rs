@@ -39,7 +39,7 @@ pub fn sources(root: &Path) -> BTreeMap<Module, String> {
         |file: &PathBuf| file.extension().is_some_and(|e| e == "rs") && !file.ends_with("tests.rs");
     let source = |file: PathBuf| {
         let code = code(&file);
-        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code = without_tests(&code);
         let place = file.strip_prefix(root).unwrap().with_extension("");
         let mut module: Module = place
             .iter()
@@ -48,13 +48,24 @@ pub fn sources(root: &Path) -> BTreeMap<Module, String> {
         if let Some("mod" | "lib") = module.last().map(String::as_str) {
             module.pop();
         }
-        (module, code.to_owned())
+        (module, code)
     };
     files(root)
         .into_iter()
         .filter(is_source)
         .map(source)
         .collect()
+}
+
+/// The code without the module of tests in it.
+fn without_tests(code: &str) -> String {
+    match code.split_once("#[cfg(test)]\nmod tests {") {
+        Some((before, tests)) => {
+            let after = tests.split_once("\n}").map_or("", |(_, after)| after);
+            format!("{before}{after}")
+        }
+        None => code.to_owned(),
+    }
 }
 
 /// Reads which files name which. Between a parent and its children, nothing is noted.
@@ -111,9 +122,9 @@ fn paths(module: &Module, code: &str, sources: &BTreeMap<Module, String>) -> Vec
 /// A path from the crate's root; `None` for one that begins outside of the crate.
 fn absolute(module: &Module, path: &str) -> Option<Module> {
     let mut parts = path.split("::").peekable();
-    let mut whole = match parts.peek()? {
-        &"crate" => vec![],
-        &("self" | "super") => module.clone(),
+    let mut whole = match *parts.peek()? {
+        "crate" => vec![],
+        "self" | "super" => module.clone(),
         _ => return None,
     };
     for part in parts {
@@ -216,6 +227,13 @@ mod tests {
             ("c", "pub use crate::a::A;"),
         ]);
         assert_eq!(round, BTreeSet::from(["a b::deep c".to_owned()]));
+    }
+
+    #[test]
+    fn tests_alone_are_left_out() {
+        let code = "a\n#[cfg(test)]\nmod tests {\n    use b;\n    fn f() {\n    }\n}\nc";
+        assert_eq!(without_tests(code), "a\n\nc");
+        assert_eq!(without_tests("a"), "a");
     }
 
     #[test]
