@@ -105,6 +105,7 @@ pub async fn list(
     after: Option<(String, Uuid)>,
     size: u32,
 ) -> Result<Items<Member>, Error> {
+    let page = Page::first(size);
     let key = order.key();
     let mut query = QueryBuilder::new(
         "select u.id, u.email, u.name, u.avatar_url, u.role, u.status, u.created_at, ",
@@ -125,15 +126,9 @@ pub async fn list(
     query.push(format!(
         " order by {key} collate \"C\"{direction}, u.id{direction} limit "
     ));
-    query.push_bind(i64::from(size) + 1);
+    query.push_bind(page.limit());
     let rows = query.build_query_as().fetch_all(db).await?;
-    Ok(Items::of(
-        rows,
-        Page {
-            after: Uuid::nil(),
-            size,
-        },
-    ))
+    Ok(Items::of(rows, page))
 }
 
 /// How many members the filter lets through.
@@ -285,6 +280,21 @@ pub async fn list_groups(
     query.push(" order by g.id limit ").push_bind(page.limit());
     let rows = query.build_query_as().fetch_all(db).await?;
     Ok(Items::of(rows, page))
+}
+
+/// The first group that a filter lets through.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when it lets none through.
+pub async fn get_group(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    filter: &GroupFilter,
+) -> Result<Group, Error> {
+    let found = list_groups(db, organization_id, filter, Page::first(1)).await?;
+    let group = found.items.into_iter().next();
+    group.ok_or(Error::NotFound("group in this organization"))
 }
 
 /// Someone who is a member of a group.

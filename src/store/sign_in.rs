@@ -367,10 +367,7 @@ pub async fn list_attempts(
     before: Option<(DateTime<Utc>, Uuid)>,
     size: u32,
 ) -> Result<Items<ListedAttempt>, Error> {
-    let page = Page {
-        after: Uuid::nil(),
-        size,
-    };
+    let page = Page::first(size);
     let outcomes: &[&str] = match filter.refused {
         Some(true) => &[REFUSED],
         Some(false) => &[SIGNED_IN],
