@@ -20,7 +20,7 @@ pub struct Api {
 }
 
 /// Implements the trait of a service from a table. An entry has the method, its messages, and the call of its
-/// handler, whose arguments are some of `app`, `caller`, `ctx` and `request`. The `buf.validate` rules of the request
+/// handler, whose arguments are some of `app`, `caller`, `paging` and `request`. The `buf.validate` rules of the request
 /// are checked before the handler is called.
 macro_rules! service {
     ($service:ident {$(
@@ -47,7 +47,7 @@ macro_rules! service {
     };
     (@app $self:ident $ctx:ident $request:ident) => { &$self.app };
     (@caller $self:ident $ctx:ident $request:ident) => { $crate::api::handler::caller(&$ctx)? };
-    (@ctx $self:ident $ctx:ident $request:ident) => { &$ctx };
+    (@paging $self:ident $ctx:ident $request:ident) => { $crate::api::paging::Paging::of(&$self.app, &$ctx) };
     (@request $self:ident $ctx:ident $request:ident) => { $request.to_owned_message() };
 }
 
@@ -82,6 +82,27 @@ pub fn parse_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Id, E
     let id = Uuid::try_parse(text)
         .map_err(|_| Error::invalid(field, Violation::UUID, "must be a UUID"))?;
     Ok(id.into())
+}
+
+/// Reads an identifier that may be left out: the empty text says nothing.
+///
+/// # Errors
+///
+/// As [`parse_id`] has them.
+pub fn optional_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Option<Id>, Error> {
+    match text {
+        "" => Ok(None),
+        text => parse_id(field, text).map(Some),
+    }
+}
+
+/// Reads identifiers.
+///
+/// # Errors
+///
+/// As [`parse_id`] has them.
+pub fn parse_ids<Id: From<Uuid>>(field: &'static str, texts: &[String]) -> Result<Vec<Id>, Error> {
+    texts.iter().map(|text| parse_id(field, text)).collect()
 }
 
 /// A moment on the wire.

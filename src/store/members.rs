@@ -5,7 +5,7 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::sql::{Bound, Fragment};
-use super::{Connection, Items, Page};
+use super::{Connection, Items, Page, Place};
 use crate::domain::ids::OrganizationId;
 use crate::domain::letters::{address_key, domain_key, fold};
 use crate::error::Error;
@@ -29,6 +29,13 @@ pub struct Member {
     pub created_at: DateTime<Utc>,
     /// What the list is sorted by.
     pub sort_key: String,
+}
+
+impl Member {
+    /// Where the member is in a list.
+    pub fn place(&self) -> Place {
+        Place(self.sort_key.clone(), self.id)
+    }
 }
 
 /// Reads a member.
@@ -92,7 +99,7 @@ impl Order {
     }
 }
 
-/// Reads some members, after the one with this sort key and id.
+/// Reads some members, those after this place.
 ///
 /// # Errors
 ///
@@ -102,7 +109,7 @@ pub async fn list(
     organization_id: OrganizationId,
     filter: &Filter,
     order: Order,
-    after: Option<(String, Uuid)>,
+    after: Option<&Place>,
     size: u32,
 ) -> Result<Items<Member>, Error> {
     let page = Page::first(size);
@@ -117,7 +124,7 @@ pub async fn list(
     } else {
         (">", "")
     };
-    if let Some((last, id)) = after {
+    if let Some(Place(last, id)) = after {
         query
             .push(format!(" and ({key} collate \"C\", u.id) {compare} ("))
             .push_bind(last);

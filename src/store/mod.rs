@@ -45,7 +45,7 @@ use tokio::time::timeout;
 use self::address::Address;
 pub use self::connection::Connection;
 use self::connection::Limits;
-pub use self::page::{Items, Page};
+pub use self::page::{Items, Page, Place};
 use self::pool::Pool;
 pub use self::pool::{Later, Lease, Transaction};
 pub use self::schema::MIGRATIONS;

@@ -1,6 +1,18 @@
 //! Lists, a part at a time.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// Where an item is in its list: what comes before its identifier in the order, which may be nothing, and its
+/// identifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place(pub String, pub Uuid);
+
+impl From<Uuid> for Place {
+    fn from(id: Uuid) -> Self {
+        Self(String::new(), id)
+    }
+}
 
 /// A part of a list, in the order of the identifiers.
 #[derive(Clone, Copy, Debug)]

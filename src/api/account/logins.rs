@@ -1,11 +1,10 @@
 //! How people sign in, for those who have no token yet (contract, section 3). What an address is
 //! answered with depends on its domain alone: nobody learns here who has an account.
 
-use connectrpc::RequestContext;
 use uuid::Uuid;
 
 use crate::api::organization::members::LOGIN_PROVIDER;
-use crate::api::paging::List;
+use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::{
     GetSSOLoginURLRequest, GetSSOLoginURLResponse, ListLoginProvidersRequest,
     ListLoginProvidersResponse, ListSSOLoginsRequest, ListSSOLoginsResponse, LoginProvider,
@@ -27,11 +26,7 @@ pub async fn get_sso_login_url(
     let return_to = request.return_to.as_deref().unwrap_or_default();
     check_return_to(app, return_to)?;
     let (email, _) = address(&request.email)?;
-    let page = Page {
-        after: Uuid::nil(),
-        size: 1,
-    };
-    let found = choices(app, email, page).await?;
+    let found = choices(app, email, Page::first(1)).await?;
     let login_url = match &*found.items {
         [] => {
             return Err(Error::NotFound(
@@ -50,19 +45,15 @@ pub async fn get_sso_login_url(
 /// `ListSSOLogins`. One round trip.
 pub async fn list_sso_logins(
     app: &App,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSSOLoginsRequest,
 ) -> Result<ListSSOLoginsResponse, Error> {
     let return_to = request.return_to.as_deref().unwrap_or_default();
     check_return_to(app, return_to)?;
     let (email, domain) = address(&request.email)?;
-    let list = List {
-        name: "sso_logins",
-        organization_id: Uuid::nil().into(),
-        query: domain,
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
-    let found = choices(app, email, page).await?;
+    let nobodys = Uuid::nil().into();
+    let list = paging.open("sso_logins", nobodys, domain, &request.pagination)?;
+    let found = choices(app, email, list.page()).await?;
     let login = |choice: &Choice| Login {
         display_name: distinct_name(choice, &found.items),
         login_url: start_url(app, &choice.configuration, email, return_to),
@@ -70,9 +61,7 @@ pub async fn list_sso_logins(
     };
     Ok(ListSSOLoginsResponse {
         pagination: list
-            .response(app, &found, |c| {
-                (String::new(), c.configuration.id.as_uuid())
-            })?
+            .next(&found, |choice| choice.configuration.id.as_uuid())?
             .into(),
         logins: found.items.iter().map(login).collect(),
         ..Default::default()

@@ -9,7 +9,7 @@ service! { AccountService {
     get_sso_login_url(GetSSOLoginURLRequest) -> GetSSOLoginURLResponse =
         logins::get_sso_login_url(app, request);
     list_sso_logins(ListSSOLoginsRequest) -> ListSSOLoginsResponse =
-        logins::list_sso_logins(app, ctx, request);
+        logins::list_sso_logins(app, paging, request);
     list_login_providers(ListLoginProvidersRequest) -> ListLoginProvidersResponse =
         logins::list_login_providers(app, request);
 }}

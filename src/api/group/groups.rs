@@ -1,9 +1,7 @@
 //! Groups over the API, as identity providers push them (contract, section 3).
 
-use connectrpc::RequestContext;
-
-use crate::api::handler::{parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::handler::{parse_id, parse_ids, timestamp};
+use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::get_group_request::Group as Which;
 use crate::api::proto::gitpod::v1::{
     GetGroupRequest, GetGroupResponse, Group, ListGroupsRequest, ListGroupsResponse,
@@ -12,8 +10,8 @@ use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::ids::OrganizationId;
 use crate::error::{Error, Violation};
+use crate::store::Items;
 use crate::store::members::{self, GroupFilter};
-use crate::store::{Items, Page};
 
 /// `GetGroup`, by id or by name. Two round trips.
 pub async fn get(
@@ -35,16 +33,7 @@ pub async fn get(
         (None, id) => filter.ids = vec![parse_id("group_id", id)?],
     }
     let mut db = app.store.acquire().await?;
-    let page = Page {
-        after: uuid::Uuid::nil(),
-        size: 1,
-    };
-    let found = members::list_groups(&mut db, caller.organization_id, &filter, page).await?;
-    let group = found
-        .items
-        .into_iter()
-        .next()
-        .ok_or(Error::NotFound("group in this organization"))?;
+    let group = members::get_group(&mut db, caller.organization_id, &filter).await?;
     Ok(GetGroupResponse {
         group: wire(group, caller.organization_id).into(),
         ..Default::default()
@@ -55,45 +44,34 @@ pub async fn get(
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListGroupsRequest,
 ) -> Result<ListGroupsResponse, Error> {
     let wanted = request.filter.as_option().cloned().unwrap_or_default();
-    let ids: Result<Vec<_>, _> = wanted
-        .group_ids
-        .iter()
-        .map(|id| parse_id("filter.group_ids", id))
-        .collect();
-    let list = List {
-        name: "groups",
-        organization_id: caller.organization_id,
-        query: format!("{wanted:?}"),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+    let organization_id = caller.organization_id;
+    let list = paging.open(
+        "groups",
+        organization_id,
+        format_args!("{wanted:?}"),
+        &request.pagination,
+    )?;
     let filter = GroupFilter {
         search: wanted.search,
         name: None,
-        ids: ids?,
+        ids: parse_ids("filter.group_ids", &wanted.group_ids)?,
     };
-    let items = match (wanted.system_managed, wanted.direct_share) {
-        (Some(true), _) | (_, Some(true)) => Items {
-            items: vec![],
-            has_more: false,
-        },
+    let found = match (wanted.system_managed, wanted.direct_share) {
+        (Some(true), _) | (_, Some(true)) => Items::none(),
         _ => {
             let mut db = app.store.acquire().await?;
-            members::list_groups(&mut db, caller.organization_id, &filter, page).await?
+            members::list_groups(&mut db, organization_id, &filter, list.page()).await?
         }
     };
+    let wire = |group| wire(group, organization_id);
+    let (groups, pagination) = list.answer(found, |group| group.id, wire)?;
     Ok(ListGroupsResponse {
-        pagination: list
-            .response(app, &items, |group| (String::new(), group.id))?
-            .into(),
-        groups: items
-            .items
-            .into_iter()
-            .map(|group| wire(group, caller.organization_id))
-            .collect(),
+        groups,
+        pagination: pagination.into(),
         ..Default::default()
     })
 }

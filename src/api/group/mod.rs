@@ -10,7 +10,7 @@ service! { GroupService {
     get_group(GetGroupRequest) -> GetGroupResponse =
         groups::get(app, caller, request);
     list_groups(ListGroupsRequest) -> ListGroupsResponse =
-        groups::list(app, caller, ctx, request);
+        groups::list(app, caller, paging, request);
     list_memberships(ListMembershipsRequest) -> ListMembershipsResponse =
-        memberships::list(app, caller, ctx, request);
+        memberships::list(app, caller, paging, request);
 }}

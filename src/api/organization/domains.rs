@@ -1,9 +1,7 @@
 //! Domain verifications over the API (contract, section 3).
 
-use connectrpc::RequestContext;
-
 use crate::api::handler::{audit, parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::{
     CreateDomainVerificationRequest, CreateDomainVerificationResponse,
     DeleteDomainVerificationRequest, DeleteDomainVerificationResponse,
@@ -73,26 +71,25 @@ pub async fn get(
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListDomainVerificationsRequest,
 ) -> Result<ListDomainVerificationsResponse, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
-    let list = List {
-        name: "domain_verifications",
+    let list = paging.open(
+        "domain_verifications",
         organization_id,
-        query: String::new(),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+        "",
+        &request.pagination,
+    )?;
     caller.may_read()?;
     caller.belongs_to(organization_id)?;
 
     let mut db = app.store.acquire().await?;
-    let items = store::domains::list(&mut db, organization_id, page).await?;
+    let found = store::domains::list(&mut db, organization_id, list.page()).await?;
+    let (domain_verifications, pagination) = list.answer(found, |v| v.id.as_uuid(), wire)?;
     Ok(ListDomainVerificationsResponse {
-        pagination: list
-            .response(app, &items, |v| (String::new(), v.id.as_uuid()))?
-            .into(),
-        domain_verifications: items.items.into_iter().map(wire).collect(),
+        domain_verifications,
+        pagination: pagination.into(),
         ..Default::default()
     })
 }

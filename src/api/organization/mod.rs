@@ -15,13 +15,13 @@ service! { OrganizationService {
     get_organization(GetOrganizationRequest) -> GetOrganizationResponse =
         organizations::get(app, caller, request);
     list_members(ListMembersRequest) -> ListMembersResponse =
-        members::list(app, caller, ctx, request);
+        members::list(app, caller, paging, request);
     create_sso_configuration(CreateSSOConfigurationRequest) -> CreateSSOConfigurationResponse =
         sso::create(app, caller, request);
     get_sso_configuration(GetSSOConfigurationRequest) -> GetSSOConfigurationResponse =
         sso::get(app, caller, request);
     list_sso_configurations(ListSSOConfigurationsRequest) -> ListSSOConfigurationsResponse =
-        sso::list(app, caller, ctx, request);
+        sso::list(app, caller, paging, request);
     update_sso_configuration(UpdateSSOConfigurationRequest) -> UpdateSSOConfigurationResponse =
         sso::update(app, caller, request);
     delete_sso_configuration(DeleteSSOConfigurationRequest) -> DeleteSSOConfigurationResponse =
@@ -31,7 +31,7 @@ service! { OrganizationService {
     get_scim_configuration(GetSCIMConfigurationRequest) -> GetSCIMConfigurationResponse =
         scim::get(app, caller, request);
     list_scim_configurations(ListSCIMConfigurationsRequest) -> ListSCIMConfigurationsResponse =
-        scim::list(app, caller, ctx, request);
+        scim::list(app, caller, paging, request);
     update_scim_configuration(UpdateSCIMConfigurationRequest) -> UpdateSCIMConfigurationResponse =
         scim::update(app, caller, request);
     delete_scim_configuration(DeleteSCIMConfigurationRequest) -> DeleteSCIMConfigurationResponse =
@@ -43,7 +43,7 @@ service! { OrganizationService {
     get_domain_verification(GetDomainVerificationRequest) -> GetDomainVerificationResponse =
         domains::get(app, caller, request);
     list_domain_verifications(ListDomainVerificationsRequest) -> ListDomainVerificationsResponse =
-        domains::list(app, caller, ctx, request);
+        domains::list(app, caller, paging, request);
     verify_domain(VerifyDomainRequest) -> VerifyDomainResponse =
         domains::verify(app, caller, request);
     delete_domain_verification(DeleteDomainVerificationRequest) -> DeleteDomainVerificationResponse =

@@ -2,10 +2,9 @@
 
 use buffa_types::google::protobuf::Duration;
 use chrono::TimeDelta;
-use connectrpc::RequestContext;
 
 use crate::api::handler::{audit, parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::{
     CreateSCIMConfigurationRequest, CreateSCIMConfigurationResponse,
     DeleteSCIMConfigurationRequest, DeleteSCIMConfigurationResponse, GetSCIMConfigurationRequest,
@@ -92,24 +91,23 @@ pub async fn get(
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSCIMConfigurationsRequest,
 ) -> Result<ListSCIMConfigurationsResponse, Error> {
-    let list = List {
-        name: "scim_configurations",
-        organization_id: caller.organization_id,
-        query: String::new(),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+    let list = paging.open(
+        "scim_configurations",
+        caller.organization_id,
+        "",
+        &request.pagination,
+    )?;
     caller.may_read()?;
 
     let mut db = app.store.acquire().await?;
-    let items = store::scim::list(&mut db, caller.organization_id, page).await?;
+    let found = store::scim::list(&mut db, caller.organization_id, list.page()).await?;
+    let (scim_configurations, pagination) = list.answer(found, |c| c.id.as_uuid(), wire)?;
     Ok(ListSCIMConfigurationsResponse {
-        pagination: list
-            .response(app, &items, |c| (String::new(), c.id.as_uuid()))?
-            .into(),
-        scim_configurations: items.items.into_iter().map(wire).collect(),
+        scim_configurations,
+        pagination: pagination.into(),
         ..Default::default()
     })
 }

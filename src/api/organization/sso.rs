@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use buffa::EnumValue;
-use connectrpc::RequestContext;
 use tokio::task::spawn_blocking;
 
 use crate::api::handler::{audit, parse_id};
-use crate::api::paging::List;
+use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::{
     CreateSSOConfigurationRequest, CreateSSOConfigurationResponse, DeleteSSOConfigurationRequest,
     DeleteSSOConfigurationResponse, GetSSOConfigurationRequest, GetSSOConfigurationResponse,
@@ -90,26 +89,25 @@ pub async fn get(
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSSOConfigurationsRequest,
 ) -> Result<ListSSOConfigurationsResponse, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
-    let list = List {
-        name: "sso_configurations",
+    let list = paging.open(
+        "sso_configurations",
         organization_id,
-        query: String::new(),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+        "",
+        &request.pagination,
+    )?;
     caller.may_read()?;
     caller.belongs_to(organization_id)?;
 
     let mut db = app.store.acquire().await?;
-    let items = store::sso::list(&mut db, organization_id, page).await?;
+    let found = store::sso::list(&mut db, organization_id, list.page()).await?;
+    let (sso_configurations, pagination) = list.answer(found, |c| c.id.as_uuid(), wire)?;
     Ok(ListSSOConfigurationsResponse {
-        pagination: list
-            .response(app, &items, |c| (String::new(), c.id.as_uuid()))?
-            .into(),
-        sso_configurations: items.items.into_iter().map(wire).collect(),
+        sso_configurations,
+        pagination: pagination.into(),
         ..Default::default()
     })
 }

@@ -1,11 +1,10 @@
 //! `SessionService`: the sessions of people who signed in.
 
-use connectrpc::RequestContext;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::api::handler::{audit, parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::paging::Paging;
 use crate::api::proto::rollcall::v1::{
     EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, Session,
 };
@@ -21,30 +20,25 @@ use crate::store;
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSessionsRequest,
 ) -> Result<ListSessionsResponse, Error> {
     let user_id: Uuid = parse_id("user_id", &request.user_id)?;
-    let list = List {
-        name: "sessions",
-        organization_id: caller.organization_id,
-        query: user_id.to_string(),
-    };
-    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+    let organization_id = caller.organization_id;
+    let list = paging.open("sessions", organization_id, user_id, &request.pagination)?;
     caller.may_read()?;
 
-    let organization_id = caller.organization_id;
     let now = app.clock.now();
     let mut db = app.store.acquire().await?;
     store::members::get(&mut db, organization_id, user_id).await?;
-    let sessions = store::sessions::list_newest(
+    let found = store::sessions::list_newest(
         &mut db,
         organization_id,
         user_id,
         now,
         now - app.sign_in.session_idle,
-        asked.after.map(|(_, id)| id),
-        asked.size,
+        list.last_id(),
+        list.size,
     )
     .await?;
     let wire = |session: store::sessions::Listed| Session {
@@ -57,11 +51,10 @@ pub async fn list(
         expires_at: timestamp(session.expires_at).into(),
         ..Default::default()
     };
+    let (sessions, pagination) = list.answer(found, |session| session.id, wire)?;
     Ok(ListSessionsResponse {
-        pagination: list
-            .response(app, &sessions, |session| (String::new(), session.id))?
-            .into(),
-        sessions: sessions.items.into_iter().map(wire).collect(),
+        sessions,
+        pagination: pagination.into(),
         ..Default::default()
     })
 }
