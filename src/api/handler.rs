@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
 use crate::error::{Error, Violation};
-use crate::store::{self, Connection};
+use crate::store::{self, Transaction};
 
 /// Carries out the methods.
 pub struct Api {
@@ -114,24 +114,28 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
-/// Records a change in the transaction that makes it.
+/// Commits a transaction with the record of the change that it makes; without one where it turned out to change nothing.
+/// No handler commits in another way, so that nothing changes without a record.
 ///
 /// # Errors
 ///
 /// As the database has them.
-pub async fn audit(
+pub async fn commit(
     app: &App,
-    db: &mut Connection,
     caller: &Caller,
-    change: Change,
+    mut tx: Transaction,
+    change: impl Into<Option<Change>>,
 ) -> Result<(), Error> {
-    store::audit::insert(
-        db,
-        caller.organization_id,
-        app.new_id(),
-        app.clock.now(),
-        caller.subject,
-        &change,
-    )
-    .await
+    if let Some(change) = change.into() {
+        store::audit::insert(
+            &mut tx,
+            caller.organization_id,
+            app.new_id(),
+            app.clock.now(),
+            caller.subject,
+            &change,
+        )
+        .await?;
+    }
+    tx.commit().await
 }

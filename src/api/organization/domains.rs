@@ -1,6 +1,6 @@
 //! Domain verifications over the API (contract, section 3).
 
-use crate::api::handler::{audit, parse_id, timestamp};
+use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::{
     CreateDomainVerificationRequest, CreateDomainVerificationResponse,
@@ -10,7 +10,7 @@ use crate::api::proto::gitpod::v1::{
     VerifyDomainRequest, VerifyDomainResponse,
 };
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::domain_verification::{self, DomainVerification};
 use crate::domain::identity::Caller;
 use crate::error::Error;
@@ -37,14 +37,8 @@ pub async fn create(
     };
     let mut tx = app.store.begin().await?;
     store::domains::insert(&mut tx, organization_id, &verification).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("CreateDomainVerification", None, Some(&verification)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::created("CreateDomainVerification", &verification);
+    commit(app, caller, tx, change).await?;
     Ok(CreateDomainVerificationResponse {
         domain_verification: wire(verification).into(),
         ..Default::default()
@@ -135,14 +129,8 @@ async fn complete(
         ..before.clone()
     };
     store::domains::set_verified(&mut tx, organization_id, id, now).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("VerifyDomain", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::updated("VerifyDomain", &before, &after);
+    commit(app, caller, tx, change).await?;
     Ok(after)
 }
 
@@ -158,29 +146,9 @@ pub async fn delete(
     let mut tx = app.store.begin().await?;
     let before = store::domains::lock(&mut tx, caller.organization_id, id).await?;
     store::domains::delete(&mut tx, caller.organization_id, id).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("DeleteDomainVerification", Some(&before), None),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::deleted("DeleteDomainVerification", &before);
+    commit(app, caller, tx, change).await?;
     Ok(DeleteDomainVerificationResponse::default())
-}
-
-fn record(
-    action: &'static str,
-    before: Option<&DomainVerification>,
-    after: Option<&DomainVerification>,
-) -> Change {
-    Change {
-        action,
-        subject_type: SubjectType::DomainVerification,
-        subject_id: before.or(after).map(|v| v.id.as_uuid()).unwrap_or_default(),
-        before: before.map(DomainVerification::audited),
-        after: after.map(DomainVerification::audited),
-    }
 }
 
 fn wire(verification: DomainVerification) -> WireVerification {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::handler::{audit, parse_id};
+use crate::api::handler::{commit, parse_id};
 use crate::api::proto::gitpod::v1::{
     GetOrganizationPoliciesRequest, GetOrganizationPoliciesResponse,
     OrganizationPolicies as WirePolicies, UpdateOrganizationPoliciesRequest,
@@ -56,8 +56,7 @@ pub async fn update(
         before: Some(Value::Object(before.0)),
         after: Some(Value::Object(after.0)),
     };
-    audit(app, &mut tx, caller, change).await?;
-    tx.commit().await?;
+    commit(app, caller, tx, change).await?;
     Ok(UpdateOrganizationPoliciesResponse::default())
 }
 

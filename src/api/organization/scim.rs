@@ -3,7 +3,7 @@
 use buffa_types::google::protobuf::Duration;
 use chrono::TimeDelta;
 
-use crate::api::handler::{audit, parse_id, timestamp};
+use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::{
     CreateSCIMConfigurationRequest, CreateSCIMConfigurationResponse,
@@ -13,7 +13,7 @@ use crate::api::proto::gitpod::v1::{
     UpdateSCIMConfigurationRequest, UpdateSCIMConfigurationResponse,
 };
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
 use crate::domain::ids::ScimConfigurationId;
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
@@ -55,14 +55,8 @@ pub async fn create(
     let mut tx = app.store.begin().await?;
     store::scim::insert(&mut tx, organization_id, &configuration, &hash).await?;
     tokens::keep_digest(app, &mut tx, &token, row(&configuration), &hash).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("CreateSCIMConfiguration", None, Some(&configuration)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::created("CreateSCIMConfiguration", &configuration);
+    commit(app, caller, tx, change).await?;
     Ok(CreateSCIMConfigurationResponse {
         token: token.expose().to_owned(),
         token_expires_at: timestamp(configuration.token_expires_at).into(),
@@ -137,14 +131,8 @@ pub async fn update(
     let mut after = before.clone();
     change.apply(&mut after, app.clock.now());
     store::scim::update(&mut tx, caller.organization_id, &after, None).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("UpdateSCIMConfiguration", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::updated("UpdateSCIMConfiguration", &before, &after);
+    commit(app, caller, tx, change).await?;
     Ok(UpdateSCIMConfigurationResponse {
         scim_configuration: wire(after).into(),
         ..Default::default()
@@ -164,14 +152,8 @@ pub async fn delete(
     let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
     tx.be_patient().await?;
     store::scim::delete(&mut tx, caller.organization_id, id).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("DeleteSCIMConfiguration", Some(&before), None),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::deleted("DeleteSCIMConfiguration", &before);
+    commit(app, caller, tx, change).await?;
     Ok(DeleteSCIMConfigurationResponse::default())
 }
 
@@ -197,14 +179,8 @@ pub async fn regenerate_token(
     ScimChange::default().apply(&mut after, now);
     store::scim::update(&mut tx, caller.organization_id, &after, Some(&hash)).await?;
     tokens::keep_digest(app, &mut tx, &token, row(&after), &hash).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("RegenerateSCIMToken", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::updated("RegenerateSCIMToken", &before, &after);
+    commit(app, caller, tx, change).await?;
     Ok(RegenerateSCIMTokenResponse {
         token: token.expose().to_owned(),
         token_expires_at: timestamp(after.token_expires_at).into(),
@@ -229,20 +205,6 @@ fn row(of: &ScimConfiguration) -> Row {
 /// Whole seconds; the rules keep it between a day and two years.
 fn lifetime(duration: Option<&Duration>) -> Option<TimeDelta> {
     duration.and_then(|duration| TimeDelta::try_seconds(duration.seconds))
-}
-
-fn record(
-    action: &'static str,
-    before: Option<&ScimConfiguration>,
-    after: Option<&ScimConfiguration>,
-) -> Change {
-    Change {
-        action,
-        subject_type: SubjectType::ScimConfiguration,
-        subject_id: before.or(after).map(|c| c.id.as_uuid()).unwrap_or_default(),
-        before: before.map(ScimConfiguration::audited),
-        after: after.map(ScimConfiguration::audited),
-    }
 }
 
 fn wire(configuration: ScimConfiguration) -> SCIMConfiguration {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use buffa::EnumValue;
 use tokio::task::spawn_blocking;
 
-use crate::api::handler::{audit, parse_id};
+use crate::api::handler::{commit, parse_id};
 use crate::api::paging::Paging;
 use crate::api::proto::gitpod::v1::{
     CreateSSOConfigurationRequest, CreateSSOConfigurationResponse, DeleteSSOConfigurationRequest,
@@ -15,7 +15,7 @@ use crate::api::proto::gitpod::v1::{
     sso_configuration::ProviderType,
 };
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
 use crate::domain::sso::{
     SsoChange, SsoConfiguration, client_secret_context, email_domains, too_long,
@@ -55,14 +55,8 @@ pub async fn create(
 
     let mut tx = app.store.begin().await?;
     store::sso::insert(&mut tx, organization_id, &configuration, &secret).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("CreateSSOConfiguration", None, Some(&configuration)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::created("CreateSSOConfiguration", &configuration);
+    commit(app, caller, tx, change).await?;
     Ok(CreateSSOConfigurationResponse {
         sso_configuration: wire(configuration).into(),
         ..Default::default()
@@ -168,14 +162,8 @@ pub async fn update(
     } else {
         0
     };
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("UpdateSSOConfiguration", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::updated("UpdateSSOConfiguration", &before, &after);
+    commit(app, caller, tx, change).await?;
     app.metrics.sessions_ended(SessionEnd::Configuration, ended);
     Ok(UpdateSSOConfigurationResponse::default())
 }
@@ -200,14 +188,8 @@ pub async fn delete(
     }
     tx.be_patient().await?;
     store::sso::delete(&mut tx, caller.organization_id, id).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("DeleteSSOConfiguration", Some(&before), None),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::deleted("DeleteSSOConfiguration", &before);
+    commit(app, caller, tx, change).await?;
     Ok(DeleteSSOConfigurationResponse::default())
 }
 
@@ -259,20 +241,6 @@ fn is_active(state: EnumValue<SSOConfigurationState>) -> Result<bool, Violation>
 
 fn non_empty<K, V, S>(map: HashMap<K, V, S>) -> Option<HashMap<K, V, S>> {
     (!map.is_empty()).then_some(map)
-}
-
-fn record(
-    action: &'static str,
-    before: Option<&SsoConfiguration>,
-    after: Option<&SsoConfiguration>,
-) -> Change {
-    Change {
-        action,
-        subject_type: SubjectType::SsoConfiguration,
-        subject_id: before.or(after).map(|c| c.id.as_uuid()).unwrap_or_default(),
-        before: before.map(SsoConfiguration::audited),
-        after: after.map(SsoConfiguration::audited),
-    }
 }
 
 fn wire(configuration: SsoConfiguration) -> SSOConfiguration {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::api::handler::{audit, parse_id, timestamp};
+use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::Paging;
 use crate::api::proto::rollcall::v1::{
     EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, Session,
@@ -79,20 +79,17 @@ pub async fn end(
         Some(id) => u64::from(store::sessions::end(&mut tx, organization_id, user_id, id).await?),
         None => store::sessions::end_all(&mut tx, organization_id, user_id).await?,
     };
-    if ended > 0 {
-        let change = Change {
-            action: "EndSessions",
-            subject_type: SubjectType::User,
-            subject_id: user_id,
-            before: None,
-            after: Some(json!({
-                "session_id": session_id.map(SessionId::as_uuid),
-                "ended_sessions": ended,
-            })),
-        };
-        audit(app, &mut tx, caller, change).await?;
-    }
-    tx.commit().await?;
+    let change = (ended > 0).then(|| Change {
+        action: "EndSessions",
+        subject_type: SubjectType::User,
+        subject_id: user_id,
+        before: None,
+        after: Some(json!({
+            "session_id": session_id.map(SessionId::as_uuid),
+            "ended_sessions": ended,
+        })),
+    });
+    commit(app, caller, tx, change).await?;
     app.metrics.sessions_ended(SessionEnd::Administrator, ended);
     Ok(EndSessionsResponse {
         ended_count: i32::try_from(ended).unwrap_or(i32::MAX),
