@@ -20,11 +20,12 @@ pub struct Api {
 }
 
 /// Implements the trait of a service from a table. An entry has the method, its messages, and the call of its
-/// handler, whose arguments are some of `app`, `caller`, `paging` and `request`. The `buf.validate` rules of the request
-/// are checked before the handler is called.
+/// handler, whose arguments are some of `app`, `caller`, `paging` and `request`. Where the response's fields are named,
+/// they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response. The
+/// `buf.validate` rules of the request are checked before the handler is called.
 macro_rules! service {
     ($service:ident {$(
-        $method:ident($request:ident) -> $response:ident =
+        $method:ident($request:ident) -> $response:ident $({$($field:ident),*})? =
             $($handler:ident)::+($($argument:ident),*);
     )+}) => {
         #[expect(refining_impl_trait, reason = "naming the response type is the point")]
@@ -36,12 +37,18 @@ macro_rules! service {
                 request: connectrpc::ServiceRequest<'_, $request>,
             ) -> connectrpc::ServiceResult<$response> {
                 let _ = &ctx;
-                $crate::api::handler::reply(
-                    $($handler)::+(
-                        $($crate::api::handler::service!(@$argument self ctx request)),*
-                    )
-                    .await,
+                let result = $($handler)::+(
+                    $($crate::api::handler::service!(@$argument self ctx request)),*
                 )
+                .await;
+                $(
+                    #[allow(unused_parens, reason = "a single field is no tuple")]
+                    let result = result.map(|($($field),*)| $response {
+                        $($field: $field.into(),)*
+                        ..Default::default()
+                    });
+                )?
+                $crate::api::handler::reply(result)
             }
         )+}
     };

@@ -104,6 +104,9 @@ impl<'a> Paging<'a> {
     }
 }
 
+/// The items of a page as the wire has them, and what the response says of the next page.
+pub type Answer<W> = (Vec<W>, PaginationResponse);
+
 /// A page of a list, from what the request asks for to what the response says.
 pub struct List<'a> {
     /// Where the last item of the page before is; `None` for the first page.
@@ -140,7 +143,7 @@ impl List<'_> {
         found: Items<T>,
         place: impl FnOnce(&T) -> P,
         wire: impl FnMut(T) -> W,
-    ) -> Result<(Vec<W>, PaginationResponse), Error> {
+    ) -> Result<Answer<W>, Error> {
         let pagination = self.next(&found, place)?;
         Ok((found.items.into_iter().map(wire).collect(), pagination))
     }

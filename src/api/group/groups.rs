@@ -1,11 +1,9 @@
 //! Groups over the API, as identity providers push them (contract, section 3).
 
 use crate::api::handler::{parse_id, parse_ids, timestamp};
-use crate::api::paging::Paging;
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::get_group_request::Group as Which;
-use crate::api::proto::gitpod::v1::{
-    GetGroupRequest, GetGroupResponse, Group, ListGroupsRequest, ListGroupsResponse,
-};
+use crate::api::proto::gitpod::v1::{GetGroupRequest, Group, ListGroupsRequest};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::ids::OrganizationId;
@@ -14,11 +12,7 @@ use crate::store::Items;
 use crate::store::members::{self, GroupFilter};
 
 /// `GetGroup`, by id or by name. Two round trips.
-pub async fn get(
-    app: &App,
-    caller: &Caller,
-    request: GetGroupRequest,
-) -> Result<GetGroupResponse, Error> {
+pub async fn get(app: &App, caller: &Caller, request: GetGroupRequest) -> Result<Group, Error> {
     let mut filter = GroupFilter::default();
     match (&request.group, &*request.group_id) {
         (Some(Which::Id(id)), _) => filter.ids = vec![parse_id("id", id)?],
@@ -34,10 +28,7 @@ pub async fn get(
     }
     let mut db = app.store.acquire().await?;
     let group = members::get_group(&mut db, caller.organization_id, &filter).await?;
-    Ok(GetGroupResponse {
-        group: wire(group, caller.organization_id).into(),
-        ..Default::default()
-    })
+    Ok(wire(group, caller.organization_id))
 }
 
 /// `ListGroups`. Two round trips.
@@ -46,7 +37,7 @@ pub async fn list(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListGroupsRequest,
-) -> Result<ListGroupsResponse, Error> {
+) -> Result<Answer<Group>, Error> {
     let wanted = request.filter.as_option().cloned().unwrap_or_default();
     let organization_id = caller.organization_id;
     let list = paging.open(
@@ -68,12 +59,7 @@ pub async fn list(
         }
     };
     let wire = |group| wire(group, organization_id);
-    let (groups, pagination) = list.answer(found, |group| group.id, wire)?;
-    Ok(ListGroupsResponse {
-        groups,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, |group| group.id, wire)
 }
 
 fn wire(group: members::Group, organization_id: OrganizationId) -> Group {

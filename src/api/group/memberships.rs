@@ -1,10 +1,8 @@
 //! Who is in a group, over the API (contract, section 3).
 
 use crate::api::handler::parse_id;
-use crate::api::paging::Paging;
-use crate::api::proto::gitpod::v1::{
-    GroupMembership, ListMembershipsRequest, ListMembershipsResponse, Principal, Subject,
-};
+use crate::api::paging::{Answer, Paging};
+use crate::api::proto::gitpod::v1::{GroupMembership, ListMembershipsRequest, Principal, Subject};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
@@ -16,7 +14,7 @@ pub async fn list(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListMembershipsRequest,
-) -> Result<ListMembershipsResponse, Error> {
+) -> Result<Answer<GroupMembership>, Error> {
     let group = parse_id("group_id", &request.group_id)?;
     let search = &request.filter.search;
     let organization_id = caller.organization_id;
@@ -47,10 +45,5 @@ pub async fn list(
         avatar_url: member.avatar_url,
         ..Default::default()
     };
-    let (members, pagination) = list.answer(found, |member| member.id, membership)?;
-    Ok(ListMembershipsResponse {
-        members,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, |member| member.id, membership)
 }

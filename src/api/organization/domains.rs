@@ -1,13 +1,11 @@
 //! Domain verifications over the API (contract, section 3).
 
 use crate::api::handler::{commit, parse_id, timestamp};
-use crate::api::paging::Paging;
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::{
-    CreateDomainVerificationRequest, CreateDomainVerificationResponse,
-    DeleteDomainVerificationRequest, DeleteDomainVerificationResponse,
+    CreateDomainVerificationRequest, DeleteDomainVerificationRequest,
     DomainVerification as WireVerification, DomainVerificationState, GetDomainVerificationRequest,
-    GetDomainVerificationResponse, ListDomainVerificationsRequest, ListDomainVerificationsResponse,
-    VerifyDomainRequest, VerifyDomainResponse,
+    ListDomainVerificationsRequest, VerifyDomainRequest,
 };
 use crate::app::App;
 use crate::domain::audit::Change;
@@ -21,7 +19,7 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     request: CreateDomainVerificationRequest,
-) -> Result<CreateDomainVerificationResponse, Error> {
+) -> Result<WireVerification, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let domain = domain_verification::normal_domain(&request.domain)?;
     caller.may_write()?;
@@ -39,10 +37,7 @@ pub async fn create(
     store::domains::insert(&mut tx, organization_id, &verification).await?;
     let change = Change::created("CreateDomainVerification", &verification);
     commit(app, caller, tx, change).await?;
-    Ok(CreateDomainVerificationResponse {
-        domain_verification: wire(verification).into(),
-        ..Default::default()
-    })
+    Ok(wire(verification))
 }
 
 /// `GetDomainVerification`. Two round trips.
@@ -50,15 +45,12 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetDomainVerificationRequest,
-) -> Result<GetDomainVerificationResponse, Error> {
+) -> Result<WireVerification, Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
     caller.may_read()?;
     let mut db = app.store.acquire().await?;
     let verification = store::domains::get(&mut db, caller.organization_id, id).await?;
-    Ok(GetDomainVerificationResponse {
-        domain_verification: wire(verification).into(),
-        ..Default::default()
-    })
+    Ok(wire(verification))
 }
 
 /// `ListDomainVerifications`. Two round trips.
@@ -67,7 +59,7 @@ pub async fn list(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListDomainVerificationsRequest,
-) -> Result<ListDomainVerificationsResponse, Error> {
+) -> Result<Answer<WireVerification>, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let list = paging.open(
         "domain_verifications",
@@ -80,12 +72,7 @@ pub async fn list(
 
     let mut db = app.store.acquire().await?;
     let found = store::domains::list(&mut db, organization_id, list.page()).await?;
-    let (domain_verifications, pagination) = list.answer(found, |v| v.id.as_uuid(), wire)?;
-    Ok(ListDomainVerificationsResponse {
-        domain_verifications,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, |v| v.id.as_uuid(), wire)
 }
 
 /// `VerifyDomain`. A domain that is verified already is not looked up again.
@@ -93,7 +80,7 @@ pub async fn verify(
     app: &App,
     caller: &Caller,
     request: VerifyDomainRequest,
-) -> Result<VerifyDomainResponse, Error> {
+) -> Result<WireVerification, Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
     caller.may_write()?;
     let organization_id = caller.organization_id;
@@ -105,10 +92,7 @@ pub async fn verify(
         verification.check(&app.dns.txt(&verification.record_name()).await?)?;
         verification = complete(app, caller, &verification).await?;
     }
-    Ok(VerifyDomainResponse {
-        domain_verification: wire(verification).into(),
-        ..Default::default()
-    })
+    Ok(wire(verification))
 }
 
 /// Writes that the record was found.
@@ -139,7 +123,7 @@ pub async fn delete(
     app: &App,
     caller: &Caller,
     request: DeleteDomainVerificationRequest,
-) -> Result<DeleteDomainVerificationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
     caller.may_write()?;
 
@@ -147,8 +131,7 @@ pub async fn delete(
     let before = store::domains::lock(&mut tx, caller.organization_id, id).await?;
     store::domains::delete(&mut tx, caller.organization_id, id).await?;
     let change = Change::deleted("DeleteDomainVerification", &before);
-    commit(app, caller, tx, change).await?;
-    Ok(DeleteDomainVerificationResponse::default())
+    commit(app, caller, tx, change).await
 }
 
 fn wire(verification: DomainVerification) -> WireVerification {

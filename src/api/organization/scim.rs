@@ -1,16 +1,14 @@
 //! SCIM configurations over the API (contract, section 2).
 
-use buffa_types::google::protobuf::Duration;
+use buffa_types::google::protobuf::{Duration, Timestamp};
 use chrono::TimeDelta;
 
 use crate::api::handler::{commit, parse_id, timestamp};
-use crate::api::paging::Paging;
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::{
-    CreateSCIMConfigurationRequest, CreateSCIMConfigurationResponse,
-    DeleteSCIMConfigurationRequest, DeleteSCIMConfigurationResponse, GetSCIMConfigurationRequest,
-    GetSCIMConfigurationResponse, ListSCIMConfigurationsRequest, ListSCIMConfigurationsResponse,
-    RegenerateSCIMTokenRequest, RegenerateSCIMTokenResponse, SCIMConfiguration,
-    UpdateSCIMConfigurationRequest, UpdateSCIMConfigurationResponse,
+    CreateSCIMConfigurationRequest, DeleteSCIMConfigurationRequest, GetSCIMConfigurationRequest,
+    ListSCIMConfigurationsRequest, RegenerateSCIMTokenRequest, SCIMConfiguration,
+    UpdateSCIMConfigurationRequest,
 };
 use crate::app::App;
 use crate::domain::audit::Change;
@@ -28,7 +26,7 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     request: CreateSCIMConfigurationRequest,
-) -> Result<CreateSCIMConfigurationResponse, Error> {
+) -> Result<(SCIMConfiguration, String, Timestamp), Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let sso_configuration_id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     let change = ScimChange {
@@ -57,12 +55,8 @@ pub async fn create(
     tokens::keep_digest(app, &mut tx, &token, row(&configuration), &hash).await?;
     let change = Change::created("CreateSCIMConfiguration", &configuration);
     commit(app, caller, tx, change).await?;
-    Ok(CreateSCIMConfigurationResponse {
-        token: token.expose().to_owned(),
-        token_expires_at: timestamp(configuration.token_expires_at).into(),
-        scim_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    let expires_at = timestamp(configuration.token_expires_at);
+    Ok((wire(configuration), token.expose().to_owned(), expires_at))
 }
 
 /// `GetSCIMConfiguration`. Two round trips.
@@ -70,15 +64,12 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetSCIMConfigurationRequest,
-) -> Result<GetSCIMConfigurationResponse, Error> {
+) -> Result<SCIMConfiguration, Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_read()?;
     let mut db = app.store.acquire().await?;
     let configuration = store::scim::get(&mut db, caller.organization_id, id).await?;
-    Ok(GetSCIMConfigurationResponse {
-        scim_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    Ok(wire(configuration))
 }
 
 /// `ListSCIMConfigurations`. Two round trips.
@@ -87,7 +78,7 @@ pub async fn list(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListSCIMConfigurationsRequest,
-) -> Result<ListSCIMConfigurationsResponse, Error> {
+) -> Result<Answer<SCIMConfiguration>, Error> {
     let list = paging.open(
         "scim_configurations",
         caller.organization_id,
@@ -98,12 +89,7 @@ pub async fn list(
 
     let mut db = app.store.acquire().await?;
     let found = store::scim::list(&mut db, caller.organization_id, list.page()).await?;
-    let (scim_configurations, pagination) = list.answer(found, |c| c.id.as_uuid(), wire)?;
-    Ok(ListSCIMConfigurationsResponse {
-        scim_configurations,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, |c| c.id.as_uuid(), wire)
 }
 
 /// `UpdateSCIMConfiguration`: what is absent stays.
@@ -111,7 +97,7 @@ pub async fn update(
     app: &App,
     caller: &Caller,
     request: UpdateSCIMConfigurationRequest,
-) -> Result<UpdateSCIMConfigurationResponse, Error> {
+) -> Result<SCIMConfiguration, Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     let sso_configuration_id = request
         .sso_configuration_id
@@ -133,10 +119,7 @@ pub async fn update(
     store::scim::update(&mut tx, caller.organization_id, &after, None).await?;
     let change = Change::updated("UpdateSCIMConfiguration", &before, &after);
     commit(app, caller, tx, change).await?;
-    Ok(UpdateSCIMConfigurationResponse {
-        scim_configuration: wire(after).into(),
-        ..Default::default()
-    })
+    Ok(wire(after))
 }
 
 /// `DeleteSCIMConfiguration`: its token is refused from then on.
@@ -144,7 +127,7 @@ pub async fn delete(
     app: &App,
     caller: &Caller,
     request: DeleteSCIMConfigurationRequest,
-) -> Result<DeleteSCIMConfigurationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_write()?;
 
@@ -153,8 +136,7 @@ pub async fn delete(
     tx.be_patient().await?;
     store::scim::delete(&mut tx, caller.organization_id, id).await?;
     let change = Change::deleted("DeleteSCIMConfiguration", &before);
-    commit(app, caller, tx, change).await?;
-    Ok(DeleteSCIMConfigurationResponse::default())
+    commit(app, caller, tx, change).await
 }
 
 /// `RegenerateSCIMToken`: the old token is refused from then on; the new one is returned this once.
@@ -162,7 +144,7 @@ pub async fn regenerate_token(
     app: &App,
     caller: &Caller,
     request: RegenerateSCIMTokenRequest,
-) -> Result<RegenerateSCIMTokenResponse, Error> {
+) -> Result<(String, Timestamp), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_write()?;
     // Hashing takes long: not while a row is locked.
@@ -181,11 +163,8 @@ pub async fn regenerate_token(
     tokens::keep_digest(app, &mut tx, &token, row(&after), &hash).await?;
     let change = Change::updated("RegenerateSCIMToken", &before, &after);
     commit(app, caller, tx, change).await?;
-    Ok(RegenerateSCIMTokenResponse {
-        token: token.expose().to_owned(),
-        token_expires_at: timestamp(after.token_expires_at).into(),
-        ..Default::default()
-    })
+    let expires_at = timestamp(after.token_expires_at);
+    Ok((token.expose().to_owned(), expires_at))
 }
 
 async fn issue_token(app: &App, id: ScimConfigurationId) -> Result<(Token, String), Error> {

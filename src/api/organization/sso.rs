@@ -6,13 +6,11 @@ use buffa::EnumValue;
 use tokio::task::spawn_blocking;
 
 use crate::api::handler::{commit, parse_id};
-use crate::api::paging::Paging;
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::{
-    CreateSSOConfigurationRequest, CreateSSOConfigurationResponse, DeleteSSOConfigurationRequest,
-    DeleteSSOConfigurationResponse, GetSSOConfigurationRequest, GetSSOConfigurationResponse,
-    ListSSOConfigurationsRequest, ListSSOConfigurationsResponse, SSOConfiguration,
-    SSOConfigurationState, UpdateSSOConfigurationRequest, UpdateSSOConfigurationResponse,
-    sso_configuration::ProviderType,
+    CreateSSOConfigurationRequest, DeleteSSOConfigurationRequest, GetSSOConfigurationRequest,
+    ListSSOConfigurationsRequest, SSOConfiguration, SSOConfigurationState,
+    UpdateSSOConfigurationRequest, sso_configuration::ProviderType,
 };
 use crate::app::App;
 use crate::domain::audit::Change;
@@ -30,7 +28,7 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     request: CreateSSOConfigurationRequest,
-) -> Result<CreateSSOConfigurationResponse, Error> {
+) -> Result<SSOConfiguration, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let (email_domains, bad_domains) = email_domains(request.email_domain, request.email_domains);
     let change = SsoChange {
@@ -57,10 +55,7 @@ pub async fn create(
     store::sso::insert(&mut tx, organization_id, &configuration, &secret).await?;
     let change = Change::created("CreateSSOConfiguration", &configuration);
     commit(app, caller, tx, change).await?;
-    Ok(CreateSSOConfigurationResponse {
-        sso_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    Ok(wire(configuration))
 }
 
 /// `GetSSOConfiguration`. Two round trips.
@@ -68,15 +63,12 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetSSOConfigurationRequest,
-) -> Result<GetSSOConfigurationResponse, Error> {
+) -> Result<SSOConfiguration, Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     caller.may_read()?;
     let mut db = app.store.acquire().await?;
     let configuration = store::sso::get(&mut db, caller.organization_id, id).await?;
-    Ok(GetSSOConfigurationResponse {
-        sso_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    Ok(wire(configuration))
 }
 
 /// `ListSSOConfigurations`. Two round trips.
@@ -85,7 +77,7 @@ pub async fn list(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListSSOConfigurationsRequest,
-) -> Result<ListSSOConfigurationsResponse, Error> {
+) -> Result<Answer<SSOConfiguration>, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let list = paging.open(
         "sso_configurations",
@@ -98,12 +90,7 @@ pub async fn list(
 
     let mut db = app.store.acquire().await?;
     let found = store::sso::list(&mut db, organization_id, list.page()).await?;
-    let (sso_configurations, pagination) = list.answer(found, |c| c.id.as_uuid(), wire)?;
-    Ok(ListSSOConfigurationsResponse {
-        sso_configurations,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, |c| c.id.as_uuid(), wire)
 }
 
 /// `UpdateSSOConfiguration`: what is absent stays.
@@ -111,7 +98,7 @@ pub async fn update(
     app: &App,
     caller: &Caller,
     request: UpdateSSOConfigurationRequest,
-) -> Result<UpdateSSOConfigurationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     let (is_active, mut violations) = match request.state.map(is_active) {
         None => (None, vec![]),
@@ -165,7 +152,7 @@ pub async fn update(
     let change = Change::updated("UpdateSSOConfiguration", &before, &after);
     commit(app, caller, tx, change).await?;
     app.metrics.sessions_ended(SessionEnd::Configuration, ended);
-    Ok(UpdateSSOConfigurationResponse::default())
+    Ok(())
 }
 
 /// `DeleteSSOConfiguration`.
@@ -173,7 +160,7 @@ pub async fn delete(
     app: &App,
     caller: &Caller,
     request: DeleteSSOConfigurationRequest,
-) -> Result<DeleteSSOConfigurationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     caller.may_write()?;
 
@@ -189,8 +176,7 @@ pub async fn delete(
     tx.be_patient().await?;
     store::sso::delete(&mut tx, caller.organization_id, id).await?;
     let change = Change::deleted("DeleteSSOConfiguration", &before);
-    commit(app, caller, tx, change).await?;
-    Ok(DeleteSSOConfigurationResponse::default())
+    commit(app, caller, tx, change).await
 }
 
 /// Makes sure that a change breaks no rule, away from the threads that serve.

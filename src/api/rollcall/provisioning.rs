@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::api::handler::{optional_id, timestamp};
-use crate::api::paging::Paging;
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::rollcall::v1::provisioning_event::Change;
 use crate::api::proto::rollcall::v1::{
-    ListProvisioningEventsRequest, ListProvisioningEventsResponse, ProvisioningEvent,
-    ProvisioningOutcome,
+    ListProvisioningEventsRequest, ProvisioningEvent, ProvisioningOutcome,
 };
 use crate::app::App;
 use crate::domain::identity::Caller;
@@ -22,7 +21,7 @@ pub async fn list_events(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListProvisioningEventsRequest,
-) -> Result<ListProvisioningEventsResponse, Error> {
+) -> Result<Answer<ProvisioningEvent>, Error> {
     let wire = request.filter.as_option().cloned().unwrap_or_default();
     let filter = EventFilter {
         scim_configuration_id: optional_id(
@@ -50,12 +49,7 @@ pub async fn list_events(
         // An empty log, or none?
         store::scim::get(&mut db, organization_id, id).await?;
     }
-    let (events, pagination) = list.answer(found, |event| event.id, event)?;
-    Ok(ListProvisioningEventsResponse {
-        events,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, |event| event.id, event)
 }
 
 fn time(

@@ -4,10 +4,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::api::handler::{commit, parse_id, timestamp};
-use crate::api::paging::Paging;
-use crate::api::proto::rollcall::v1::{
-    EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, Session,
-};
+use crate::api::paging::{Answer, Paging};
+use crate::api::proto::rollcall::v1::{EndSessionsRequest, ListSessionsRequest, Session};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
@@ -22,7 +20,7 @@ pub async fn list(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListSessionsRequest,
-) -> Result<ListSessionsResponse, Error> {
+) -> Result<Answer<Session>, Error> {
     let user_id: Uuid = parse_id("user_id", &request.user_id)?;
     let organization_id = caller.organization_id;
     let list = paging.open("sessions", organization_id, user_id, &request.pagination)?;
@@ -51,20 +49,11 @@ pub async fn list(
         expires_at: timestamp(session.expires_at).into(),
         ..Default::default()
     };
-    let (sessions, pagination) = list.answer(found, |session| session.id, wire)?;
-    Ok(ListSessionsResponse {
-        sessions,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, |session| session.id, wire)
 }
 
 /// `EndSessions`. Where none ends, nothing is recorded.
-pub async fn end(
-    app: &App,
-    caller: &Caller,
-    request: EndSessionsRequest,
-) -> Result<EndSessionsResponse, Error> {
+pub async fn end(app: &App, caller: &Caller, request: EndSessionsRequest) -> Result<i32, Error> {
     let user_id: Uuid = parse_id("user_id", &request.user_id)?;
     let session_id = request
         .session_id
@@ -91,8 +80,5 @@ pub async fn end(
     });
     commit(app, caller, tx, change).await?;
     app.metrics.sessions_ended(SessionEnd::Administrator, ended);
-    Ok(EndSessionsResponse {
-        ended_count: i32::try_from(ended).unwrap_or(i32::MAX),
-        ..Default::default()
-    })
+    Ok(i32::try_from(ended).unwrap_or(i32::MAX))
 }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::api::handler::{optional_id, parse_id, timestamp};
-use crate::api::paging::Paging;
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::rollcall::v1::check_sso_configuration_response::{
     Finding as WireFinding, Outcome as WireOutcome,
 };
@@ -22,8 +22,7 @@ use crate::api::proto::rollcall::v1::evaluate_claims_expression_response::{
 };
 use crate::api::proto::rollcall::v1::{
     CheckSSOConfigurationRequest, CheckSSOConfigurationResponse, EvaluateClaimsExpressionRequest,
-    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, ListSignInAttemptsResponse,
-    SignInAttempt, SignInOutcome,
+    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, SignInAttempt, SignInOutcome,
 };
 use crate::app::App;
 use crate::domain::identity::Caller;
@@ -43,7 +42,7 @@ pub async fn list_attempts(
     caller: &Caller,
     paging: Paging<'_>,
     request: ListSignInAttemptsRequest,
-) -> Result<ListSignInAttemptsResponse, Error> {
+) -> Result<Answer<SignInAttempt>, Error> {
     let wire = request.filter.as_option().cloned().unwrap_or_default();
     let refused = match wire.outcome.as_known() {
         Some(SignInOutcome::SIGN_IN_OUTCOME_SIGNED_IN) => Some(false),
@@ -75,12 +74,7 @@ pub async fn list_attempts(
         // Nobody tried, or there is nothing to try?
         store::sso::get(&mut db, organization_id, id).await?;
     }
-    let (attempts, pagination) = list.answer(found, ListedAttempt::place, attempt)?;
-    Ok(ListSignInAttemptsResponse {
-        attempts,
-        pagination: pagination.into(),
-        ..Default::default()
-    })
+    list.answer(found, ListedAttempt::place, attempt)
 }
 
 fn attempt(attempt: ListedAttempt) -> SignInAttempt {
