@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
 use crate::error::{Error, Violation};
-use crate::store::{self, Connection};
+use crate::store::{self, Transaction};
 
 /// Carries out the methods.
 pub struct Api {
@@ -20,11 +20,12 @@ pub struct Api {
 }
 
 /// Implements the trait of a service from a table. An entry has the method, its messages, and the call of its
-/// handler, whose arguments are some of `app`, `caller`, `ctx` and `request`. The `buf.validate` rules of the request
-/// are checked before the handler is called.
+/// handler, whose arguments are some of `app`, `caller`, `paging` and `request`. Where the response's fields are named,
+/// they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response. The
+/// `buf.validate` rules of the request are checked before the handler is called.
 macro_rules! service {
     ($service:ident {$(
-        $method:ident($request:ident) -> $response:ident =
+        $method:ident($request:ident) -> $response:ident $({$($field:ident),*})? =
             $($handler:ident)::+($($argument:ident),*);
     )+}) => {
         #[expect(refining_impl_trait, reason = "naming the response type is the point")]
@@ -36,18 +37,24 @@ macro_rules! service {
                 request: connectrpc::ServiceRequest<'_, $request>,
             ) -> connectrpc::ServiceResult<$response> {
                 let _ = &ctx;
-                $crate::api::handler::reply(
-                    $($handler)::+(
-                        $($crate::api::handler::service!(@$argument self ctx request)),*
-                    )
-                    .await,
+                let result = $($handler)::+(
+                    $($crate::api::handler::service!(@$argument self ctx request)),*
                 )
+                .await;
+                $(
+                    #[allow(unused_parens, reason = "a single field is no tuple")]
+                    let result = result.map(|($($field),*)| $response {
+                        $($field: $field.into(),)*
+                        ..Default::default()
+                    });
+                )?
+                $crate::api::handler::reply(result)
             }
         )+}
     };
     (@app $self:ident $ctx:ident $request:ident) => { &$self.app };
     (@caller $self:ident $ctx:ident $request:ident) => { $crate::api::handler::caller(&$ctx)? };
-    (@ctx $self:ident $ctx:ident $request:ident) => { &$ctx };
+    (@paging $self:ident $ctx:ident $request:ident) => { $crate::api::paging::Paging::of(&$self.app, &$ctx) };
     (@request $self:ident $ctx:ident $request:ident) => { $request.to_owned_message() };
 }
 
@@ -84,6 +91,27 @@ pub fn parse_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Id, E
     Ok(id.into())
 }
 
+/// Reads an identifier that may be left out: the empty text says nothing.
+///
+/// # Errors
+///
+/// As [`parse_id`] has them.
+pub fn optional_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Option<Id>, Error> {
+    match text {
+        "" => Ok(None),
+        text => parse_id(field, text).map(Some),
+    }
+}
+
+/// Reads identifiers.
+///
+/// # Errors
+///
+/// As [`parse_id`] has them.
+pub fn parse_ids<Id: From<Uuid>>(field: &'static str, texts: &[String]) -> Result<Vec<Id>, Error> {
+    texts.iter().map(|text| parse_id(field, text)).collect()
+}
+
 /// A moment on the wire.
 pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp {
@@ -93,24 +121,28 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
-/// Records a change in the transaction that makes it.
+/// Commits a transaction with the record of the change that it makes; without one where it turned out to change nothing.
+/// No handler commits in another way, so that nothing changes without a record.
 ///
 /// # Errors
 ///
 /// As the database has them.
-pub async fn audit(
+pub async fn commit(
     app: &App,
-    db: &mut Connection,
     caller: &Caller,
-    change: Change,
+    mut tx: Transaction,
+    change: impl Into<Option<Change>>,
 ) -> Result<(), Error> {
-    store::audit::insert(
-        db,
-        caller.organization_id,
-        app.new_id(),
-        app.clock.now(),
-        caller.subject,
-        &change,
-    )
-    .await
+    if let Some(change) = change.into() {
+        store::audit::insert(
+            &mut tx,
+            caller.organization_id,
+            app.new_id(),
+            app.clock.now(),
+            caller.subject,
+            &change,
+        )
+        .await?;
+    }
+    tx.commit().await
 }

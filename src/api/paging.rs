@@ -1,17 +1,21 @@
 //! Pages of lists: opaque tokens and the query-string form of the Stainless SDKs (contract,
 //! section 1).
 
+use std::fmt::Display;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use connectrpc::RequestContext;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::proto::gitpod::v1::{PaginationRequest, PaginationResponse};
+use super::proto::gitpod::v1::{
+    CountResponse, CountResponseRelation, PaginationRequest, PaginationResponse,
+};
 use crate::app::App;
 use crate::domain::ids::OrganizationId;
 use crate::error::{Error, Violation};
-use crate::store::{Items, Page};
+use crate::store::{Items, Page, Place};
 
 /// The most items of a page.
 const MAX_SIZE: u32 = 100;
@@ -42,59 +46,37 @@ impl PageOverride {
     }
 }
 
-/// One list of one organization. Its page tokens open no other.
-#[derive(Clone, Debug)]
-pub struct List {
-    /// The name of the list.
-    pub name: &'static str,
-    /// Whose list it is.
-    pub organization_id: OrganizationId,
-    /// What else a token is bound to: filter and order, in any form that tells them apart.
-    pub query: String,
+/// What a list needs of a call besides its message.
+#[derive(Clone, Copy)]
+pub struct Paging<'a> {
+    app: &'a App,
+    query: Option<&'a PageOverride>,
 }
 
-/// The page that a request asks for.
-#[derive(Debug)]
-pub struct Asked {
-    /// What the last item of the page before is sorted by, and its id.
-    pub after: Option<(String, Uuid)>,
-    /// The most items.
-    pub size: u32,
-}
-
-impl List {
-    /// The page that a request asks for, of a list in the order of its ids.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] on `pagination.page_size` and `pagination.token`.
-    pub fn page(
-        &self,
-        app: &App,
-        ctx: &RequestContext,
-        body: Option<&PaginationRequest>,
-    ) -> Result<Page, Error> {
-        let asked = self.asked(app, ctx, body)?;
-        let after = asked.after.map(|(_, id)| id).unwrap_or_default();
-        Ok(Page {
-            after,
-            size: asked.size,
-        })
+impl<'a> Paging<'a> {
+    /// That of a call.
+    pub fn of(app: &'a App, ctx: &'a RequestContext) -> Self {
+        Self {
+            app,
+            query: ctx.extensions().get(),
+        }
     }
 
-    /// The page that a request asks for, of a list in another order.
+    /// Reads which page of a list a request asks for. A page token opens the list alone that it came from: of this `name`,
+    /// this organization and this `filter`, which is all that decides about items and their order, in any form that
+    /// tells it apart.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] on `pagination.page_size` and `pagination.token`.
-    pub fn asked(
-        &self,
-        app: &App,
-        ctx: &RequestContext,
-        body: Option<&PaginationRequest>,
-    ) -> Result<Asked, Error> {
-        let query = ctx.extensions().get::<PageOverride>();
-        let size = match query.and_then(|query| query.size.as_deref()) {
+    pub fn open(
+        self,
+        name: &'static str,
+        organization_id: OrganizationId,
+        filter: impl Display,
+        body: &PaginationRequest,
+    ) -> Result<List<'a>, Error> {
+        let size = match self.query.and_then(|query| query.size.as_deref()) {
             Some(text) => text
                 .parse()
                 .ok()
@@ -106,36 +88,78 @@ impl List {
                         format!("must be a number from 0 to {MAX_SIZE}"),
                     )
                 })?,
-            None => body
-                .and_then(|body| u32::try_from(body.page_size).ok())
-                .unwrap_or_default(),
+            None => u32::try_from(body.page_size).unwrap_or_default(),
         };
-        let token = query
+        let token = self
+            .query
             .and_then(|query| query.token.as_deref())
-            .or(body.map(|body| &*body.token))
-            .unwrap_or_default();
-        Ok(Asked {
-            after: self.open(app, token)?,
+            .unwrap_or(&body.token);
+        let context = context(name, organization_id, &filter.to_string());
+        Ok(List {
+            after: place(self.app, &context, token)?,
             size: if size == 0 { DEFAULT_SIZE } else { size },
+            app: self.app,
+            context,
         })
     }
+}
 
-    /// What a response says of the next page; `position` tells what an item is sorted by, and its id.
+/// The items of a page as the wire has them, and what the response says of the next page.
+pub type Answer<W> = (Vec<W>, PaginationResponse);
+
+/// A page of a list, from what the request asks for to what the response says.
+pub struct List<'a> {
+    /// Where the last item of the page before is; `None` for the first page.
+    pub after: Option<Place>,
+    /// The most items.
+    pub size: u32,
+    app: &'a App,
+    /// What its page tokens are bound to.
+    context: Vec<u8>,
+}
+
+impl List<'_> {
+    /// The identifier of the last item of the page before; `None` for the first page.
+    pub fn last_id(&self) -> Option<Uuid> {
+        self.after.as_ref().map(|Place(_, id)| *id)
+    }
+
+    /// The page, of a list in the order of its ids.
+    pub fn page(&self) -> Page {
+        Page {
+            after: self.last_id().unwrap_or_default(),
+            size: self.size,
+        }
+    }
+
+    /// The items as `wire` writes them, and what the response says of the next page. `place` tells where an item is in
+    /// the list: its identifier, or what comes before that in the order, and its identifier.
     ///
     /// # Errors
     ///
     /// As [`crate::secrets::keys::Keyring::seal`] has them.
-    pub fn response<T>(
+    pub fn answer<T, W, P: Into<Place>>(
         &self,
-        app: &App,
-        items: &Items<T>,
-        position: impl FnOnce(&T) -> (String, Uuid),
+        found: Items<T>,
+        place: impl FnOnce(&T) -> P,
+        wire: impl FnMut(T) -> W,
+    ) -> Result<Answer<W>, Error> {
+        let pagination = self.next(&found, place)?;
+        Ok((found.items.into_iter().map(wire).collect(), pagination))
+    }
+
+    /// What the response says of the next page.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::secrets::keys::Keyring::seal`] has them.
+    pub fn next<T, P: Into<Place>>(
+        &self,
+        found: &Items<T>,
+        place: impl FnOnce(&T) -> P,
     ) -> Result<PaginationResponse, Error> {
-        let next_token = match items.items.last() {
-            Some(last) if items.has_more => {
-                let position = serde_json::to_vec(&position(last)).map_err(Error::internal)?;
-                URL_SAFE_NO_PAD.encode(app.keys.seal(&position, &self.context(), &app.random)?)
-            }
+        let next_token = match found.items.last() {
+            Some(last) if found.has_more => self.token(&place(last).into())?,
             _ => String::new(),
         };
         Ok(PaginationResponse {
@@ -144,32 +168,51 @@ impl List {
         })
     }
 
-    fn open(&self, app: &App, token: &str) -> Result<Option<(String, Uuid)>, Error> {
-        if token.is_empty() {
-            return Ok(None);
-        }
-        URL_SAFE_NO_PAD
-            .decode(token)
-            .ok()
-            .and_then(|sealed| app.keys.open(&sealed, &self.context()))
-            .and_then(|position| serde_json::from_slice(&position).ok())
-            .ok_or_else(|| {
-                Error::invalid(
-                    "pagination.token",
-                    Violation::PAGE_TOKEN,
-                    "must be the nextToken of an earlier page of this list; leave it out for the first page",
-                )
-            })
+    fn token(&self, place: &Place) -> Result<String, Error> {
+        let place = serde_json::to_vec(place).map_err(Error::internal)?;
+        let sealed = self
+            .app
+            .keys
+            .seal(&place, &self.context, &self.app.random)?;
+        Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
+}
 
-    fn context(&self) -> Vec<u8> {
-        [
-            b"page\0",
-            self.name.as_bytes(),
-            b"\0",
-            self.organization_id.as_uuid().as_bytes(),
-            &Sha256::digest(&self.query),
-        ]
-        .concat()
+/// The place that a page token names.
+fn place(app: &App, context: &[u8], token: &str) -> Result<Option<Place>, Error> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    URL_SAFE_NO_PAD
+        .decode(token)
+        .ok()
+        .and_then(|sealed| app.keys.open(&sealed, context))
+        .and_then(|place| serde_json::from_slice(&place).ok())
+        .ok_or_else(|| {
+            Error::invalid(
+                "pagination.token",
+                Violation::PAGE_TOKEN,
+                "must be the nextToken of an earlier page of this list; leave it out for the first page",
+            )
+        })
+}
+
+fn context(name: &str, organization_id: OrganizationId, filter: &str) -> Vec<u8> {
+    [
+        b"page\0",
+        name.as_bytes(),
+        b"\0",
+        organization_id.as_uuid().as_bytes(),
+        &Sha256::digest(filter),
+    ]
+    .concat()
+}
+
+/// How many items a list has on all its pages, on the wire.
+pub fn count(total: i64) -> CountResponse {
+    CountResponse {
+        value: i32::try_from(total).unwrap_or(i32::MAX),
+        relation: CountResponseRelation::COUNT_RESPONSE_RELATION_EQ.into(),
+        ..Default::default()
     }
 }

@@ -45,3 +45,52 @@ pub struct Change {
     /// The thing after, without secrets; `None` when it is gone.
     pub after: Option<Value>,
 }
+
+/// What the audit log says of a thing.
+pub trait Audited {
+    /// What kind of thing it is.
+    const SUBJECT: SubjectType;
+
+    /// Its identifier.
+    fn subject_id(&self) -> Uuid;
+
+    /// What the log shows of it: all but its secrets.
+    fn audited(&self) -> Value;
+}
+
+impl Change {
+    /// Of a thing that is new.
+    pub fn created<T: Audited>(action: &'static str, after: &T) -> Self {
+        Self {
+            after: Some(after.audited()),
+            ..Self::of(action, after)
+        }
+    }
+
+    /// Of a thing that is another now.
+    pub fn updated<T: Audited>(action: &'static str, before: &T, after: &T) -> Self {
+        Self {
+            before: Some(before.audited()),
+            after: Some(after.audited()),
+            ..Self::of(action, after)
+        }
+    }
+
+    /// Of a thing that is gone.
+    pub fn deleted<T: Audited>(action: &'static str, before: &T) -> Self {
+        Self {
+            before: Some(before.audited()),
+            ..Self::of(action, before)
+        }
+    }
+
+    fn of<T: Audited>(action: &'static str, subject: &T) -> Self {
+        Self {
+            action,
+            subject_type: T::SUBJECT,
+            subject_id: subject.subject_id(),
+            before: None,
+            after: None,
+        }
+    }
+}

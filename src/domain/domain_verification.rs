@@ -4,7 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::audit::{Audited, SubjectType};
 use super::ids::{DomainVerificationId, OrganizationId};
 use super::letters::domain_key;
 use super::text;
@@ -71,9 +73,16 @@ impl DomainVerification {
             self.domain
         )))
     }
+}
 
-    /// What the audit log shows of it.
-    pub fn audited(&self) -> Value {
+impl Audited for DomainVerification {
+    const SUBJECT: SubjectType = SubjectType::DomainVerification;
+
+    fn subject_id(&self) -> Uuid {
+        self.id.as_uuid()
+    }
+
+    fn audited(&self) -> Value {
         json!({
             "domain": self.domain,
             "state": if self.verified_at.is_some() { "verified" } else { "pending" },

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
+use super::audit::{Audited, SubjectType};
 use super::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
 use super::sso::replace;
 use super::text;
@@ -67,9 +69,17 @@ impl ScimConfiguration {
         self.token_lifetime = lifetime;
         self.token_expires_at = now + lifetime;
     }
+}
 
-    /// What the audit log shows of it: all but the token's hash.
-    pub fn audited(&self) -> Value {
+impl Audited for ScimConfiguration {
+    const SUBJECT: SubjectType = SubjectType::ScimConfiguration;
+
+    fn subject_id(&self) -> Uuid {
+        self.id.as_uuid()
+    }
+
+    /// All but the token's hash.
+    fn audited(&self) -> Value {
         json!({
             "name": self.name,
             "enabled": self.enabled,

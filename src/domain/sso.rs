@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
+use uuid::Uuid;
 
+use super::audit::{Audited, SubjectType};
 use super::ids::{OrganizationId, SsoConfigurationId};
 use super::letters::domain_key;
 use super::sign_in::is_entra;
@@ -141,9 +143,17 @@ impl SsoConfiguration {
         };
         format!("{name:?} ({})", self.id)
     }
+}
 
-    /// What the audit log shows of it: all but the client secret.
-    pub fn audited(&self) -> Value {
+impl Audited for SsoConfiguration {
+    const SUBJECT: SubjectType = SubjectType::SsoConfiguration;
+
+    fn subject_id(&self) -> Uuid {
+        self.id.as_uuid()
+    }
+
+    /// All but the client secret.
+    fn audited(&self) -> Value {
         json!({
             "client_id": self.client_id,
             "issuer_url": self.issuer_url,

@@ -125,10 +125,7 @@ async fn show_choices(app: &App, ask: &Ask) -> Response {
         return Page::bad_return().into_response();
     }
     let email = ask.email.trim();
-    let first = store::Page {
-        after: uuid::Uuid::nil(),
-        size: MAX_CHOICES,
-    };
+    let first = store::Page::first(MAX_CHOICES);
     let choices = match sign_in::choices(app, email, first).await {
         Ok(choices) => choices.items,
         Err(error) => return failed(&error),

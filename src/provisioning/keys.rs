@@ -1,7 +1,7 @@
 //! What becomes of client secrets whose key is lost.
 
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::identity::Subject;
 use crate::domain::sso::{FORGOTTEN_SECRET, SsoChange, SsoConfiguration, client_secret_context};
 use crate::error::{Error, Violation};
@@ -47,13 +47,7 @@ pub async fn forget(app: &App, id: &str) -> Result<Vec<SsoConfiguration>, Error>
             let context = client_secret_context(after.organization_id, after.id);
             let sealed = app.keys.seal(FORGOTTEN_SECRET, &context, &app.random)?;
             store::sso::forget_secret(&mut tx, &after, &sealed).await?;
-            let change = Change {
-                action: "ForgetEncryptionKey",
-                subject_type: SubjectType::SsoConfiguration,
-                subject_id: after.id.as_uuid(),
-                before: Some(before.audited()),
-                after: Some(after.audited()),
-            };
+            let change = Change::updated("ForgetEncryptionKey", &before, &after);
             let organization_id = after.organization_id;
             let row = app.new_id();
             store::audit::insert(

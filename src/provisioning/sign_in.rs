@@ -29,10 +29,7 @@ const MAX_RETURN_TO: usize = 1_024;
 /// As the database has them.
 pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<sso::Choice>, Error> {
     let Some(domain) = email_domain(email) else {
-        return Ok(Items {
-            items: vec![],
-            has_more: false,
-        });
+        return Ok(Items::none());
     };
     let mut db = app.store.acquire().await?;
     let must_be_verified = app.sign_in.require_verified_domains;

@@ -2,46 +2,26 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
-use uuid::Uuid;
 
-use super::{Connection, Items, OnConstraint, Page};
+use super::aggregate::aggregate;
+use super::{Connection, OnConstraint};
 use crate::domain::domain_verification::DomainVerification;
 use crate::domain::ids::{DomainVerificationId, OrganizationId};
 use crate::error::Error;
 
 const NOUN: &str = "domain verification in this organization";
 
-struct Row {
-    organization_id: Uuid,
-    id: Uuid,
-    domain: String,
-    token: String,
-    verified_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-}
-
 macro_rules! select {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
         query_as!(
-            Row,
+            DomainVerification,
             "select organization_id, id, domain, token, verified_at, created_at from domain_verifications " + $rest,
             $($argument),+
         )
     };
 }
 
-impl From<Row> for DomainVerification {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id.into(),
-            organization_id: row.organization_id.into(),
-            domain: row.domain,
-            token: row.token,
-            verified_at: row.verified_at,
-            created_at: row.created_at,
-        }
-    }
-}
+aggregate! { DomainVerification by DomainVerificationId, NOUN, select: get, lock, list, delete("domain_verifications") }
 
 /// Adds a verification.
 ///
@@ -74,69 +54,6 @@ pub async fn insert(
     Ok(())
 }
 
-/// Reads a verification.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none with this identifier.
-pub async fn get(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: DomainVerificationId,
-) -> Result<DomainVerification, Error> {
-    select!(
-        "where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
-}
-
-/// Reads a verification and keeps others from changing it until the transaction ends.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none with this identifier.
-pub async fn lock(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: DomainVerificationId,
-) -> Result<DomainVerification, Error> {
-    select!(
-        "where organization_id = $1 and id = $2 for update",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
-}
-
-/// Reads a page of the organization's verifications.
-///
-/// # Errors
-///
-/// As the database has them.
-pub async fn list(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    page: Page,
-) -> Result<Items<DomainVerification>, Error> {
-    let rows = select!(
-        "where organization_id = $1 and id > $2 order by id limit $3",
-        organization_id.as_uuid(),
-        page.after,
-        page.limit(),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(Items::of(rows.into_iter().map(Into::into).collect(), page))
-}
-
 /// Writes that a domain is verified.
 ///
 /// # Errors
@@ -162,26 +79,6 @@ pub async fn set_verified(
                 .into(),
         )
     })?;
-    Ok(())
-}
-
-/// Removes a verification.
-///
-/// # Errors
-///
-/// As the database has them.
-pub async fn delete(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: DomainVerificationId,
-) -> Result<(), Error> {
-    query!(
-        "delete from domain_verifications where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .execute(db)
-    .await?;
     Ok(())
 }
 

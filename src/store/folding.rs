@@ -122,30 +122,47 @@ pub struct UserKeys {
     pub search: Value,
 }
 
-/// Reads and locks up to `limit` users after this one.
-///
-/// # Errors
-///
-/// As the database has them.
-pub async fn lock_users(
-    db: &mut Connection,
-    after: Place,
-    limit: i64,
-) -> Result<Vec<Resource>, Error> {
-    Ok(query_as!(
-        Resource,
-        r#"select organization_id, scim_configuration_id, id, user_name, resource as "resource: Json<Map<String, Value>>"
+/// Writes a function that reads and locks resources. `$which` selects them, up to the condition that tells after which.
+macro_rules! lock {
+    ($(#[$doc:meta])+ $name:ident: $which:literal) => {
+        $(#[$doc])+
+        ///
+        /// # Errors
+        ///
+        /// As the database has them.
+        pub async fn $name(
+            db: &mut Connection,
+            after: Place,
+            limit: i64,
+        ) -> Result<Vec<Resource>, Error> {
+            Ok(query_as!(
+                Resource,
+                $which + "(organization_id, scim_configuration_id, id) > ($1, $2, $3)
+           order by organization_id, scim_configuration_id, id limit $4 for update skip locked",
+                after.0,
+                after.1,
+                after.2,
+                limit,
+            )
+            .fetch_all(db)
+            .await?)
+        }
+    };
+}
+
+lock! {
+    /// Reads and locks up to `limit` users after this one.
+    lock_users: r#"select organization_id, scim_configuration_id, id, user_name, resource as "resource: Json<Map<String, Value>>"
            from scim_users
            where folded_version is distinct from version and (is_unfolded_user(search::text) or is_unfolded(user_name_key))
-               and (organization_id, scim_configuration_id, id) > ($1, $2, $3)
-           order by organization_id, scim_configuration_id, id limit $4 for update skip locked"#,
-        after.0,
-        after.1,
-        after.2,
-        limit,
-    )
-    .fetch_all(db)
-    .await?)
+               and "#
+}
+
+lock! {
+    /// Reads and locks up to `limit` groups after this one.
+    lock_groups: r#"select organization_id, scim_configuration_id, id, '' as "user_name!", resource as "resource: Json<Map<String, Value>>"
+           from scim_groups
+           where is_unfolded(search::text) and "#
 }
 
 /// Writes the keys of a user. `false` when its user name keeps the key that it has, because another user of the configuration
@@ -197,31 +214,6 @@ pub struct GroupKeys {
     pub display_name_key: String,
     /// The canonical attributes in the form in which equal values are equal.
     pub search: Value,
-}
-
-/// Reads and locks up to `limit` groups after this one.
-///
-/// # Errors
-///
-/// As the database has them.
-pub async fn lock_groups(
-    db: &mut Connection,
-    after: Place,
-    limit: i64,
-) -> Result<Vec<Resource>, Error> {
-    Ok(query_as!(
-        Resource,
-        r#"select organization_id, scim_configuration_id, id, '' as "user_name!", resource as "resource: Json<Map<String, Value>>"
-           from scim_groups
-           where is_unfolded(search::text) and (organization_id, scim_configuration_id, id) > ($1, $2, $3)
-           order by organization_id, scim_configuration_id, id limit $4 for update skip locked"#,
-        after.0,
-        after.1,
-        after.2,
-        limit,
-    )
-    .fetch_all(db)
-    .await?)
 }
 
 /// Writes the keys of a group, and tells whether they changed. One round trip.

@@ -5,7 +5,7 @@ use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::sql::{Bound, Fragment};
-use super::{Connection, Items, Page};
+use super::{Connection, Items, Page, Place};
 use crate::domain::ids::OrganizationId;
 use crate::domain::letters::{address_key, domain_key, fold};
 use crate::error::Error;
@@ -29,6 +29,13 @@ pub struct Member {
     pub created_at: DateTime<Utc>,
     /// What the list is sorted by.
     pub sort_key: String,
+}
+
+impl Member {
+    /// Where the member is in a list.
+    pub fn place(&self) -> Place {
+        Place(self.sort_key.clone(), self.id)
+    }
 }
 
 /// Reads a member.
@@ -92,7 +99,7 @@ impl Order {
     }
 }
 
-/// Reads some members, after the one with this sort key and id.
+/// Reads some members, those after this place.
 ///
 /// # Errors
 ///
@@ -102,9 +109,10 @@ pub async fn list(
     organization_id: OrganizationId,
     filter: &Filter,
     order: Order,
-    after: Option<(String, Uuid)>,
+    after: Option<&Place>,
     size: u32,
 ) -> Result<Items<Member>, Error> {
+    let page = Page::first(size);
     let key = order.key();
     let mut query = QueryBuilder::new(
         "select u.id, u.email, u.name, u.avatar_url, u.role, u.status, u.created_at, ",
@@ -116,7 +124,7 @@ pub async fn list(
     } else {
         (">", "")
     };
-    if let Some((last, id)) = after {
+    if let Some(Place(last, id)) = after {
         query
             .push(format!(" and ({key} collate \"C\", u.id) {compare} ("))
             .push_bind(last);
@@ -125,15 +133,9 @@ pub async fn list(
     query.push(format!(
         " order by {key} collate \"C\"{direction}, u.id{direction} limit "
     ));
-    query.push_bind(i64::from(size) + 1);
+    query.push_bind(page.limit());
     let rows = query.build_query_as().fetch_all(db).await?;
-    Ok(Items::of(
-        rows,
-        Page {
-            after: Uuid::nil(),
-            size,
-        },
-    ))
+    Ok(Items::of(rows, page))
 }
 
 /// How many members the filter lets through.
@@ -285,6 +287,21 @@ pub async fn list_groups(
     query.push(" order by g.id limit ").push_bind(page.limit());
     let rows = query.build_query_as().fetch_all(db).await?;
     Ok(Items::of(rows, page))
+}
+
+/// The first group that a filter lets through.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when it lets none through.
+pub async fn get_group(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    filter: &GroupFilter,
+) -> Result<Group, Error> {
+    let found = list_groups(db, organization_id, filter, Page::first(1)).await?;
+    let group = found.items.into_iter().next();
+    group.ok_or(Error::NotFound("group in this organization"))
 }
 
 /// Someone who is a member of a group.

@@ -2,6 +2,7 @@
 //! whose rows it may touch. The two that find the organization of a presented token say so.
 
 mod address;
+mod aggregate;
 pub mod audit;
 pub mod client_keys;
 mod connection;
@@ -12,6 +13,7 @@ pub mod folding;
 mod later;
 pub mod members;
 pub mod organizations;
+mod page;
 pub mod policies;
 mod pool;
 mod room;
@@ -37,14 +39,15 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, join};
 use sqlx::Executor as _;
 use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgQueryResult;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use self::address::Address;
 pub use self::connection::Connection;
 use self::connection::Limits;
 pub use self::later::Later;
+pub use self::page::{Items, Page, Place};
 use self::pool::Pool;
 pub use self::pool::{Lease, Transaction};
 pub use self::schema::MIGRATIONS;
@@ -281,40 +284,11 @@ impl Store {
     }
 }
 
-/// A part of a list, in the order of the identifiers.
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    /// The last identifier of the page before; nil for the first page.
-    pub after: Uuid,
-    /// The most items.
-    pub size: u32,
-}
-
-/// Some items of a list, and whether there are more.
-#[derive(Debug)]
-pub struct Items<T> {
-    /// The items.
-    pub items: Vec<T>,
-    /// Whether the list goes on.
-    pub has_more: bool,
-}
-
-impl<T> Items<T> {
-    /// Of `rows`, which hold one item more than the page if there is one.
-    fn of(mut rows: Vec<T>, page: Page) -> Self {
-        let has_more = rows.len() > page.size as usize;
-        rows.truncate(page.size as usize);
-        Self {
-            items: rows,
-            has_more,
-        }
-    }
-}
-
-impl Page {
-    /// One row more than the page holds tells whether there is another.
-    fn limit(self) -> i64 {
-        i64::from(self.size) + 1
+/// Refuses a write whose condition held for no row: one that was deleted, or changed, since it was read.
+fn must_exist(done: &PgQueryResult, noun: &'static str) -> Result<(), Error> {
+    match done.rows_affected() {
+        0 => Err(Error::NotFound(noun)),
+        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow as _, QueryBuilder, Row as _, query, query_as};
 use uuid::Uuid;
 
+use super::aggregate::aggregate;
 use super::scim_resources::{Lookup, Stored, Tenant};
-use super::{Connection, Items, OnConstraint, Page};
+use super::{Connection, OnConstraint};
 use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
 use crate::domain::scim::ScimConfiguration;
 use crate::error::Error;
@@ -54,6 +55,8 @@ impl From<Row> for ScimConfiguration {
     }
 }
 
+aggregate! { ScimConfiguration by ScimConfigurationId, NOUN, select: get, lock, list }
+
 fn no_sso_configuration() -> Error {
     Error::NotFound("SSO configuration in this organization")
 }
@@ -91,69 +94,6 @@ pub async fn insert(
     .await
     .on_constraint("scim_configurations_sso_configuration_fkey", no_sso_configuration)?;
     Ok(())
-}
-
-/// Reads a configuration.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none with this identifier.
-pub async fn get(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: ScimConfigurationId,
-) -> Result<ScimConfiguration, Error> {
-    select!(
-        "where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
-}
-
-/// Reads a configuration and keeps others from changing it until the transaction ends.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none with this identifier.
-pub async fn lock(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: ScimConfigurationId,
-) -> Result<ScimConfiguration, Error> {
-    select!(
-        "where organization_id = $1 and id = $2 for update",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
-}
-
-/// Reads a page of the organization's configurations.
-///
-/// # Errors
-///
-/// As the database has them.
-pub async fn list(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    page: Page,
-) -> Result<Items<ScimConfiguration>, Error> {
-    let rows = select!(
-        "where organization_id = $1 and id > $2 order by id limit $3",
-        organization_id.as_uuid(),
-        page.after,
-        page.limit(),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(Items::of(rows.into_iter().map(Into::into).collect(), page))
 }
 
 /// The name and identifier of one configuration that links to an SSO configuration.

@@ -174,10 +174,7 @@ pub async fn list_newest(
     before: Option<Uuid>,
     size: u32,
 ) -> Result<Items<Listed>, Error> {
-    let page = Page {
-        after: Uuid::nil(),
-        size,
-    };
+    let page = Page::first(size);
     let rows = query_as!(
         Listed,
         "select id, sso_configuration_id, user_agent, created_at, last_used_at, expires_at from sessions

@@ -1,10 +1,10 @@
 //! Logins, who is who at a provider, and what came of each try.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{FromRow, QueryBuilder, query, query_as};
 use uuid::Uuid;
 
-use super::{Connection, Items, Page};
+use super::{Connection, Items, Page, Place};
 use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
 use crate::domain::letters::fold;
 use crate::domain::sign_in::{Attempt, Person};
@@ -343,6 +343,14 @@ pub struct ListedAttempt {
     pub user_id: Option<Uuid>,
 }
 
+impl ListedAttempt {
+    /// Where the try is in the list.
+    pub fn place(&self) -> Place {
+        let at = self.created_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        Place(at, self.id)
+    }
+}
+
 /// Which tries a list has. What is `None` says nothing.
 #[derive(Debug, Default)]
 pub struct AttemptFilter {
@@ -354,8 +362,7 @@ pub struct AttemptFilter {
     pub refused: Option<bool>,
 }
 
-/// Reads the tries that a filter lets through, the newest first, from before the one that ended at
-/// this moment with this reference.
+/// Reads the tries that a filter lets through, the newest first, from those behind this place on.
 ///
 /// # Errors
 ///
@@ -364,13 +371,10 @@ pub async fn list_attempts(
     db: &mut Connection,
     organization_id: OrganizationId,
     filter: &AttemptFilter,
-    before: Option<(DateTime<Utc>, Uuid)>,
+    behind: Option<&Place>,
     size: u32,
 ) -> Result<Items<ListedAttempt>, Error> {
-    let page = Page {
-        after: Uuid::nil(),
-        size,
-    };
+    let page = Page::first(size);
     let outcomes: &[&str] = match filter.refused {
         Some(true) => &[REFUSED],
         Some(false) => &[SIGNED_IN],
@@ -395,7 +399,7 @@ pub async fn list_attempts(
     if let Some(id) = filter.id {
         query.push(" and a.id = ").push_bind(id.as_uuid());
     }
-    if let Some((at, id)) = before {
+    if let Some((at, id)) = behind.and_then(|Place(at, id)| Some((moment(at)?, id))) {
         query.push(" and (a.created_at, a.id) < (").push_bind(at);
         query.push(", ").push_bind(id).push(")");
     }
@@ -407,6 +411,11 @@ pub async fn list_attempts(
         .push_bind(page.limit());
     let rows = query.build_query_as().fetch_all(db).await?;
     Ok(Items::of(rows, page))
+}
+
+/// A moment as [`ListedAttempt::place`] writes it.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    text.parse().ok()
 }
 
 /// How many tries came to the same.

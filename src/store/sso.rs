@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
+use super::aggregate::aggregate;
 use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::letters::domain_spellings;
@@ -65,6 +66,8 @@ impl From<Row> for SsoConfiguration {
     }
 }
 
+aggregate! { SsoConfiguration by SsoConfigurationId, NOUN, select: get, lock, list }
+
 fn already_exists() -> Error {
     Error::AlreadyExists(
         "the organization already has an SSO configuration with this issuer_url and client_id: update that one, or give another client_id"
@@ -109,27 +112,6 @@ pub async fn insert(
     .await
     .on_constraint("sso_configurations_registration_key", already_exists)?;
     Ok(())
-}
-
-/// Reads a configuration.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none with this identifier.
-pub async fn get(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: SsoConfigurationId,
-) -> Result<SsoConfiguration, Error> {
-    select!(
-        "where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
 }
 
 /// Finds the configuration that a login names: the query that tells the tenant of a login.
@@ -230,27 +212,6 @@ pub async fn list_for_domain(
     Ok(Items::of(choices.collect(), page))
 }
 
-/// Reads a configuration and keeps others from changing it until the transaction ends.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none with this identifier.
-pub async fn lock(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: SsoConfigurationId,
-) -> Result<SsoConfiguration, Error> {
-    select!(
-        "where organization_id = $1 and id = $2 for update",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
-}
-
 /// Keeps others from changing a configuration until the transaction ends, and tells whether it is
 /// still the one that was read.
 ///
@@ -270,27 +231,6 @@ pub async fn lock_as_read(
     .fetch_optional(db)
     .await?;
     Ok(found.is_some())
-}
-
-/// Reads a page of the organization's configurations.
-///
-/// # Errors
-///
-/// As the database has them.
-pub async fn list(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    page: Page,
-) -> Result<Items<SsoConfiguration>, Error> {
-    let rows = select!(
-        "where organization_id = $1 and id > $2 order by id limit $3",
-        organization_id.as_uuid(),
-        page.after,
-        page.limit(),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(Items::of(rows.into_iter().map(Into::into).collect(), page))
 }
 
 /// Writes a changed configuration, and its sealed client secret if there is a new one.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::query;
 
-use super::Connection;
+use super::{Connection, must_exist};
 use crate::domain::identity::{Caller, Principal, Role, Subject};
 use crate::domain::ids::{ApiTokenId, OrganizationId, SubjectId};
 use crate::error::Error;
@@ -220,13 +220,10 @@ pub async fn revoke(
     )
     .execute(db)
     .await?;
-    if done.rows_affected() == 0 {
-        Err(Error::NotFound(
-            "token in this organization, or it is revoked already",
-        ))
-    } else {
-        Ok(())
-    }
+    must_exist(
+        &done,
+        "token in this organization, or it is revoked already",
+    )
 }
 
 /// Revokes the bootstrap tokens of an organization other than `kept`.

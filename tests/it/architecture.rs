@@ -198,6 +198,16 @@ fn engines_know_neither_rollcall_nor_the_outside() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+#[test]
+fn the_api_commits_in_one_place() {
+    let files = files(&root().join("src/api")).into_iter();
+    let committing: Vec<_> = files
+        .filter(|file| code(file).contains(".commit()"))
+        .collect();
+    // It writes the record of the change.
+    assert_eq!(committing, [root().join("src/api/handler.rs")]);
+}
+
 /// Files that may change the case of letters, and by which words.
 const LETTERS: [(&str, &str); 1] = [
     // Names of the domain name system.

@@ -1,15 +1,13 @@
 //! How people sign in, for those who have no token yet (contract, section 3). What an address is
 //! answered with depends on its domain alone: nobody learns here who has an account.
 
-use connectrpc::RequestContext;
 use uuid::Uuid;
 
 use crate::api::organization::members::LOGIN_PROVIDER;
-use crate::api::paging::List;
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::{
-    GetSSOLoginURLRequest, GetSSOLoginURLResponse, ListLoginProvidersRequest,
-    ListLoginProvidersResponse, ListSSOLoginsRequest, ListSSOLoginsResponse, LoginProvider,
-    PaginationResponse, list_sso_logins_response::Login,
+    GetSSOLoginURLRequest, ListLoginProvidersRequest, ListLoginProvidersResponse,
+    ListSSOLoginsRequest, LoginProvider, PaginationResponse, list_sso_logins_response::Login,
 };
 use crate::app::App;
 use crate::domain::sign_in::email_domain;
@@ -20,63 +18,40 @@ use crate::store::sso::Choice;
 
 /// `GetSSOLoginURL`: the provider's, or where there are several, the page that lists them. One round
 /// trip.
-pub async fn get_sso_login_url(
-    app: &App,
-    request: GetSSOLoginURLRequest,
-) -> Result<GetSSOLoginURLResponse, Error> {
+pub async fn get_sso_login_url(app: &App, request: GetSSOLoginURLRequest) -> Result<String, Error> {
     let return_to = request.return_to.as_deref().unwrap_or_default();
     check_return_to(app, return_to)?;
     let (email, _) = address(&request.email)?;
-    let page = Page {
-        after: Uuid::nil(),
-        size: 1,
-    };
-    let found = choices(app, email, page).await?;
-    let login_url = match &*found.items {
-        [] => {
-            return Err(Error::NotFound(
-                "SSO configuration for addresses of this domain",
-            ));
-        }
-        _ if found.has_more => login_page_url(app, email, return_to),
-        [only, ..] => start_url(app, &only.configuration, email, return_to),
-    };
-    Ok(GetSSOLoginURLResponse {
-        login_url,
-        ..Default::default()
-    })
+    let found = choices(app, email, Page::first(1)).await?;
+    match &*found.items {
+        [] => Err(Error::NotFound(
+            "SSO configuration for addresses of this domain",
+        )),
+        _ if found.has_more => Ok(login_page_url(app, email, return_to)),
+        [only, ..] => Ok(start_url(app, &only.configuration, email, return_to)),
+    }
 }
 
 /// `ListSSOLogins`. One round trip.
 pub async fn list_sso_logins(
     app: &App,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSSOLoginsRequest,
-) -> Result<ListSSOLoginsResponse, Error> {
+) -> Result<Answer<Login>, Error> {
     let return_to = request.return_to.as_deref().unwrap_or_default();
     check_return_to(app, return_to)?;
     let (email, domain) = address(&request.email)?;
-    let list = List {
-        name: "sso_logins",
-        organization_id: Uuid::nil().into(),
-        query: domain,
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
-    let found = choices(app, email, page).await?;
+    let nobodys = Uuid::nil().into();
+    let list = paging.open("sso_logins", nobodys, domain, &request.pagination)?;
+    let found = choices(app, email, list.page()).await?;
     let login = |choice: &Choice| Login {
         display_name: distinct_name(choice, &found.items),
         login_url: start_url(app, &choice.configuration, email, return_to),
         ..Default::default()
     };
-    Ok(ListSSOLoginsResponse {
-        pagination: list
-            .response(app, &found, |c| {
-                (String::new(), c.configuration.id.as_uuid())
-            })?
-            .into(),
-        logins: found.items.iter().map(login).collect(),
-        ..Default::default()
-    })
+    let logins = found.items.iter().map(login).collect();
+    let pagination = list.next(&found, |choice| choice.configuration.id.as_uuid())?;
+    Ok((logins, pagination))
 }
 
 /// `ListLoginProviders`: the providers of organizations are all there is.

@@ -6,10 +6,10 @@ use crate::api::handler::service;
 use crate::api::proto::gitpod::v1::*;
 
 service! { AccountService {
-    get_sso_login_url(GetSSOLoginURLRequest) -> GetSSOLoginURLResponse =
+    get_sso_login_url(GetSSOLoginURLRequest) -> GetSSOLoginURLResponse { login_url } =
         logins::get_sso_login_url(app, request);
-    list_sso_logins(ListSSOLoginsRequest) -> ListSSOLoginsResponse =
-        logins::list_sso_logins(app, ctx, request);
+    list_sso_logins(ListSSOLoginsRequest) -> ListSSOLoginsResponse { logins, pagination } =
+        logins::list_sso_logins(app, paging, request);
     list_login_providers(ListLoginProvidersRequest) -> ListLoginProvidersResponse =
         logins::list_login_providers(app, request);
 }}

@@ -1,51 +1,37 @@
 //! Who is in a group, over the API (contract, section 3).
 
-use connectrpc::RequestContext;
-
 use crate::api::handler::parse_id;
-use crate::api::paging::List;
-use crate::api::proto::gitpod::v1::{
-    GroupMembership, ListMembershipsRequest, ListMembershipsResponse, Principal, Subject,
-};
+use crate::api::paging::{Answer, Paging};
+use crate::api::proto::gitpod::v1::{GroupMembership, ListMembershipsRequest, Principal, Subject};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
-use crate::store::Page;
 use crate::store::members::{self, GroupFilter};
 
 /// `ListMemberships`. Three round trips.
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListMembershipsRequest,
-) -> Result<ListMembershipsResponse, Error> {
+) -> Result<Answer<GroupMembership>, Error> {
     let group = parse_id("group_id", &request.group_id)?;
-    let search = request.filter.search.clone();
-    let list = List {
-        name: "memberships",
-        organization_id: caller.organization_id,
-        query: format!("{group}{search}"),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+    let search = &request.filter.search;
+    let organization_id = caller.organization_id;
+    let list = paging.open(
+        "memberships",
+        organization_id,
+        format_args!("{group}{search}"),
+        &request.pagination,
+    )?;
     let mut db = app.store.acquire().await?;
     let filter = GroupFilter {
         ids: vec![group],
         ..GroupFilter::default()
     };
-    let one = Page {
-        after: uuid::Uuid::nil(),
-        size: 1,
-    };
-    if members::list_groups(&mut db, caller.organization_id, &filter, one)
-        .await?
-        .items
-        .is_empty()
-    {
-        return Err(Error::NotFound("group in this organization"));
-    }
-    let items =
-        members::list_memberships(&mut db, caller.organization_id, group, &search, page).await?;
+    members::get_group(&mut db, organization_id, &filter).await?;
+    let found =
+        members::list_memberships(&mut db, organization_id, group, search, list.page()).await?;
     let membership = |member: members::Membership| GroupMembership {
         id: member.id.to_string(),
         subject: Subject {
@@ -59,11 +45,5 @@ pub async fn list(
         avatar_url: member.avatar_url,
         ..Default::default()
     };
-    Ok(ListMembershipsResponse {
-        pagination: list
-            .response(app, &items, |member| (String::new(), member.id))?
-            .into(),
-        members: items.items.into_iter().map(membership).collect(),
-        ..Default::default()
-    })
+    list.answer(found, |member| member.id, membership)
 }

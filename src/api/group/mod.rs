@@ -7,10 +7,10 @@ use crate::api::handler::service;
 use crate::api::proto::gitpod::v1::*;
 
 service! { GroupService {
-    get_group(GetGroupRequest) -> GetGroupResponse =
+    get_group(GetGroupRequest) -> GetGroupResponse { group } =
         groups::get(app, caller, request);
-    list_groups(ListGroupsRequest) -> ListGroupsResponse =
-        groups::list(app, caller, ctx, request);
-    list_memberships(ListMembershipsRequest) -> ListMembershipsResponse =
-        memberships::list(app, caller, ctx, request);
+    list_groups(ListGroupsRequest) -> ListGroupsResponse { groups, pagination } =
+        groups::list(app, caller, paging, request);
+    list_memberships(ListMembershipsRequest) -> ListMembershipsResponse { members, pagination } =
+        memberships::list(app, caller, paging, request);
 }}

@@ -1,18 +1,14 @@
 //! Domain verifications over the API (contract, section 3).
 
-use connectrpc::RequestContext;
-
-use crate::api::handler::{audit, parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::handler::{commit, parse_id, timestamp};
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::{
-    CreateDomainVerificationRequest, CreateDomainVerificationResponse,
-    DeleteDomainVerificationRequest, DeleteDomainVerificationResponse,
+    CreateDomainVerificationRequest, DeleteDomainVerificationRequest,
     DomainVerification as WireVerification, DomainVerificationState, GetDomainVerificationRequest,
-    GetDomainVerificationResponse, ListDomainVerificationsRequest, ListDomainVerificationsResponse,
-    VerifyDomainRequest, VerifyDomainResponse,
+    ListDomainVerificationsRequest, VerifyDomainRequest,
 };
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::domain_verification::{self, DomainVerification};
 use crate::domain::identity::Caller;
 use crate::error::Error;
@@ -23,7 +19,7 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     request: CreateDomainVerificationRequest,
-) -> Result<CreateDomainVerificationResponse, Error> {
+) -> Result<WireVerification, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let domain = domain_verification::normal_domain(&request.domain)?;
     caller.may_write()?;
@@ -39,18 +35,9 @@ pub async fn create(
     };
     let mut tx = app.store.begin().await?;
     store::domains::insert(&mut tx, organization_id, &verification).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("CreateDomainVerification", None, Some(&verification)),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(CreateDomainVerificationResponse {
-        domain_verification: wire(verification).into(),
-        ..Default::default()
-    })
+    let change = Change::created("CreateDomainVerification", &verification);
+    commit(app, caller, tx, change).await?;
+    Ok(wire(verification))
 }
 
 /// `GetDomainVerification`. Two round trips.
@@ -58,43 +45,34 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetDomainVerificationRequest,
-) -> Result<GetDomainVerificationResponse, Error> {
+) -> Result<WireVerification, Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
     caller.may_read()?;
     let mut db = app.store.acquire().await?;
     let verification = store::domains::get(&mut db, caller.organization_id, id).await?;
-    Ok(GetDomainVerificationResponse {
-        domain_verification: wire(verification).into(),
-        ..Default::default()
-    })
+    Ok(wire(verification))
 }
 
 /// `ListDomainVerifications`. Two round trips.
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListDomainVerificationsRequest,
-) -> Result<ListDomainVerificationsResponse, Error> {
+) -> Result<Answer<WireVerification>, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
-    let list = List {
-        name: "domain_verifications",
+    let list = paging.open(
+        "domain_verifications",
         organization_id,
-        query: String::new(),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+        "",
+        &request.pagination,
+    )?;
     caller.may_read()?;
     caller.belongs_to(organization_id)?;
 
     let mut db = app.store.acquire().await?;
-    let items = store::domains::list(&mut db, organization_id, page).await?;
-    Ok(ListDomainVerificationsResponse {
-        pagination: list
-            .response(app, &items, |v| (String::new(), v.id.as_uuid()))?
-            .into(),
-        domain_verifications: items.items.into_iter().map(wire).collect(),
-        ..Default::default()
-    })
+    let found = store::domains::list(&mut db, organization_id, list.page()).await?;
+    list.answer(found, |v| v.id.as_uuid(), wire)
 }
 
 /// `VerifyDomain`. A domain that is verified already is not looked up again.
@@ -102,7 +80,7 @@ pub async fn verify(
     app: &App,
     caller: &Caller,
     request: VerifyDomainRequest,
-) -> Result<VerifyDomainResponse, Error> {
+) -> Result<WireVerification, Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
     caller.may_write()?;
     let organization_id = caller.organization_id;
@@ -114,10 +92,7 @@ pub async fn verify(
         verification.check(&app.dns.txt(&verification.record_name()).await?)?;
         verification = complete(app, caller, &verification).await?;
     }
-    Ok(VerifyDomainResponse {
-        domain_verification: wire(verification).into(),
-        ..Default::default()
-    })
+    Ok(wire(verification))
 }
 
 /// Writes that the record was found.
@@ -138,14 +113,8 @@ async fn complete(
         ..before.clone()
     };
     store::domains::set_verified(&mut tx, organization_id, id, now).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("VerifyDomain", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::updated("VerifyDomain", &before, &after);
+    commit(app, caller, tx, change).await?;
     Ok(after)
 }
 
@@ -154,36 +123,15 @@ pub async fn delete(
     app: &App,
     caller: &Caller,
     request: DeleteDomainVerificationRequest,
-) -> Result<DeleteDomainVerificationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
     caller.may_write()?;
 
     let mut tx = app.store.begin().await?;
     let before = store::domains::lock(&mut tx, caller.organization_id, id).await?;
     store::domains::delete(&mut tx, caller.organization_id, id).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("DeleteDomainVerification", Some(&before), None),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(DeleteDomainVerificationResponse::default())
-}
-
-fn record(
-    action: &'static str,
-    before: Option<&DomainVerification>,
-    after: Option<&DomainVerification>,
-) -> Change {
-    Change {
-        action,
-        subject_type: SubjectType::DomainVerification,
-        subject_id: before.or(after).map(|v| v.id.as_uuid()).unwrap_or_default(),
-        before: before.map(DomainVerification::audited),
-        after: after.map(DomainVerification::audited),
-    }
+    let change = Change::deleted("DeleteDomainVerification", &before);
+    commit(app, caller, tx, change).await
 }
 
 fn wire(verification: DomainVerification) -> WireVerification {

@@ -1,19 +1,17 @@
 //! The members of an organization over the API (contract, section 3).
 
-use connectrpc::RequestContext;
-
-use crate::api::handler::{parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::handler::{parse_id, parse_ids, timestamp};
+use crate::api::paging::{Paging, count};
 use crate::api::proto::gitpod::v1::list_members_request::{Filter as WireFilter, SortField};
 use crate::api::proto::gitpod::v1::{
-    CountResponse, CountResponseRelation, ListMembersRequest, ListMembersResponse,
-    LoginProviderKind, OrganizationMember, OrganizationRole, SortOrder, UserStatus,
+    ListMembersRequest, ListMembersResponse, LoginProviderKind, OrganizationMember,
+    OrganizationRole, SortOrder, UserStatus,
 };
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
-use crate::store;
 use crate::store::members::{Filter, Member, Order};
+use crate::store::{self, Items};
 
 /// How people sign in, and those whom SCIM provisions will: with the provider of their organization,
 /// which the contract calls so. There is no other way. A filter calls it `LOGIN_PROVIDER_KIND_SSO`.
@@ -23,7 +21,7 @@ pub const LOGIN_PROVIDER: &str = "custom";
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListMembersRequest,
 ) -> Result<ListMembersResponse, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
@@ -32,61 +30,40 @@ pub async fn list(
         by_name: request.sort.field == SortField::SORT_FIELD_NAME,
         descending: request.sort.order == SortOrder::SORT_ORDER_DESC,
     };
-    let list = List {
-        name: "members",
+    let list = paging.open(
+        "members",
         organization_id,
-        query: format!("{wire:?}{order:?}"),
-    };
-    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+        format_args!("{wire:?}{order:?}"),
+        &request.pagination,
+    )?;
     caller.belongs_to(organization_id)?;
 
-    let mut db = app.store.acquire().await?;
-    let filter = filter(&wire)?;
-    let (items, total) = match &filter {
+    let (found, total) = match filter(&wire)? {
         Some(filter) => {
-            let items = store::members::list(
-                &mut db,
-                organization_id,
-                filter,
-                order,
-                asked.after,
-                asked.size,
-            )
-            .await?;
+            let mut db = app.store.acquire().await?;
+            let after = list.after.as_ref();
+            let found =
+                store::members::list(&mut db, organization_id, &filter, order, after, list.size)
+                    .await?;
             let total = match request.count.include {
-                true => store::members::count(&mut db, organization_id, filter).await?,
+                true => store::members::count(&mut db, organization_id, &filter).await?,
                 false => 0,
             };
-            (items, total)
+            (found, total)
         }
-        None => (
-            store::Items {
-                items: vec![],
-                has_more: false,
-            },
-            0,
-        ),
+        None => (Items::none(), 0),
     };
-    let count = request.count.include.then(|| CountResponse {
-        value: i32::try_from(total).unwrap_or(i32::MAX),
-        relation: CountResponseRelation::COUNT_RESPONSE_RELATION_EQ.into(),
-        ..Default::default()
-    });
+    let (members, pagination) = list.answer(found, Member::place, member)?;
     Ok(ListMembersResponse {
-        pagination: list
-            .response(app, &items, |member| (member.sort_key.clone(), member.id))?
-            .into(),
-        members: items.items.into_iter().map(member).collect(),
-        count: count.into(),
+        members,
+        pagination: pagination.into(),
+        count: request.count.include.then(|| count(total)).into(),
         ..Default::default()
     })
 }
 
 /// The members that a filter lets through; `None` for nobody.
 fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
-    let ids = |field: &'static str, texts: &[String]| -> Result<Vec<uuid::Uuid>, Error> {
-        texts.iter().map(|text| parse_id(field, text)).collect()
-    };
     let known = |texts: Vec<Option<&str>>| -> Vec<String> {
         texts.into_iter().flatten().map(str::to_owned).collect()
     };
@@ -120,8 +97,8 @@ fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
         search: wire.search.clone(),
         statuses,
         roles,
-        ids: ids("filter.user_ids", &wire.user_ids)?,
-        outside_groups: ids("filter.exclude_group_ids", &wire.exclude_group_ids)?,
+        ids: parse_ids("filter.user_ids", &wire.user_ids)?,
+        outside_groups: parse_ids("filter.exclude_group_ids", &wire.exclude_group_ids)?,
         email: wire.email.trim().to_owned(),
     }))
 }

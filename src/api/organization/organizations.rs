@@ -1,9 +1,7 @@
 //! The organization itself over the API (contract, section 3).
 
 use crate::api::handler::{parse_id, timestamp};
-use crate::api::proto::gitpod::v1::{
-    GetOrganizationRequest, GetOrganizationResponse, Organization, OrganizationTier,
-};
+use crate::api::proto::gitpod::v1::{GetOrganizationRequest, Organization, OrganizationTier};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
@@ -14,21 +12,17 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetOrganizationRequest,
-) -> Result<GetOrganizationResponse, Error> {
+) -> Result<Organization, Error> {
     let id = parse_id("organization_id", &request.organization_id)?;
     caller.belongs_to(id)?;
     let mut db = app.store.acquire().await?;
     let organization = store::organizations::get(&mut db, id).await?;
-    let organization = Organization {
+    Ok(Organization {
         id: organization.id.to_string(),
         name: organization.name,
         created_at: timestamp(organization.created_at).into(),
         updated_at: timestamp(organization.updated_at).into(),
         tier: OrganizationTier::ORGANIZATION_TIER_ENTERPRISE.into(),
-        ..Default::default()
-    };
-    Ok(GetOrganizationResponse {
-        organization: organization.into(),
         ..Default::default()
     })
 }

@@ -2,11 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::handler::{audit, parse_id};
+use crate::api::handler::{commit, parse_id};
 use crate::api::proto::gitpod::v1::{
-    GetOrganizationPoliciesRequest, GetOrganizationPoliciesResponse,
-    OrganizationPolicies as WirePolicies, UpdateOrganizationPoliciesRequest,
-    UpdateOrganizationPoliciesResponse,
+    GetOrganizationPoliciesRequest, OrganizationPolicies as WirePolicies,
+    UpdateOrganizationPoliciesRequest,
 };
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
@@ -21,15 +20,12 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetOrganizationPoliciesRequest,
-) -> Result<GetOrganizationPoliciesResponse, Error> {
+) -> Result<WirePolicies, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     caller.belongs_to(organization_id)?;
     let mut db = app.store.acquire().await?;
     let policies = store::policies::get(&mut db, organization_id).await?;
-    Ok(GetOrganizationPoliciesResponse {
-        policies: wire(organization_id, policies)?.into(),
-        ..Default::default()
-    })
+    wire(organization_id, policies)
 }
 
 /// `UpdateOrganizationPolicies`: what is absent stays.
@@ -37,7 +33,7 @@ pub async fn update(
     app: &App,
     caller: &Caller,
     request: UpdateOrganizationPoliciesRequest,
-) -> Result<UpdateOrganizationPoliciesResponse, Error> {
+) -> Result<(), Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     caller.may_write()?;
     caller.belongs_to(organization_id)?;
@@ -56,9 +52,7 @@ pub async fn update(
         before: Some(Value::Object(before.0)),
         after: Some(Value::Object(after.0)),
     };
-    audit(app, &mut tx, caller, change).await?;
-    tx.commit().await?;
-    Ok(UpdateOrganizationPoliciesResponse::default())
+    commit(app, caller, tx, change).await
 }
 
 /// The policies that the request has, in JSON: there, what is absent or empty is absent.

@@ -1,20 +1,17 @@
 //! SCIM configurations over the API (contract, section 2).
 
-use buffa_types::google::protobuf::Duration;
+use buffa_types::google::protobuf::{Duration, Timestamp};
 use chrono::TimeDelta;
-use connectrpc::RequestContext;
 
-use crate::api::handler::{audit, parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::handler::{commit, parse_id, timestamp};
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::{
-    CreateSCIMConfigurationRequest, CreateSCIMConfigurationResponse,
-    DeleteSCIMConfigurationRequest, DeleteSCIMConfigurationResponse, GetSCIMConfigurationRequest,
-    GetSCIMConfigurationResponse, ListSCIMConfigurationsRequest, ListSCIMConfigurationsResponse,
-    RegenerateSCIMTokenRequest, RegenerateSCIMTokenResponse, SCIMConfiguration,
-    UpdateSCIMConfigurationRequest, UpdateSCIMConfigurationResponse,
+    CreateSCIMConfigurationRequest, DeleteSCIMConfigurationRequest, GetSCIMConfigurationRequest,
+    ListSCIMConfigurationsRequest, RegenerateSCIMTokenRequest, SCIMConfiguration,
+    UpdateSCIMConfigurationRequest,
 };
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
 use crate::domain::ids::ScimConfigurationId;
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
@@ -29,7 +26,7 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     request: CreateSCIMConfigurationRequest,
-) -> Result<CreateSCIMConfigurationResponse, Error> {
+) -> Result<(SCIMConfiguration, String, Timestamp), Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let sso_configuration_id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     let change = ScimChange {
@@ -56,20 +53,10 @@ pub async fn create(
     let mut tx = app.store.begin().await?;
     store::scim::insert(&mut tx, organization_id, &configuration, &hash).await?;
     tokens::keep_digest(app, &mut tx, &token, row(&configuration), &hash).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("CreateSCIMConfiguration", None, Some(&configuration)),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(CreateSCIMConfigurationResponse {
-        token: token.expose().to_owned(),
-        token_expires_at: timestamp(configuration.token_expires_at).into(),
-        scim_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    let change = Change::created("CreateSCIMConfiguration", &configuration);
+    commit(app, caller, tx, change).await?;
+    let expires_at = timestamp(configuration.token_expires_at);
+    Ok((wire(configuration), token.expose().to_owned(), expires_at))
 }
 
 /// `GetSCIMConfiguration`. Two round trips.
@@ -77,41 +64,32 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetSCIMConfigurationRequest,
-) -> Result<GetSCIMConfigurationResponse, Error> {
+) -> Result<SCIMConfiguration, Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_read()?;
     let mut db = app.store.acquire().await?;
     let configuration = store::scim::get(&mut db, caller.organization_id, id).await?;
-    Ok(GetSCIMConfigurationResponse {
-        scim_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    Ok(wire(configuration))
 }
 
 /// `ListSCIMConfigurations`. Two round trips.
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSCIMConfigurationsRequest,
-) -> Result<ListSCIMConfigurationsResponse, Error> {
-    let list = List {
-        name: "scim_configurations",
-        organization_id: caller.organization_id,
-        query: String::new(),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+) -> Result<Answer<SCIMConfiguration>, Error> {
+    let list = paging.open(
+        "scim_configurations",
+        caller.organization_id,
+        "",
+        &request.pagination,
+    )?;
     caller.may_read()?;
 
     let mut db = app.store.acquire().await?;
-    let items = store::scim::list(&mut db, caller.organization_id, page).await?;
-    Ok(ListSCIMConfigurationsResponse {
-        pagination: list
-            .response(app, &items, |c| (String::new(), c.id.as_uuid()))?
-            .into(),
-        scim_configurations: items.items.into_iter().map(wire).collect(),
-        ..Default::default()
-    })
+    let found = store::scim::list(&mut db, caller.organization_id, list.page()).await?;
+    list.answer(found, |c| c.id.as_uuid(), wire)
 }
 
 /// `UpdateSCIMConfiguration`: what is absent stays.
@@ -119,7 +97,7 @@ pub async fn update(
     app: &App,
     caller: &Caller,
     request: UpdateSCIMConfigurationRequest,
-) -> Result<UpdateSCIMConfigurationResponse, Error> {
+) -> Result<SCIMConfiguration, Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     let sso_configuration_id = request
         .sso_configuration_id
@@ -139,18 +117,9 @@ pub async fn update(
     let mut after = before.clone();
     change.apply(&mut after, app.clock.now());
     store::scim::update(&mut tx, caller.organization_id, &after, None).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("UpdateSCIMConfiguration", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(UpdateSCIMConfigurationResponse {
-        scim_configuration: wire(after).into(),
-        ..Default::default()
-    })
+    let change = Change::updated("UpdateSCIMConfiguration", &before, &after);
+    commit(app, caller, tx, change).await?;
+    Ok(wire(after))
 }
 
 /// `DeleteSCIMConfiguration`: its token is refused from then on.
@@ -158,7 +127,7 @@ pub async fn delete(
     app: &App,
     caller: &Caller,
     request: DeleteSCIMConfigurationRequest,
-) -> Result<DeleteSCIMConfigurationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_write()?;
 
@@ -166,15 +135,8 @@ pub async fn delete(
     let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
     tx.be_patient().await?;
     store::scim::delete(&mut tx, caller.organization_id, id).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("DeleteSCIMConfiguration", Some(&before), None),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(DeleteSCIMConfigurationResponse::default())
+    let change = Change::deleted("DeleteSCIMConfiguration", &before);
+    commit(app, caller, tx, change).await
 }
 
 /// `RegenerateSCIMToken`: the old token is refused from then on; the new one is returned this once.
@@ -182,7 +144,7 @@ pub async fn regenerate_token(
     app: &App,
     caller: &Caller,
     request: RegenerateSCIMTokenRequest,
-) -> Result<RegenerateSCIMTokenResponse, Error> {
+) -> Result<(String, Timestamp), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_write()?;
     // Hashing takes long: not while a row is locked.
@@ -199,19 +161,10 @@ pub async fn regenerate_token(
     ScimChange::default().apply(&mut after, now);
     store::scim::update(&mut tx, caller.organization_id, &after, Some(&hash)).await?;
     tokens::keep_digest(app, &mut tx, &token, row(&after), &hash).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("RegenerateSCIMToken", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(RegenerateSCIMTokenResponse {
-        token: token.expose().to_owned(),
-        token_expires_at: timestamp(after.token_expires_at).into(),
-        ..Default::default()
-    })
+    let change = Change::updated("RegenerateSCIMToken", &before, &after);
+    commit(app, caller, tx, change).await?;
+    let expires_at = timestamp(after.token_expires_at);
+    Ok((token.expose().to_owned(), expires_at))
 }
 
 async fn issue_token(app: &App, id: ScimConfigurationId) -> Result<(Token, String), Error> {
@@ -231,20 +184,6 @@ fn row(of: &ScimConfiguration) -> Row {
 /// Whole seconds; the rules keep it between a day and two years.
 fn lifetime(duration: Option<&Duration>) -> Option<TimeDelta> {
     duration.and_then(|duration| TimeDelta::try_seconds(duration.seconds))
-}
-
-fn record(
-    action: &'static str,
-    before: Option<&ScimConfiguration>,
-    after: Option<&ScimConfiguration>,
-) -> Change {
-    Change {
-        action,
-        subject_type: SubjectType::ScimConfiguration,
-        subject_id: before.or(after).map(|c| c.id.as_uuid()).unwrap_or_default(),
-        before: before.map(ScimConfiguration::audited),
-        after: after.map(ScimConfiguration::audited),
-    }
 }
 
 fn wire(configuration: ScimConfiguration) -> SCIMConfiguration {

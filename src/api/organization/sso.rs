@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 
 use buffa::EnumValue;
-use connectrpc::RequestContext;
 use tokio::task::spawn_blocking;
 
-use crate::api::handler::{audit, parse_id};
-use crate::api::paging::List;
+use crate::api::handler::{commit, parse_id};
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::gitpod::v1::{
-    CreateSSOConfigurationRequest, CreateSSOConfigurationResponse, DeleteSSOConfigurationRequest,
-    DeleteSSOConfigurationResponse, GetSSOConfigurationRequest, GetSSOConfigurationResponse,
-    ListSSOConfigurationsRequest, ListSSOConfigurationsResponse, SSOConfiguration,
-    SSOConfigurationState, UpdateSSOConfigurationRequest, UpdateSSOConfigurationResponse,
-    sso_configuration::ProviderType,
+    CreateSSOConfigurationRequest, DeleteSSOConfigurationRequest, GetSSOConfigurationRequest,
+    ListSSOConfigurationsRequest, SSOConfiguration, SSOConfigurationState,
+    UpdateSSOConfigurationRequest, sso_configuration::ProviderType,
 };
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
 use crate::domain::sso::{
     SsoChange, SsoConfiguration, client_secret_context, email_domains, too_long,
@@ -31,7 +28,7 @@ pub async fn create(
     app: &App,
     caller: &Caller,
     request: CreateSSOConfigurationRequest,
-) -> Result<CreateSSOConfigurationResponse, Error> {
+) -> Result<SSOConfiguration, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
     let (email_domains, bad_domains) = email_domains(request.email_domain, request.email_domains);
     let change = SsoChange {
@@ -56,18 +53,9 @@ pub async fn create(
 
     let mut tx = app.store.begin().await?;
     store::sso::insert(&mut tx, organization_id, &configuration, &secret).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("CreateSSOConfiguration", None, Some(&configuration)),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(CreateSSOConfigurationResponse {
-        sso_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    let change = Change::created("CreateSSOConfiguration", &configuration);
+    commit(app, caller, tx, change).await?;
+    Ok(wire(configuration))
 }
 
 /// `GetSSOConfiguration`. Two round trips.
@@ -75,43 +63,34 @@ pub async fn get(
     app: &App,
     caller: &Caller,
     request: GetSSOConfigurationRequest,
-) -> Result<GetSSOConfigurationResponse, Error> {
+) -> Result<SSOConfiguration, Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     caller.may_read()?;
     let mut db = app.store.acquire().await?;
     let configuration = store::sso::get(&mut db, caller.organization_id, id).await?;
-    Ok(GetSSOConfigurationResponse {
-        sso_configuration: wire(configuration).into(),
-        ..Default::default()
-    })
+    Ok(wire(configuration))
 }
 
 /// `ListSSOConfigurations`. Two round trips.
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSSOConfigurationsRequest,
-) -> Result<ListSSOConfigurationsResponse, Error> {
+) -> Result<Answer<SSOConfiguration>, Error> {
     let organization_id = parse_id("organization_id", &request.organization_id)?;
-    let list = List {
-        name: "sso_configurations",
+    let list = paging.open(
+        "sso_configurations",
         organization_id,
-        query: String::new(),
-    };
-    let page = list.page(app, ctx, request.pagination.as_option())?;
+        "",
+        &request.pagination,
+    )?;
     caller.may_read()?;
     caller.belongs_to(organization_id)?;
 
     let mut db = app.store.acquire().await?;
-    let items = store::sso::list(&mut db, organization_id, page).await?;
-    Ok(ListSSOConfigurationsResponse {
-        pagination: list
-            .response(app, &items, |c| (String::new(), c.id.as_uuid()))?
-            .into(),
-        sso_configurations: items.items.into_iter().map(wire).collect(),
-        ..Default::default()
-    })
+    let found = store::sso::list(&mut db, organization_id, list.page()).await?;
+    list.answer(found, |c| c.id.as_uuid(), wire)
 }
 
 /// `UpdateSSOConfiguration`: what is absent stays.
@@ -119,7 +98,7 @@ pub async fn update(
     app: &App,
     caller: &Caller,
     request: UpdateSSOConfigurationRequest,
-) -> Result<UpdateSSOConfigurationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     let (is_active, mut violations) = match request.state.map(is_active) {
         None => (None, vec![]),
@@ -170,16 +149,10 @@ pub async fn update(
     } else {
         0
     };
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("UpdateSSOConfiguration", Some(&before), Some(&after)),
-    )
-    .await?;
-    tx.commit().await?;
+    let change = Change::updated("UpdateSSOConfiguration", &before, &after);
+    commit(app, caller, tx, change).await?;
     app.metrics.sessions_ended(SessionEnd::Configuration, ended);
-    Ok(UpdateSSOConfigurationResponse::default())
+    Ok(())
 }
 
 /// `DeleteSSOConfiguration`.
@@ -187,7 +160,7 @@ pub async fn delete(
     app: &App,
     caller: &Caller,
     request: DeleteSSOConfigurationRequest,
-) -> Result<DeleteSSOConfigurationResponse, Error> {
+) -> Result<(), Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     caller.may_write()?;
 
@@ -202,15 +175,8 @@ pub async fn delete(
     }
     tx.be_patient().await?;
     store::sso::delete(&mut tx, caller.organization_id, id).await?;
-    audit(
-        app,
-        &mut tx,
-        caller,
-        record("DeleteSSOConfiguration", Some(&before), None),
-    )
-    .await?;
-    tx.commit().await?;
-    Ok(DeleteSSOConfigurationResponse::default())
+    let change = Change::deleted("DeleteSSOConfiguration", &before);
+    commit(app, caller, tx, change).await
 }
 
 /// Makes sure that a change breaks no rule, away from the threads that serve.
@@ -261,20 +227,6 @@ fn is_active(state: EnumValue<SSOConfigurationState>) -> Result<bool, Violation>
 
 fn non_empty<K, V, S>(map: HashMap<K, V, S>) -> Option<HashMap<K, V, S>> {
     (!map.is_empty()).then_some(map)
-}
-
-fn record(
-    action: &'static str,
-    before: Option<&SsoConfiguration>,
-    after: Option<&SsoConfiguration>,
-) -> Change {
-    Change {
-        action,
-        subject_type: SubjectType::SsoConfiguration,
-        subject_id: before.or(after).map(|c| c.id.as_uuid()).unwrap_or_default(),
-        before: before.map(SsoConfiguration::audited),
-        after: after.map(SsoConfiguration::audited),
-    }
 }
 
 fn wire(configuration: SsoConfiguration) -> SSOConfiguration {

@@ -30,20 +30,20 @@ pub fn register(api: &Arc<Api>, services: Router) -> Router {
 }
 
 service! { ProvisioningService {
-    list_provisioning_events(ListProvisioningEventsRequest) -> ListProvisioningEventsResponse =
-        provisioning::list_events(app, caller, ctx, request);
+    list_provisioning_events(ListProvisioningEventsRequest) -> ListProvisioningEventsResponse { events, pagination } =
+        provisioning::list_events(app, caller, paging, request);
 }}
 
 service! { SessionService {
-    list_sessions(ListSessionsRequest) -> ListSessionsResponse =
-        sessions::list(app, caller, ctx, request);
-    end_sessions(EndSessionsRequest) -> EndSessionsResponse =
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse { sessions, pagination } =
+        sessions::list(app, caller, paging, request);
+    end_sessions(EndSessionsRequest) -> EndSessionsResponse { ended_count } =
         sessions::end(app, caller, request);
 }}
 
 service! { SignInService {
-    list_sign_in_attempts(ListSignInAttemptsRequest) -> ListSignInAttemptsResponse =
-        sign_in::list_attempts(app, caller, ctx, request);
+    list_sign_in_attempts(ListSignInAttemptsRequest) -> ListSignInAttemptsResponse { attempts, pagination } =
+        sign_in::list_attempts(app, caller, paging, request);
     check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
         sign_in::check(app, caller, request);
     evaluate_claims_expression(EvaluateClaimsExpressionRequest) -> EvaluateClaimsExpressionResponse =

@@ -1,16 +1,13 @@
 //! `ProvisioningService`: what identity providers pushed.
 
 use chrono::{DateTime, Utc};
-use connectrpc::RequestContext;
 use serde_json::Value;
-use uuid::Uuid;
 
-use crate::api::handler::{parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::handler::{optional_id, timestamp};
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::rollcall::v1::provisioning_event::Change;
 use crate::api::proto::rollcall::v1::{
-    ListProvisioningEventsRequest, ListProvisioningEventsResponse, ProvisioningEvent,
-    ProvisioningOutcome,
+    ListProvisioningEventsRequest, ProvisioningEvent, ProvisioningOutcome,
 };
 use crate::app::App;
 use crate::domain::identity::Caller;
@@ -22,9 +19,9 @@ use crate::store::scim_events::{EventFilter, Listed};
 pub async fn list_events(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListProvisioningEventsRequest,
-) -> Result<ListProvisioningEventsResponse, Error> {
+) -> Result<Answer<ProvisioningEvent>, Error> {
     let wire = request.filter.as_option().cloned().unwrap_or_default();
     let filter = EventFilter {
         scim_configuration_id: optional_id(
@@ -36,38 +33,23 @@ pub async fn list_events(
         since: time("filter.since", wire.since.as_option())?,
         until: time("filter.until", wire.until.as_option())?,
     };
-    let list = List {
-        name: "provisioning_events",
-        organization_id: caller.organization_id,
-        query: format!("{filter:?}"),
-    };
-    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+    let organization_id = caller.organization_id;
+    let list = paging.open(
+        "provisioning_events",
+        organization_id,
+        format_args!("{filter:?}"),
+        &request.pagination,
+    )?;
     caller.may_read()?;
 
     let mut db = app.store.acquire().await?;
-    let before = asked.after.map(|(_, id)| id);
-    let events =
-        store::scim_events::list(&mut db, caller.organization_id, &filter, before, asked.size)
-            .await?;
-    if let (Some(id), true) = (filter.scim_configuration_id, events.items.is_empty()) {
+    let (before, size) = (list.last_id(), list.size);
+    let found = store::scim_events::list(&mut db, organization_id, &filter, before, size).await?;
+    if let (Some(id), true) = (filter.scim_configuration_id, found.items.is_empty()) {
         // An empty log, or none?
-        store::scim::get(&mut db, caller.organization_id, id).await?;
+        store::scim::get(&mut db, organization_id, id).await?;
     }
-    Ok(ListProvisioningEventsResponse {
-        pagination: list
-            .response(app, &events, |event| (String::new(), event.id))?
-            .into(),
-        events: events.items.into_iter().map(event).collect(),
-        ..Default::default()
-    })
-}
-
-/// The identifier of a filter; the empty one says nothing.
-pub fn optional_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Option<Id>, Error> {
-    match text {
-        "" => Ok(None),
-        text => parse_id(field, text).map(Some),
-    }
+    list.answer(found, |event| event.id, event)
 }
 
 fn time(

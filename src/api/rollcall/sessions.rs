@@ -1,14 +1,11 @@
 //! `SessionService`: the sessions of people who signed in.
 
-use connectrpc::RequestContext;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::api::handler::{audit, parse_id, timestamp};
-use crate::api::paging::List;
-use crate::api::proto::rollcall::v1::{
-    EndSessionsRequest, EndSessionsResponse, ListSessionsRequest, ListSessionsResponse, Session,
-};
+use crate::api::handler::{commit, parse_id, timestamp};
+use crate::api::paging::{Answer, Paging};
+use crate::api::proto::rollcall::v1::{EndSessionsRequest, ListSessionsRequest, Session};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
@@ -21,30 +18,25 @@ use crate::store;
 pub async fn list(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSessionsRequest,
-) -> Result<ListSessionsResponse, Error> {
+) -> Result<Answer<Session>, Error> {
     let user_id: Uuid = parse_id("user_id", &request.user_id)?;
-    let list = List {
-        name: "sessions",
-        organization_id: caller.organization_id,
-        query: user_id.to_string(),
-    };
-    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+    let organization_id = caller.organization_id;
+    let list = paging.open("sessions", organization_id, user_id, &request.pagination)?;
     caller.may_read()?;
 
-    let organization_id = caller.organization_id;
     let now = app.clock.now();
     let mut db = app.store.acquire().await?;
     store::members::get(&mut db, organization_id, user_id).await?;
-    let sessions = store::sessions::list_newest(
+    let found = store::sessions::list_newest(
         &mut db,
         organization_id,
         user_id,
         now,
         now - app.sign_in.session_idle,
-        asked.after.map(|(_, id)| id),
-        asked.size,
+        list.last_id(),
+        list.size,
     )
     .await?;
     let wire = |session: store::sessions::Listed| Session {
@@ -57,21 +49,11 @@ pub async fn list(
         expires_at: timestamp(session.expires_at).into(),
         ..Default::default()
     };
-    Ok(ListSessionsResponse {
-        pagination: list
-            .response(app, &sessions, |session| (String::new(), session.id))?
-            .into(),
-        sessions: sessions.items.into_iter().map(wire).collect(),
-        ..Default::default()
-    })
+    list.answer(found, |session| session.id, wire)
 }
 
 /// `EndSessions`. Where none ends, nothing is recorded.
-pub async fn end(
-    app: &App,
-    caller: &Caller,
-    request: EndSessionsRequest,
-) -> Result<EndSessionsResponse, Error> {
+pub async fn end(app: &App, caller: &Caller, request: EndSessionsRequest) -> Result<i32, Error> {
     let user_id: Uuid = parse_id("user_id", &request.user_id)?;
     let session_id = request
         .session_id
@@ -86,23 +68,17 @@ pub async fn end(
         Some(id) => u64::from(store::sessions::end(&mut tx, organization_id, user_id, id).await?),
         None => store::sessions::end_all(&mut tx, organization_id, user_id).await?,
     };
-    if ended > 0 {
-        let change = Change {
-            action: "EndSessions",
-            subject_type: SubjectType::User,
-            subject_id: user_id,
-            before: None,
-            after: Some(json!({
-                "session_id": session_id.map(SessionId::as_uuid),
-                "ended_sessions": ended,
-            })),
-        };
-        audit(app, &mut tx, caller, change).await?;
-    }
-    tx.commit().await?;
+    let change = (ended > 0).then(|| Change {
+        action: "EndSessions",
+        subject_type: SubjectType::User,
+        subject_id: user_id,
+        before: None,
+        after: Some(json!({
+            "session_id": session_id.map(SessionId::as_uuid),
+            "ended_sessions": ended,
+        })),
+    });
+    commit(app, caller, tx, change).await?;
     app.metrics.sessions_ended(SessionEnd::Administrator, ended);
-    Ok(EndSessionsResponse {
-        ended_count: i32::try_from(ended).unwrap_or(i32::MAX),
-        ..Default::default()
-    })
+    Ok(i32::try_from(ended).unwrap_or(i32::MAX))
 }

@@ -6,15 +6,12 @@ use std::thread::available_parallelism;
 
 use buffa_types::google::protobuf::value::Kind;
 use buffa_types::google::protobuf::{Struct, Value as WireValue};
-use chrono::{DateTime, SecondsFormat, Utc};
-use connectrpc::RequestContext;
 use serde_json::{Map, Number, Value};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::provisioning::optional_id;
-use crate::api::handler::{parse_id, timestamp};
-use crate::api::paging::List;
+use crate::api::handler::{optional_id, parse_id, timestamp};
+use crate::api::paging::{Answer, Paging};
 use crate::api::proto::rollcall::v1::check_sso_configuration_response::{
     Finding as WireFinding, Outcome as WireOutcome,
 };
@@ -25,8 +22,7 @@ use crate::api::proto::rollcall::v1::evaluate_claims_expression_response::{
 };
 use crate::api::proto::rollcall::v1::{
     CheckSSOConfigurationRequest, CheckSSOConfigurationResponse, EvaluateClaimsExpressionRequest,
-    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, ListSignInAttemptsResponse,
-    SignInAttempt, SignInOutcome,
+    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, SignInAttempt, SignInOutcome,
 };
 use crate::app::App;
 use crate::domain::identity::Caller;
@@ -44,9 +40,9 @@ use crate::store::sign_in::{AttemptFilter, ListedAttempt};
 pub async fn list_attempts(
     app: &App,
     caller: &Caller,
-    ctx: &RequestContext,
+    paging: Paging<'_>,
     request: ListSignInAttemptsRequest,
-) -> Result<ListSignInAttemptsResponse, Error> {
+) -> Result<Answer<SignInAttempt>, Error> {
     let wire = request.filter.as_option().cloned().unwrap_or_default();
     let refused = match wire.outcome.as_known() {
         Some(SignInOutcome::SIGN_IN_OUTCOME_SIGNED_IN) => Some(false),
@@ -61,41 +57,24 @@ pub async fn list_attempts(
         id: optional_id("filter.reference", &wire.reference)?,
         refused,
     };
-    let list = List {
-        name: "sign_in_attempts",
-        organization_id: caller.organization_id,
-        query: format!("{filter:?}"),
-    };
-    let asked = list.asked(app, ctx, request.pagination.as_option())?;
+    let organization_id = caller.organization_id;
+    let list = paging.open(
+        "sign_in_attempts",
+        organization_id,
+        format_args!("{filter:?}"),
+        &request.pagination,
+    )?;
     caller.may_read()?;
 
-    // The text is ours: page tokens are sealed.
-    let before = asked.after.and_then(|(at, id)| Some((read(&at)?, id)));
     let mut db = app.store.acquire().await?;
-    let attempts =
-        store::sign_in::list_attempts(&mut db, caller.organization_id, &filter, before, asked.size)
-            .await?;
-    if let (Some(id), true) = (filter.sso_configuration_id, attempts.items.is_empty()) {
+    let (behind, size) = (list.after.as_ref(), list.size);
+    let found =
+        store::sign_in::list_attempts(&mut db, organization_id, &filter, behind, size).await?;
+    if let (Some(id), true) = (filter.sso_configuration_id, found.items.is_empty()) {
         // Nobody tried, or there is nothing to try?
-        store::sso::get(&mut db, caller.organization_id, id).await?;
+        store::sso::get(&mut db, organization_id, id).await?;
     }
-    Ok(ListSignInAttemptsResponse {
-        pagination: list
-            .response(app, &attempts, |attempt| {
-                (written(attempt.created_at), attempt.id)
-            })?
-            .into(),
-        attempts: attempts.items.into_iter().map(attempt).collect(),
-        ..Default::default()
-    })
-}
-
-fn written(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-fn read(at: &str) -> Option<DateTime<Utc>> {
-    at.parse().ok()
+    list.answer(found, ListedAttempt::place, attempt)
 }
 
 fn attempt(attempt: ListedAttempt) -> SignInAttempt {

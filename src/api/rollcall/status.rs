@@ -2,7 +2,6 @@
 
 use buffa_types::google::protobuf::Duration;
 use chrono::TimeDelta;
-use uuid::Uuid;
 
 use crate::api::handler::timestamp;
 use crate::api::proto::rollcall::v1::scim_configuration_status::Refusal;
@@ -35,10 +34,7 @@ pub async fn get(app: &App, caller: &Caller) -> Result<GetStatusResponse, Error>
     let database = store::status::database(&mut db).await?;
     let organization = store::organizations::get(&mut db, id).await?;
     let scim = store::status::scim_configurations(&mut db, id, MAX_CONFIGURATIONS.into()).await?;
-    let page = Page {
-        after: Uuid::nil(),
-        size: MAX_CONFIGURATIONS,
-    };
+    let page = Page::first(MAX_CONFIGURATIONS);
     let sso = store::sso::list(&mut db, id, page).await?;
     let counts = store::sign_in::count_attempts(&mut db, id, now - COUNTED, MAX_COUNT).await?;
     let token = store::status::next_expiring_token(&mut db, id, now).await?;

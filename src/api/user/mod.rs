@@ -11,15 +11,12 @@ use crate::error::Error;
 use crate::store;
 
 service! { UserService {
-    get_authenticated_user(GetAuthenticatedUserRequest) -> GetAuthenticatedUserResponse =
+    get_authenticated_user(GetAuthenticatedUserRequest) -> GetAuthenticatedUserResponse { user } =
         get_authenticated(app, caller);
 }}
 
 /// `GetAuthenticatedUser`. Two round trips.
-async fn get_authenticated(
-    app: &App,
-    caller: &Caller,
-) -> Result<GetAuthenticatedUserResponse, Error> {
+async fn get_authenticated(app: &App, caller: &Caller) -> Result<User, Error> {
     if caller.subject.principal != Principal::User {
         return Err(Error::FailedPrecondition(
             "the token stands for a service account, which is no user: use the token of a person, or call IdentityService.GetAuthenticatedIdentity"
@@ -29,7 +26,7 @@ async fn get_authenticated(
     let mut db = app.store.acquire().await?;
     let id = caller.subject.id.as_uuid();
     let user = store::members::get(&mut db, caller.organization_id, id).await?;
-    let user = User {
+    Ok(User {
         id: user.id.to_string(),
         organization_id: caller.organization_id.to_string(),
         name: user.name,
@@ -37,10 +34,6 @@ async fn get_authenticated(
         created_at: timestamp(user.created_at).into(),
         status: user_status(&user.status).into(),
         email: user.email,
-        ..Default::default()
-    };
-    Ok(GetAuthenticatedUserResponse {
-        user: user.into(),
         ..Default::default()
     })
 }
