@@ -67,6 +67,7 @@ async fn measure(database: &str, time: Duration) {
     };
     let identity = "/gitpod.v1.IdentityService/GetAuthenticatedIdentity";
     let organization = api.once(Method::POST, identity, json!({})).await["organizationId"].clone();
+    let tenant = organization.as_str().unwrap().to_owned();
     let sso = json!({ "organizationId": organization, "clientId": CLIENT, "clientSecret": "s", "issuerUrl": issuer });
     let path = "/gitpod.v1.OrganizationService/CreateSSOConfiguration";
     let sso = api.once(Method::POST, path, sso).await;
@@ -75,7 +76,7 @@ async fn measure(database: &str, time: Duration) {
     let next = AtomicU64::new(0);
     let login = async |browser: &mut Browser| {
         let person = next.fetch_add(1, Ordering::Relaxed) % PEOPLE;
-        let start = format!("/auth/oidc/start?configuration={sso}");
+        let start = format!("/auth/oidc/start?organization={tenant}&configuration={sso}");
         let (location, cookie) = browser.follow(&start, "").await;
         let query = location.split_once('?').unwrap().1;
         let asked: HashMap<_, _> = form_urlencoded::parse(query.as_bytes())

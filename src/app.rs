@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 pub use self::clock::Clock;
 pub use self::random::Random;
+use crate::domain::ids::OrganizationId;
 use crate::domain::sign_in::SignInSettings;
+use crate::domain::token::Token;
 use crate::http::large::Large;
 use crate::metrics::Metrics;
 use crate::oidc::Providers;
@@ -42,6 +44,8 @@ pub struct App {
     pub providers: Providers,
     /// How people sign in.
     pub sign_in: SignInSettings,
+    /// Whose the tokens are that name no organization; without it, they open nothing.
+    pub home: Option<OrganizationId>,
     /// Where everything is counted.
     pub metrics: Metrics,
     /// The memory that large requests share.
@@ -62,6 +66,7 @@ impl App {
             outgoing: Outgoing::new(Reach::default())?,
             providers: Providers::new(Clock::System),
             sign_in: SignInSettings::default(),
+            home: None,
             store,
             clock: Clock::System,
             random: Random::system()?,
@@ -81,6 +86,12 @@ impl App {
         self.store.measure(metrics.clone());
         self.tokens.measure(metrics.clone());
         self.outgoing.measure(metrics.clone());
+    }
+
+    /// The organization in which a token's row is looked for: the one that the token names, or else
+    /// [`home`](Self::home).
+    pub fn organization_of(&self, token: &Token) -> Option<OrganizationId> {
+        token.organization().or(self.home)
     }
 
     /// A new identifier: UUIDv7 (RFC 9562, section 5.7), so that rows made together lie together.

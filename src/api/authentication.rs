@@ -53,15 +53,16 @@ async fn find_caller(app: &App, method: &Method, headers: &HeaderMap) -> Result<
         .ok_or(Error::Unauthenticated)?;
     let now = app.clock.now();
     let id = ApiTokenId::from(token.id());
+    let organization_id = app.organization_of(&token).ok_or(Error::Unauthenticated)?;
     let candidate = app
         .store
-        .read(move |db| Box::pin(store::tokens::find_candidate(db, id)))
+        .read(move |db| Box::pin(store::tokens::find_candidate(db, organization_id, id)))
         .await?;
     let candidate = candidate
         .filter(|c| c.is_live(now))
         .ok_or(Error::Unauthenticated)?;
     let kept = Kept {
-        row: Row::Api(candidate.caller.organization_id, id),
+        row: Row::Api(organization_id, id),
         hash: &candidate.token_hash,
         digest: candidate.token_digest.as_deref(),
     };

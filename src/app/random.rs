@@ -7,6 +7,7 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng};
 use uuid::{Builder, Uuid};
 
+use crate::domain::ids::OrganizationId;
 use crate::domain::token::{Token, TokenKind};
 
 /// A cryptographically secure generator, seeded by the operating system.
@@ -45,9 +46,9 @@ impl Random {
         bytes
     }
 
-    /// A new bearer token for the row `id`.
-    pub fn token(&self, kind: TokenKind, id: Uuid) -> Token {
-        self.with(|generator| Token::generate(kind, id, generator))
+    /// A new bearer token for the row `id` of an organization, or of one that is not known yet.
+    pub fn token(&self, kind: TokenKind, organization: Option<OrganizationId>, id: Uuid) -> Token {
+        self.with(|generator| Token::generate(kind, organization, id, generator))
     }
 
     /// A UUIDv7 of the moment `now`, after all that this process issued before (RFC 9562, section

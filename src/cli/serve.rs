@@ -64,13 +64,14 @@ impl Serve {
         let store = super::connect(url, self.settings.database_connections()?).await?;
         super::migrate(&store).await?;
         let url = self.settings.public_url(listeners.doors.local_addr()?)?;
-        let app = self.app(store, keys, url)?;
+        let mut app = self.app(store, keys, url)?;
         check_keys(&app).await?;
         if let Some(bootstrap) = bootstrap {
-            organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
+            let organization = bootstrap.organization;
+            app.home = Some(organizations::bootstrap(&app, organization, &bootstrap.token).await?);
         }
         announce(format_args!("Rollcall listens on {}.", app.public_url));
-        self.serve(listeners, &app).await
+        self.serve(listeners, &Arc::new(app)).await
     }
 
     async fn serve(&self, listeners: Listeners, app: &Arc<App>) -> Result<()> {
@@ -90,7 +91,7 @@ impl Serve {
         })
     }
 
-    fn app(&self, store: Store, keys: Keyring, url: String) -> Result<Arc<App>> {
+    fn app(&self, store: Store, keys: Keyring, url: String) -> Result<App> {
         let outgoing = self.settings.outgoing()?;
         let mut app = App {
             dns: outgoing.dns.clone(),
@@ -107,7 +108,7 @@ impl Serve {
         if self.settings.metrics_listen()?.is_some() {
             app.measure(&Metrics::on(app.clock.now()));
         }
-        Ok(Arc::new(app))
+        Ok(app)
     }
 
     #[cfg(not(feature = "embedded-postgres"))]

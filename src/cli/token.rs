@@ -63,7 +63,7 @@ pub enum Command {
         #[command(flatten)]
         database: DatabaseSettings,
     },
-    /// Prints a token that nobody has yet, for ROLLCALL_BOOTSTRAP_TOKEN.
+    /// Prints a token that nobody has yet and that names no organization, for ROLLCALL_BOOTSTRAP_TOKEN.
     Generate,
 }
 
@@ -136,7 +136,7 @@ impl Command {
             Self::Generate => {
                 let random = Random::system()?;
                 let id = random.uuid_v7(Clock::System.now());
-                print(random.token(TokenKind::Api, id).expose())?;
+                print(random.token(TokenKind::Api, None, id).expose())?;
             }
         }
         Ok(())

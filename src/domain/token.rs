@@ -1,10 +1,13 @@
-//! The form of bearer tokens: `<kind>_<id>_<secret><checksum>`.
+//! The form of bearer tokens: `<kind>_<organization><id>_<secret><checksum>`.
 //!
 //! - `kind` tells secret scanners and people what they have found;
-//! - `id` (32 hexadecimal digits) finds the row;
+//! - `organization` and `id` (32 hexadecimal digits each) find the row;
 //! - `secret` is 43 characters of `[0-9A-Za-z]`: 256 random bits;
 //! - `checksum` is the CRC-32 of all before it, 6 base-62 digits: a mistyped or made-up token is
 //!   rejected before it costs a database query.
+//!
+//! A token that is made before its organization names none: `<kind>_<id>_<secret><checksum>`. It belongs to the
+//! organization that the bootstrap settings name.
 //!
 //! A token has no character that ends a double-click's selection.
 
@@ -13,6 +16,10 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::ids::OrganizationId;
+
+/// The hexadecimal digits of an identifier.
+const ID_LENGTH: usize = 32;
 const SECRET_LENGTH: usize = 43;
 const CHECKSUM_LENGTH: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -41,43 +48,58 @@ impl TokenKind {
     }
 }
 
-/// A well-formed bearer token. Whether it is anybody's is for the row that its id names to say.
+/// A well-formed bearer token. Whether it is anybody's is for the row that it names to say.
 #[derive(Clone, Debug)]
 pub struct Token {
     kind: TokenKind,
+    organization: Option<OrganizationId>,
     id: Uuid,
     text: SecretString,
 }
 
 impl Token {
-    /// Makes a new token for the row `id`.
-    pub fn generate(kind: TokenKind, id: Uuid, random: &mut impl Rng) -> Self {
-        let mut text = format!("{}_{}_", kind.prefix(), id.simple());
+    /// Makes a new token for the row `id` of an organization, or of one that is not known yet.
+    pub fn generate(
+        kind: TokenKind,
+        organization: Option<OrganizationId>,
+        id: Uuid,
+        random: &mut impl Rng,
+    ) -> Self {
+        let named = organization.map(|organization| organization.as_uuid().simple().to_string());
+        let named = named.unwrap_or_default();
+        let mut text = format!("{}_{named}{}_", kind.prefix(), id.simple());
         text.extend((0..SECRET_LENGTH).map(|_| char::from(random.sample(Alphanumeric))));
         text.push_str(&checksum(&text));
         Self {
             kind,
+            organization,
             id,
             text: text.into(),
         }
     }
 
-    /// Reads a token of `kind`; `None` if it is not exactly of the form above.
+    /// Reads a token of `kind`; `None` if it is not exactly of one of the forms above.
     pub fn parse(kind: TokenKind, text: &str) -> Option<Self> {
-        let (id, tail) = text
+        let (ids, tail) = text
             .strip_prefix(kind.prefix())?
             .strip_prefix('_')?
             .split_once('_')?;
-        let is_form = id.len() == 32
-            && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        let is_form = [ID_LENGTH, 2 * ID_LENGTH].contains(&ids.len())
+            && ids.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
             && tail.len() == SECRET_LENGTH + CHECKSUM_LENGTH
             && tail.bytes().all(|b| b.is_ascii_alphanumeric());
         let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_LENGTH)?)?;
         if !is_form || checksum(body) != sum {
             return None;
         }
+        let (organization, id) = ids.split_at_checked(ids.len() - ID_LENGTH)?;
+        let organization = match organization {
+            "" => None,
+            organization => Some(Uuid::try_parse(organization).ok()?.into()),
+        };
         Some(Self {
             kind,
+            organization,
             id: Uuid::try_parse(id).ok()?,
             text: text.into(),
         })
@@ -86,6 +108,11 @@ impl Token {
     /// What the token opens.
     pub const fn kind(&self) -> TokenKind {
         self.kind
+    }
+
+    /// The organization that the token names, whose the row is.
+    pub const fn organization(&self) -> Option<OrganizationId> {
+        self.organization
     }
 
     /// The row that knows the token's hash.
@@ -121,16 +148,22 @@ mod tests {
 
     use super::*;
 
-    fn token(kind: TokenKind, id: u128, seed: u64) -> Token {
-        Token::generate(kind, Uuid::from_u128(id), &mut StdRng::seed_from_u64(seed))
+    fn token(kind: TokenKind, organization: Option<u128>, id: u128, seed: u64) -> Token {
+        let organization = organization.map(|id| Uuid::from_u128(id).into());
+        let id = Uuid::from_u128(id);
+        Token::generate(kind, organization, id, &mut StdRng::seed_from_u64(seed))
     }
 
     proptest! {
         #[test]
-        fn what_is_generated_parses(id: u128, seed: u64) {
+        fn what_is_generated_parses(organization: Option<u128>, id: u128, seed: u64) {
             for kind in [TokenKind::Api, TokenKind::Scim] {
-                let token = token(kind, id, seed);
+                let token = token(kind, organization, id, seed);
                 let parsed = Token::parse(kind, token.expose()).unwrap();
+                prop_assert_eq!(
+                    parsed.organization().map(|organization| organization.as_uuid().as_u128()),
+                    organization
+                );
                 prop_assert_eq!(parsed.id(), Uuid::from_u128(id));
                 prop_assert_eq!(parsed.kind(), kind);
                 prop_assert_eq!(parsed.expose(), token.expose());
@@ -138,8 +171,10 @@ mod tests {
         }
 
         #[test]
-        fn one_changed_character_is_noticed(id: u128, seed: u64, place: prop::sample::Index, with in "[ -~]") {
-            let mut text = token(TokenKind::Api, id, seed).expose().to_owned();
+        fn one_changed_character_is_noticed(
+            organization: Option<u128>, id: u128, seed: u64, place: prop::sample::Index, with in "[ -~]",
+        ) {
+            let mut text = token(TokenKind::Api, organization, id, seed).expose().to_owned();
             let place = place.index(text.len());
             prop_assume!(text[place..=place] != with);
             text.replace_range(place..=place, &with);
@@ -147,7 +182,7 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_refused(text in "\\PC{0,120}") {
+        fn garbage_is_refused(text in "\\PC{0,150}") {
             prop_assert!(Token::parse(TokenKind::Api, &text).is_none());
             prop_assert!(Token::parse(TokenKind::Scim, &text).is_none());
         }
@@ -155,13 +190,22 @@ mod tests {
 
     #[test]
     fn a_token_of_one_kind_is_none_of_another() {
-        let scim = token(TokenKind::Scim, 7, 7);
+        let scim = token(TokenKind::Scim, Some(7), 7, 7);
         assert!(Token::parse(TokenKind::Api, scim.expose()).is_none());
     }
 
     #[test]
+    fn ids_of_other_lengths_are_refused() {
+        for digits in [0, 1, 31, 33, 63, 65, 96] {
+            let mut text = format!("rcapi_{}_{}", "7".repeat(digits), "x".repeat(SECRET_LENGTH));
+            text.push_str(&checksum(&text));
+            assert!(Token::parse(TokenKind::Api, &text).is_none(), "{digits}");
+        }
+    }
+
+    #[test]
     fn the_secret_does_not_show_in_debug_output() {
-        let token = token(TokenKind::Api, 7, 7);
+        let token = token(TokenKind::Api, Some(7), 7, 7);
         let secret = token.expose().rsplit('_').next().unwrap();
         assert!(!format!("{token:?}").contains(secret));
     }

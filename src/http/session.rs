@@ -96,9 +96,10 @@ pub fn clear(app: &App, headers: &mut HeaderMap) {
 pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
     let token = presented(app, headers).ok_or(Error::Unauthenticated)?;
     let id = SessionId::from(token.id());
+    let organization_id = app.organization_of(&token).ok_or(Error::Unauthenticated)?;
     let candidate = app
         .store
-        .read(move |db| Box::pin(store::sessions::find_candidate(db, id)))
+        .read(move |db| Box::pin(store::sessions::find_candidate(db, organization_id, id)))
         .await?
         .ok_or(Error::Unauthenticated)?;
     let now = app.clock.now();
@@ -108,7 +109,6 @@ pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
     if !is_live {
         return Err(Error::Unauthenticated);
     }
-    let organization_id = candidate.organization_id.into();
     if now >= candidate.last_used_at + TOUCH_INTERVAL {
         let mut db = app.store.acquire().await?;
         store::sessions::touch(&mut db, organization_id, id, now).await?;

@@ -113,10 +113,13 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
     if !is_application && session::check_same_origin(&app, &Method::POST, &headers).is_err() {
         return Page::other_site().into_response();
     }
-    if let Some(token) = session::presented(&app, &headers) {
+    let presented = session::presented(&app, &headers)
+        .and_then(|token| Some((app.organization_of(&token)?, token)));
+    if let Some((organization_id, token)) = presented {
         let ended = async {
             let mut db = app.store.acquire().await?;
-            store::sessions::end_presented(&mut db, token.id().into(), token.digest()).await
+            let (id, hash) = (token.id().into(), token.digest());
+            store::sessions::end_presented(&mut db, organization_id, id, hash).await
         };
         match ended.await {
             Ok(count) => app.metrics.sessions_ended(SessionEnd::SignedOut, count),

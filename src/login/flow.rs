@@ -24,7 +24,7 @@ use uuid::{Builder, Uuid};
 use super::pages::{Page, Why};
 use super::{claims, failed, redirect};
 use crate::app::App;
-use crate::domain::ids::{LoginId, SsoConfigurationId};
+use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
 use crate::domain::policy::{self, Verdict};
 use crate::domain::sign_in::{Attempt, Check, LOGIN_LIFETIME, MAX_EMAIL_LENGTH, Refusal};
 use crate::domain::sso::{SsoConfiguration, client_secret_context};
@@ -39,6 +39,8 @@ use crate::store;
 /// Which way to sign in.
 #[derive(Debug, Deserialize)]
 pub struct Start {
+    /// Links of releases before this one have none.
+    organization: Option<Uuid>,
     configuration: Uuid,
     #[serde(default)]
     login_hint: String,
@@ -49,6 +51,7 @@ pub struct Start {
 /// What a login needs on its way back.
 #[derive(Debug, Serialize, Deserialize)]
 struct Begun {
+    organization: Uuid,
     configuration: Uuid,
     state_digest: [u8; 32],
     secrets: LoginSecrets,
@@ -62,8 +65,14 @@ fn cookie_name(id: LoginId) -> String {
     format!("rollcall-login-{}", &id[20..])
 }
 
-fn seal_context(id: LoginId) -> Vec<u8> {
-    [b"login\0".as_slice(), id.as_uuid().as_bytes()].concat()
+fn seal_context(organization_id: OrganizationId, id: LoginId) -> Vec<u8> {
+    let (organization, id) = (organization_id.as_uuid(), id.as_uuid());
+    [
+        b"login\0".as_slice(),
+        organization.as_bytes(),
+        id.as_bytes(),
+    ]
+    .concat()
 }
 
 /// Sends the browser to a provider. One round trip.
@@ -77,12 +86,11 @@ pub async fn start(
     if check_return_to(&app, &start.return_to).is_err() {
         return Page::bad_return().into_response();
     }
-    let id = SsoConfigurationId::from(start.configuration);
-    let found = app
-        .store
-        .read(move |db| Box::pin(store::sso::find(db, id)))
-        .await;
-    let configuration = match found {
+    let organization = start.organization.map(OrganizationId::from).or(app.home);
+    let Some(organization_id) = organization else {
+        return Page::bad_link().into_response();
+    };
+    let configuration = match read(&app, organization_id, start.configuration.into()).await {
         Ok(configuration) if configuration.is_active => configuration,
         Ok(_) | Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
         Err(error) => return fault(&app, &error),
@@ -91,7 +99,9 @@ pub async fn start(
         let refusal = secret_is_lost();
         return refuse_at_start(&app, &configuration, refusal, &start.return_to).await;
     }
-    let state = app.random.token(TokenKind::Login, app.new_id());
+    let state = app
+        .random
+        .token(TokenKind::Login, Some(organization_id), app.new_id());
     match begin(&app, &configuration, &start, &state).await {
         Ok(Ok((url, cookie))) => {
             let mut response = redirect(&url);
@@ -108,6 +118,17 @@ pub async fn start(
         Ok(Err(refusal)) => refuse_at_start(&app, &configuration, refusal, &start.return_to).await,
         Err(error) => fault(&app, &error),
     }
+}
+
+/// Reads the configuration of a login.
+async fn read(
+    app: &App,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+) -> Result<SsoConfiguration, Error> {
+    app.store
+        .read(move |db| Box::pin(store::sso::get(db, organization_id, id)))
+        .await
 }
 
 /// Keeps out whoever asks, before anybody is known.
@@ -158,21 +179,21 @@ async fn begin(
     let named = state_parameter(state, configuration.id);
     let url = registration.authorization_url(&provider, &named, &secrets, hint);
     let begun = Begun {
-        configuration: start.configuration,
+        organization: configuration.organization_id.as_uuid(),
+        configuration: configuration.id.as_uuid(),
         state_digest: state.digest(),
         secrets,
         return_to: start.return_to.clone(),
         ends_at: app.clock.now() + LOGIN_LIFETIME,
     };
     let plain = serde_json::to_vec(&begun).map_err(Error::internal)?;
-    let sealed = app
-        .keys
-        .seal(&plain, &seal_context(state.id().into()), &app.random)?;
+    let context = seal_context(configuration.organization_id, state.id().into());
+    let sealed = app.keys.seal(&plain, &context, &app.random)?;
     Ok(Ok((url, URL_SAFE_NO_PAD.encode(sealed))))
 }
 
-/// The state parameter: a token, and the configuration, so that its administrators learn of answers
-/// that come to another browser, too.
+/// The state parameter: a token, which names the organization, and the configuration, so that its
+/// administrators learn of answers that come to another browser, too.
 fn state_parameter(token: &Token, configuration: SsoConfigurationId) -> String {
     format!("{}.{}", token.expose(), configuration.as_uuid().simple())
 }
@@ -211,8 +232,11 @@ pub async fn callback(
         return Page::bad_link().into_response();
     };
     let id = LoginId::from(state.id());
-    let Some(begun) = begun(&app, &headers, &state) else {
-        return not_begun_here(&app, configuration).await;
+    let Some(organization_id) = app.organization_of(&state) else {
+        return Page::bad_link().into_response();
+    };
+    let Some(begun) = begun(&app, &headers, organization_id, &state) else {
+        return not_begun_here(&app, organization_id, configuration).await;
     };
     let mut response = finish(&app, &headers, id, &begun, answer).await;
     session::set_cookie(&app, response.headers_mut(), &cookie_name(id), "", 0);
@@ -220,13 +244,13 @@ pub async fn callback(
 }
 
 /// The answer to somebody else's login, or one that comes late, or to a browser that keeps no cookies.
-/// What the state says of the configuration is believed for the row alone.
-async fn not_begun_here(app: &App, id: SsoConfigurationId) -> Response {
-    let found = app
-        .store
-        .read(move |db| Box::pin(store::sso::find(db, id)))
-        .await;
-    let configuration = match found {
+/// What the state says of organization and configuration is believed for the row alone.
+async fn not_begun_here(
+    app: &App,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+) -> Response {
+    let configuration = match read(app, organization_id, id).await {
         Ok(configuration) => configuration,
         Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
         Err(error) => return fault(app, &error),
@@ -254,29 +278,34 @@ fn shared_reference(app: &App, configuration: SsoConfigurationId, check: Check) 
 }
 
 /// The login that this browser began with this state.
-fn begun(app: &App, headers: &HeaderMap, state: &Token) -> Option<Begun> {
+fn begun(
+    app: &App,
+    headers: &HeaderMap,
+    organization_id: OrganizationId,
+    state: &Token,
+) -> Option<Begun> {
     let id = LoginId::from(state.id());
     let name = session::cookie_name(app, &cookie_name(id));
     let sealed = URL_SAFE_NO_PAD
         .decode(session::cookie(headers, &name)?)
         .ok()?;
-    let plain = app.keys.open(&sealed, &seal_context(id))?;
+    let context = seal_context(organization_id, id);
+    let plain = app.keys.open(&sealed, &context)?;
     let begun: Begun = serde_json::from_slice(&plain).ok()?;
     bool::from(begun.state_digest.ct_eq(&state.digest())).then_some(begun)
 }
 
 /// The public key of a configuration (RFC 7517), which its provider reads. It says of the configuration no more
 /// than that there is one.
-pub async fn client_keys(State(app): State<Arc<App>>, Path(id): Path<Uuid>) -> Response {
-    let id = SsoConfigurationId::from(id);
-    let read = async {
-        let configuration = app
-            .store
-            .read(move |db| Box::pin(store::sso::find(db, id)))
-            .await?;
-        client_key(&app, configuration.organization_id, id).await
+pub async fn client_keys(
+    State(app): State<Arc<App>>,
+    Path((organization, id)): Path<(Uuid, Uuid)>,
+) -> Response {
+    let key = async {
+        let configuration = read(&app, organization.into(), id.into()).await?;
+        client_key(&app, configuration.organization_id, configuration.id).await
     };
-    match read.await {
+    match key.await {
         Ok(key) => Json(json!({ "keys": [key.public()] })).into_response(),
         Err(Error::NotFound(_)) => Page::bad_link().into_response(),
         Err(error) => fault(&app, &error),
@@ -290,12 +319,8 @@ async fn finish(
     begun: &Begun,
     answer: Answer,
 ) -> Response {
-    let sso_configuration_id = SsoConfigurationId::from(begun.configuration);
-    let found = app
-        .store
-        .read(move |db| Box::pin(store::sso::find(db, sso_configuration_id)))
-        .await;
-    let configuration = match found {
+    let (organization_id, configuration) = (begun.organization.into(), begun.configuration.into());
+    let configuration = match read(app, organization_id, configuration).await {
         Ok(configuration) => configuration,
         Err(Error::NotFound(_)) => return Page::bad_link().into_response(),
         Err(error) => return fault(app, &error),

@@ -6,7 +6,7 @@
 //! | `GET /login`, `POST /login` | asks for an address and offers the ways to sign in with it |
 //! | `GET /auth/oidc/start` | sends the browser to a provider |
 //! | `GET /auth/oidc/callback` | where the provider sends it back to |
-//! | `GET /auth/oidc/keys/{id}` | the public key of a configuration, for a provider that takes no secret |
+//! | `GET /auth/oidc/keys/{organization}/{id}` | the public key of a configuration, for a provider that takes no secret |
 //! | `GET /account` | who is signed in, and where |
 //! | `POST /account/end-session` | ends one session of the person |
 //! | `POST /logout` | ends the session of the browser |
@@ -47,7 +47,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route(START_PATH, get(flow::start))
         .route(CALLBACK_PATH, get(flow::callback))
         .route(
-            &format!("{CLIENT_KEYS_PATH}/{{id}}"),
+            &format!("{CLIENT_KEYS_PATH}/{{organization}}/{{id}}"),
             get(flow::client_keys),
         )
         .route("/account", get(account::show))

@@ -29,7 +29,8 @@ use crate::domain::sso::SsoConfiguration;
 use crate::error::Error;
 use crate::outgoing::Outgoing;
 
-/// Where the public keys of a configuration are, below the public URL, before its identifier.
+/// Where the public keys of a configuration are, below the public URL, before its organization's identifier and
+/// its own.
 pub const CLIENT_KEYS_PATH: &str = "/auth/oidc/keys";
 
 /// Where providers send people back to, below the public URL.
@@ -88,8 +89,8 @@ impl Registration<'_> {
 
     /// Where the provider can read the public key of a client that signs.
     pub fn jwks_uri(&self) -> String {
-        let id = self.configuration.id;
-        format!("{}{CLIENT_KEYS_PATH}/{id}", self.public_url)
+        let (organization, id) = (self.configuration.organization_id, self.configuration.id);
+        format!("{}{CLIENT_KEYS_PATH}/{organization}/{id}", self.public_url)
     }
 
     /// The URL where the person signs in.

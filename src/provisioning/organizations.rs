@@ -74,7 +74,9 @@ pub async fn issue_token(
     organization_id: OrganizationId,
     grant: &Grant<'_>,
 ) -> Result<Token, Error> {
-    let token = app.random.token(TokenKind::Api, app.new_id());
+    let token = app
+        .random
+        .token(TokenKind::Api, Some(organization_id), app.new_id());
     add_token(app, db, organization_id, grant, &token, false).await?;
     Ok(token)
 }
@@ -142,6 +144,20 @@ pub async fn found(
     }))
 }
 
+/// The one organization, if there is no other.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn only(app: &App) -> Result<Option<OrganizationId>, Error> {
+    let mut db = app.store.acquire().await?;
+    let all = store::organizations::list(&mut db).await?;
+    Ok(match &*all {
+        [only] => Some(only.id),
+        _ => None,
+    })
+}
+
 /// Makes sure that the organization `name` exists and that, of the tokens given in this way,
 /// exactly `token` is an administrator's of it: one given before is revoked. Replicas that start
 /// together take turns.
@@ -158,31 +174,28 @@ pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<Organizat
         None => create(app, &mut tx, name).await?.id,
     };
     let token_id = ApiTokenId::from(token.id());
-    match store::tokens::find_candidate(&mut tx, token_id).await? {
+    let now = app.clock.now();
+    let is_elsewhere = token.organization().is_some_and(|named| named != id)
+        || store::tokens::is_of_another(&mut tx, id, token_id).await?;
+    let is_ours = match store::tokens::find_candidate(&mut tx, id, token_id).await? {
+        _ if is_elsewhere => false,
         None => {
-            add_token(
-                app,
-                &mut tx,
-                id,
-                &Grant::administrator("Bootstrap"),
-                token,
-                true,
-            )
-            .await?
+            let grant = Grant::administrator("Bootstrap");
+            add_token(app, &mut tx, id, &grant, token, true).await?;
+            true
         }
         Some(known) => {
-            let now = app.clock.now();
-            let is_ours = known.caller.organization_id == id
-                && known.is_live(now)
-                && known.caller.may_write().is_ok();
-            if !is_ours || !app.tokens.verify(token, &known.token_hash, now).await? {
-                return Err(Error::FailedPrecondition(format!(
-                    "the bootstrap token cannot be used: its id {token_id} belongs to another token, or to one that is revoked, expired or of another organization; make a new one with `rollcall token generate`"
-                )));
-            }
+            known.is_live(now)
+                && known.caller.may_write().is_ok()
+                && app.tokens.verify(token, &known.token_hash, now).await?
         }
+    };
+    if !is_ours {
+        return Err(Error::FailedPrecondition(format!(
+            "the bootstrap token cannot be used: its id {token_id} belongs to another token, or to one that is revoked, expired or of another organization; make a new one with `rollcall token generate`"
+        )));
     }
-    store::tokens::revoke_other_bootstrap_tokens(&mut tx, id, token_id, app.clock.now()).await?;
+    store::tokens::revoke_other_bootstrap_tokens(&mut tx, id, token_id, now).await?;
     tx.commit().await?;
     Ok(id)
 }

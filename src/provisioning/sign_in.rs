@@ -39,7 +39,9 @@ pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<sso::Ch
 /// The URL that starts a login.
 pub fn start_url(app: &App, choice: &SsoConfiguration, email: &str, return_to: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("configuration", &choice.id.to_string());
+    query
+        .append_pair("organization", &choice.organization_id.to_string())
+        .append_pair("configuration", &choice.id.to_string());
     if !email.is_empty() {
         query.append_pair("login_hint", email);
     }
@@ -144,7 +146,7 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, Error> {
         Ok(admitted) => {
             attempt.user_id = Some(admitted.user_id);
             attempt.note = admitted.note;
-            replaced = end_former_session(&mut tx, login).await?;
+            replaced = end_former_session(app, &mut tx, login).await?;
             Outcome::SignedIn(begin_session(app, &mut tx, login, admitted.user_id).await?)
         }
         Err(refusal) => {
@@ -457,10 +459,18 @@ async fn follow(
 }
 
 /// Whoever knew the session that the browser had before shall not share the new one.
-async fn end_former_session(db: &mut Connection, login: &SignIn<'_>) -> Result<u64, Error> {
-    match &login.former {
-        Some(former) => {
-            store::sessions::end_presented(db, SessionId::from(former.id()), former.digest()).await
+async fn end_former_session(
+    app: &App,
+    db: &mut Connection,
+    login: &SignIn<'_>,
+) -> Result<u64, Error> {
+    let Some(former) = &login.former else {
+        return Ok(0);
+    };
+    match app.organization_of(former) {
+        Some(organization_id) => {
+            let (id, hash) = (SessionId::from(former.id()), former.digest());
+            store::sessions::end_presented(db, organization_id, id, hash).await
         }
         None => Ok(0),
     }
@@ -472,7 +482,10 @@ async fn begin_session(
     login: &SignIn<'_>,
     user_id: Uuid,
 ) -> Result<Token, Error> {
-    let token = app.random.token(TokenKind::Session, app.new_id());
+    let organization_id = login.configuration.organization_id;
+    let token = app
+        .random
+        .token(TokenKind::Session, Some(organization_id), app.new_id());
     let now = app.clock.now();
     let session = NewSession {
         id: token.id().into(),
@@ -483,6 +496,6 @@ async fn begin_session(
         created_at: now,
         expires_at: now + app.sign_in.session_lifetime,
     };
-    store::sessions::insert(db, login.configuration.organization_id, &session).await?;
+    store::sessions::insert(db, organization_id, &session).await?;
     Ok(token)
 }

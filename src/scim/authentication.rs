@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::http::bearer;
 use crate::provisioning::tokens::{Kept, Row, verify};
 use crate::store;
-use crate::store::scim_resources::{Lookup, Stored};
+use crate::store::scim_resources::{Lookup, Stored, Tenant};
 
 /// Finds the configuration of a request's token, and in the same round trip the resources that `lookup`
 /// describes. If the configuration takes no requests now, the answer says why, and the log of the
@@ -31,19 +31,21 @@ pub async fn authenticate(
     let token = bearer::token(&head.headers).and_then(|text| Token::parse(TokenKind::Scim, text));
     let token = token.ok_or(Error::Unauthenticated)?;
     let now = app.clock.now();
-    let id = token.id().into();
+    let tenant = Tenant {
+        organization_id: app.organization_of(&token).ok_or(Error::Unauthenticated)?,
+        scim_configuration_id: token.id().into(),
+    };
     let lookup = lookup.map(Arc::new);
     let found = app
         .store
         .read(|db| {
             let lookup = lookup.clone();
-            let read = async move { store::scim::find_candidate(db, id, lookup.as_deref()).await };
-            read.boxed()
+            async move { store::scim::find_candidate(db, tenant, lookup.as_deref()).await }.boxed()
         })
         .await?;
     let (candidate, found) = found.ok_or(Error::Unauthenticated)?;
     let kept = Kept {
-        row: Row::Scim(candidate.tenant),
+        row: Row::Scim(tenant),
         hash: &candidate.token_hash,
         digest: candidate.token_digest.as_deref(),
     };
@@ -64,7 +66,7 @@ pub async fn authenticate(
         None
     };
     let context = Context {
-        tenant: candidate.tenant,
+        tenant,
         allow_unverified_linking: candidate.allow_unverified_email_account_linking,
         base: format!("{}{ROOT}", app.public_url),
         method: head.method.to_string(),

@@ -244,7 +244,7 @@ mod tests {
     use crate::domain::token::TokenKind;
 
     fn token(random: &Random) -> Token {
-        random.token(TokenKind::Api, Uuid::from_u128(7))
+        random.token(TokenKind::Api, None, Uuid::from_u128(7))
     }
 
     #[tokio::test]
@@ -310,6 +310,7 @@ mod tests {
         assert_eq!(refused, 19, "only one runs at a time");
         let stranger = Token::generate(
             TokenKind::Api,
+            None,
             Uuid::from_u128(8),
             &mut rand::rngs::StdRng::seed_from_u64(1),
         );

@@ -1,5 +1,5 @@
 //! The only SQL. One file an aggregate; every function takes a connection and the organization
-//! whose rows it may touch. The two that find the organization of a presented token say so.
+//! whose rows it may touch. Those that look at the rows of all organizations say so.
 
 mod address;
 mod aggregate;

@@ -206,8 +206,6 @@ pub async fn delete(
 /// What is known of a presented SCIM token before it is verified.
 #[derive(Debug)]
 pub struct Candidate {
-    /// Whose endpoint it opens, if it verifies.
-    pub tenant: Tenant,
     /// The hash that it must have, in PHC string format.
     pub token_hash: String,
     /// By which it is recognised if it was verified before.
@@ -220,19 +218,19 @@ pub struct Candidate {
     pub allow_unverified_email_account_linking: bool,
 }
 
-/// Finds the configuration that a presented token names: the query that tells the tenant of a
-/// request. With a lookup, it reads some of the tenant's resources in the same round trip.
+/// Finds the configuration that a presented token names. With a lookup, it reads some of the tenant's
+/// resources in the same round trip.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn find_candidate(
     db: &mut Connection,
-    id: ScimConfigurationId,
+    tenant: Tenant,
     lookup: Option<&Lookup>,
 ) -> Result<Option<(Candidate, Vec<Stored>)>, Error> {
     let mut query = QueryBuilder::new(
-        "select c.organization_id, c.token_hash, c.token_digest, c.token_expires_at, c.enabled, c.allow_unverified_email_account_linking",
+        "select c.token_hash, c.token_digest, c.token_expires_at, c.enabled, c.allow_unverified_email_account_linking",
     );
     if lookup.is_some() {
         query.push(", t.*");
@@ -243,16 +241,17 @@ pub async fn find_candidate(
         lookup.push_to(&mut query);
         query.push(" t on true");
     }
-    query.push(" where c.id = ").push_bind(id.as_uuid());
+    query
+        .push(" where c.organization_id = ")
+        .push_bind(tenant.organization_id.as_uuid());
+    query
+        .push(" and c.id = ")
+        .push_bind(tenant.scim_configuration_id.as_uuid());
     let rows = query.build().fetch_all(db).await?;
     let Some(first) = rows.first() else {
         return Ok(None);
     };
     let candidate = Candidate {
-        tenant: Tenant {
-            organization_id: first.try_get::<Uuid, _>("organization_id")?.into(),
-            scim_configuration_id: id,
-        },
         token_hash: first.try_get("token_hash")?,
         token_digest: first.try_get("token_digest")?,
         token_expires_at: first.try_get("token_expires_at")?,

@@ -30,8 +30,6 @@ pub struct NewSession<'a> {
 /// What is known of a presented session before it is verified.
 #[derive(Debug)]
 pub struct Candidate {
-    /// Whose tenant.
-    pub organization_id: Uuid,
     /// Which member.
     pub user_id: Uuid,
     /// The member's role.
@@ -61,22 +59,23 @@ pub struct Listed {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Finds the row that a presented session names, if its member has access: the query that tells the
-/// tenant of a request.
+/// Finds the row that a presented session names, if its member has access.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn find_candidate(
     db: &mut Connection,
+    organization_id: OrganizationId,
     id: SessionId,
 ) -> Result<Option<Candidate>, Error> {
     Ok(query_as!(
         Candidate,
-        "select s.organization_id, s.user_id, u.role, s.token_hash, s.last_used_at, s.expires_at
+        "select s.user_id, u.role, s.token_hash, s.last_used_at, s.expires_at
          from sessions s
          join users u on u.organization_id = s.organization_id and u.id = s.user_id
-         where s.id = $1 and u.status = 'active'",
+         where s.organization_id = $1 and s.id = $2 and u.status = 'active'",
+        organization_id.as_uuid(),
         id.as_uuid(),
     )
     .fetch_optional(db)
@@ -214,19 +213,20 @@ pub async fn end(
     Ok(done.rows_affected() > 0)
 }
 
-/// Ends the session of this token, whichever tenant's it is: for a browser that gives it back. Tells
-/// how many there were.
+/// Ends the session of this token, for a browser that gives it back. Tells how many there were.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn end_presented(
     db: &mut Connection,
+    organization_id: OrganizationId,
     id: SessionId,
     token_hash: [u8; 32],
 ) -> Result<u64, Error> {
     let done = query!(
-        "delete from sessions where id = $1 and token_hash = $2",
+        "delete from sessions where organization_id = $1 and id = $2 and token_hash = $3",
+        organization_id.as_uuid(),
         id.as_uuid(),
         &token_hash,
     )
@@ -288,8 +288,8 @@ pub async fn delete_ended(
     limit: i64,
 ) -> Result<u64, Error> {
     let done = query!(
-        "delete from sessions where id in
-             (select id from sessions where expires_at < $1 or last_used_at < $2 limit $3 for update skip locked)",
+        "delete from sessions where (organization_id, id) in
+             (select organization_id, id from sessions where expires_at < $1 or last_used_at < $2 limit $3 for update skip locked)",
         now,
         unused_since,
         limit,

@@ -114,19 +114,6 @@ pub async fn insert(
     Ok(())
 }
 
-/// Finds the configuration that a login names: the query that tells the tenant of a login.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when there is none with this identifier.
-pub async fn find(db: &mut Connection, id: SsoConfigurationId) -> Result<SsoConfiguration, Error> {
-    select!("where id = $1", id.as_uuid())
-        .fetch_optional(db)
-        .await?
-        .map(Into::into)
-        .ok_or(Error::NotFound("SSO configuration"))
-}
-
 /// Reads the sealed client secret of a configuration.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! API tokens and the service accounts that they stand for.
 
 use chrono::{DateTime, Utc};
-use sqlx::query;
+use sqlx::{query, query_scalar};
 
 use super::{Connection, must_exist};
 use crate::domain::identity::{Caller, Principal, Role, Subject};
@@ -74,20 +74,22 @@ impl Candidate {
     }
 }
 
-/// Finds the row that a presented token names: the query that tells the tenant of a request.
+/// Finds the row that a presented token names.
 ///
 /// # Errors
 ///
 /// As the database has them; [`Error::Internal`] for a role that this version does not know.
 pub async fn find_candidate(
     db: &mut Connection,
+    organization_id: OrganizationId,
     id: ApiTokenId,
 ) -> Result<Option<Candidate>, Error> {
     let row = query!(
-        "select t.organization_id, t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.token_digest, t.expires_at, t.revoked_at
+        "select t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.token_digest, t.expires_at, t.revoked_at
          from api_tokens t
          join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
-         where t.id = $1",
+         where t.organization_id = $1 and t.id = $2",
+        organization_id.as_uuid(),
         id.as_uuid(),
     )
     .fetch_optional(db)
@@ -95,7 +97,7 @@ pub async fn find_candidate(
     row.map(|row| {
         Ok(Candidate {
             caller: Caller {
-                organization_id: row.organization_id.into(),
+                organization_id,
                 subject: Subject {
                     id: row.service_account_id.into(),
                     principal: Principal::ServiceAccount,
@@ -111,6 +113,26 @@ pub async fn find_candidate(
         })
     })
     .transpose()
+}
+
+/// Whether an organization other than this one has a token with this identifier: for the start of the
+/// process, which is given a token that names no organization.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn is_of_another(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ApiTokenId,
+) -> Result<bool, Error> {
+    Ok(query_scalar!(
+        r#"select exists (select 1 from api_tokens where organization_id <> $1 and id = $2) as "exists!""#,
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_one(db)
+    .await?)
 }
 
 /// Adds a token and its service account.

@@ -216,7 +216,11 @@ async fn provoke_jobs(metrics: &Metrics) {
 async fn provoke_throttling(server: &Server) {
     let guess = |_| async {
         let id = ApiTokenId::from(Uuid::from_u128(7));
-        let guess = server.app.random.token(TokenKind::Api, id.as_uuid());
+        let organization = Some(server.organization_id());
+        let guess = server
+            .app
+            .random
+            .token(TokenKind::Api, organization, id.as_uuid());
         let now = server.app.clock.now();
         let hash = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo";
         let _ = server.app.tokens.verify(&guess, hash, now).await;

@@ -140,6 +140,7 @@ async function organization(url, token) {
   const api = (method, body) => call(url, token, `/gitpod.v1.${method}`, body);
   const { organizationId } = await api('IdentityService/GetAuthenticatedIdentity', {});
   return {
+    id: organizationId,
     /** The settings with which commands ask its server. */
     asking: { ROLLCALL_SERVER: url, ROLLCALL_TOKEN: token },
     /** Makes an SSO configuration with a provider; returns its id. */
@@ -523,7 +524,7 @@ describe('two servers behind a proxy that ends TLS', () => {
         strayed ||= request.url().startsWith(elsewhere);
       });
       await page.goto(
-        `${publicUrl}/auth/oidc/start?configuration=${sso}&login_hint=${GRACE}&return_to=${encodeURIComponent(to)}`,
+        `${publicUrl}/auth/oidc/start?organization=${acme.id}&configuration=${sso}&login_hint=${GRACE}&return_to=${encodeURIComponent(to)}`,
       );
       if (await page.getByLabel('Account').isVisible()) {
         await agree(page, GRACE);
@@ -596,7 +597,7 @@ describe('two servers behind a proxy that ends TLS', () => {
 
     // She is led to the callback of somebody who has just signed in at the provider, to be signed in as that person.
     const attacker = await newPage();
-    await attacker.goto(`${publicUrl}/auth/oidc/start?configuration=${sso}&login_hint=${GRACE}`);
+    await attacker.goto(`${publicUrl}/auth/oidc/start?organization=${acme.id}&configuration=${sso}&login_hint=${GRACE}`);
     const { request } = attacker.context();
     let answer = await request.post(attacker.url(), { form: { email: GRACE }, maxRedirects: 0 });
     while (!answer.headers().location.startsWith(callback)) {
@@ -607,7 +608,7 @@ describe('two servers behind a proxy that ends TLS', () => {
     await isRefused(victim, stolen);
     assert.deepEqual(await victim.context().cookies(publicUrl), []);
     // Not even when she is about to sign in herself.
-    await victim.goto(`${publicUrl}/auth/oidc/start?configuration=${sso}&login_hint=${ADA}`);
+    await victim.goto(`${publicUrl}/auth/oidc/start?organization=${acme.id}&configuration=${sso}&login_hint=${ADA}`);
     await isRefused(victim, stolen);
 
     // In its own browser it counts, once.

@@ -219,7 +219,7 @@ describe('Keycloak: what keeps people out, and says so', () => {
     await keycloak.setClient(client());
     await keycloak.disable(MALLORY.email);
     const stranger = await browser.newPage();
-    await stranger.goto(`${server.url}/auth/oidc/start?configuration=${sso}`);
+    await stranger.goto(server.startUrl(sso));
     await logIn(stranger, MALLORY);
     await stranger
       .getByText(/account is disabled/i)

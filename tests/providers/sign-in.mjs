@@ -127,7 +127,12 @@ class Rollcall {
 
   /** Where the key is with which Rollcall proves to a provider who it is. */
   jwksUri(ssoConfigurationId) {
-    return `${this.url}/auth/oidc/keys/${ssoConfigurationId}`;
+    return `${this.url}/auth/oidc/keys/${this.organizationId}/${ssoConfigurationId}`;
+  }
+
+  /** The link that begins a login through a configuration. */
+  startUrl(ssoConfigurationId) {
+    return `${this.url}/auth/oidc/start?organization=${this.organizationId}&configuration=${ssoConfigurationId}`;
   }
 
   update(ssoConfigurationId, changes) {
@@ -200,7 +205,7 @@ export class SignIn {
   /** Begins to sign in through a configuration, in a new browser unless there is a page of one, and comes back. */
   async begin(sso, person, page) {
     const hint = person.email.endsWith(`@${DOMAIN}`) ? person.email : '';
-    const to = `${this.server.url}/auth/oidc/start?configuration=${sso}&login_hint=${encodeURIComponent(hint)}`;
+    const to = `${this.server.startUrl(sso)}&login_hint=${encodeURIComponent(hint)}`;
     page ??= await this.browser.newPage();
     await page.goto(to);
     // A provider that knows the browser, or refuses at once, does not ask.

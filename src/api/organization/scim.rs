@@ -13,7 +13,7 @@ use crate::api::proto::gitpod::v1::{
 use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
-use crate::domain::ids::ScimConfigurationId;
+use crate::domain::ids::{OrganizationId, ScimConfigurationId};
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
@@ -48,7 +48,7 @@ pub async fn create(
         now,
     );
     change.apply(&mut configuration, now);
-    let (token, hash) = issue_token(app, configuration.id).await?;
+    let (token, hash) = issue_token(app, organization_id, configuration.id).await?;
 
     let mut tx = app.store.begin().await?;
     store::scim::insert(&mut tx, organization_id, &configuration, &hash).await?;
@@ -148,7 +148,7 @@ pub async fn regenerate_token(
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_write()?;
     // Hashing takes long: not while a row is locked.
-    let (token, hash) = issue_token(app, id).await?;
+    let (token, hash) = issue_token(app, caller.organization_id, id).await?;
 
     let mut tx = app.store.begin().await?;
     let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
@@ -167,8 +167,14 @@ pub async fn regenerate_token(
     Ok((token.expose().to_owned(), expires_at))
 }
 
-async fn issue_token(app: &App, id: ScimConfigurationId) -> Result<(Token, String), Error> {
-    let token = app.random.token(TokenKind::Scim, id.as_uuid());
+async fn issue_token(
+    app: &App,
+    organization_id: OrganizationId,
+    id: ScimConfigurationId,
+) -> Result<(Token, String), Error> {
+    let token = app
+        .random
+        .token(TokenKind::Scim, Some(organization_id), id.as_uuid());
     let hash = app.tokens.hash(&token, app.random.bytes()).await?;
     Ok((token, hash))
 }

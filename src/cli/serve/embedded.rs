@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
@@ -32,11 +33,12 @@ impl Serve {
 
         let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
         let url = self.settings.public_url(listeners.doors.local_addr()?)?;
-        let app = self.app(store, keys, url.clone())?;
+        let mut app = self.app(store, keys, url.clone())?;
         check_keys(&app).await?;
         let token_file = folder.join("admin-token");
         if let Some(bootstrap) = bootstrap {
-            organizations::bootstrap(&app, bootstrap.organization, &bootstrap.token).await?;
+            let organization = bootstrap.organization;
+            app.home = Some(organizations::bootstrap(&app, organization, &bootstrap.token).await?);
             announce(format_args!(
                 "Rollcall listens on {url}; its data is in {}.",
                 folder.display()
@@ -55,6 +57,10 @@ impl Serve {
                 )),
             }
         }
+        if app.home.is_none() {
+            app.home = organizations::only(&app).await?;
+        }
+        let app = Arc::new(app);
         tokio::select! {
             served = self.serve(listeners, &app) => served?,
             () = embedded.watch(&app.store) => {}

@@ -6,7 +6,7 @@ use http::{Method, Request, header};
 use rollcall::domain::identity::Role;
 use serde_json::json;
 
-use crate::support::{Server, run};
+use crate::support::{Server, naming, run};
 
 #[test]
 fn every_bad_token_gets_the_same_401() {
@@ -16,15 +16,8 @@ fn every_bad_token_gets_the_same_401() {
         let expired = server
             .issue(organization, Role::Admin, false, Some(now))
             .await;
-        let mut wrong_secret = server.token.clone();
-        wrong_secret.replace_range(
-            45..46,
-            if &wrong_secret[45..46] == "a" {
-                "b"
-            } else {
-                "a"
-            },
-        );
+        let (ids, secret) = server.token.rsplit_once('_').unwrap();
+        let wrong_secret = format!("{ids}_{}", secret.to_uppercase());
         let scim = server.scim(json!({})).await["token"]
             .as_str()
             .unwrap()
@@ -34,7 +27,7 @@ fn every_bad_token_gets_the_same_401() {
             server
                 .app
                 .random
-                .token(TokenKind::Api, server.app.new_id())
+                .token(TokenKind::Api, Some(organization), server.app.new_id())
                 .expose()
                 .to_owned()
         };
@@ -44,7 +37,7 @@ fn every_bad_token_gets_the_same_401() {
             server
                 .app
                 .random
-                .token(TokenKind::Api, id)
+                .token(TokenKind::Api, Some(organization), id)
                 .expose()
                 .to_owned()
         };
@@ -145,6 +138,65 @@ fn a_token_ends_when_it_expires_or_is_revoked_although_it_was_verified() {
 }
 
 #[test]
+fn attack_token_that_names_another_organization() {
+    run(async {
+        let server = Server::start().await;
+        let attacker = server.neighbour().await;
+        let (ours, theirs) = (server.organization_id(), attacker.organization_id());
+        let scim = attacker.scim(json!({})).await["token"].clone();
+        let call = async |token: &str| {
+            let method = "ListSCIMConfigurations";
+            server.call_as(token, method, json!({})).await
+        };
+        assert_eq!(naming(&attacker.token, Some(theirs)), attacker.token);
+        let refused = call("nonsense").await.error("unauthenticated");
+        for organization in [Some(ours), None] {
+            let forged = naming(&attacker.token, organization);
+            use rollcall::domain::token::{Token, TokenKind};
+            assert!(Token::parse(TokenKind::Api, &forged).is_some(), "{forged}");
+            assert_eq!(call(&forged).await.error("unauthenticated"), refused);
+            let forged = naming(scim.as_str().unwrap(), organization);
+            let request = Request::get("/scim/v2/Users")
+                .header(header::AUTHORIZATION, format!("Bearer {forged}"))
+                .body(Body::empty());
+            assert_eq!(attacker.send(request.unwrap()).await.status, 401);
+        }
+        // Nor where it is the one that tokens without any belong to.
+        let home = attacker.replica_with(|app| app.home = Some(theirs));
+        let forged = naming(&attacker.token, None);
+        let method = "ListSCIMConfigurations";
+        let reply = home.call_as(&forged, method, json!({})).await;
+        assert_eq!(reply.error("unauthenticated"), refused);
+    });
+}
+
+#[test]
+fn a_token_that_names_no_organization_is_of_the_bootstrap_organization_alone() {
+    run(async {
+        use rollcall::domain::token::TokenKind;
+        use rollcall::provisioning::organizations::bootstrap;
+        let server = Server::start().await;
+        let token = {
+            let random = &server.app.random;
+            random.token(TokenKind::Api, None, server.app.new_id())
+        };
+        let name = format!("Bootstrapped {}", server.organization);
+        let home = bootstrap(&server.app, &name, &token).await.unwrap();
+        assert_ne!(home, server.organization_id());
+        let call = async |home| {
+            let replica = server.replica_with(|app| app.home = home);
+            let list = json!({ "organizationId": server.organization });
+            let method = "ListSCIMConfigurations";
+            replica.call_as(token.expose(), method, list).await
+        };
+        call(Some(home)).await.error("permission_denied");
+        let refused = call(None).await.error("unauthenticated");
+        let elsewhere = call(Some(server.organization_id())).await;
+        assert_eq!(elsewhere.error("unauthenticated"), refused);
+    });
+}
+
+#[test]
 fn guessing_is_throttled_with_a_time_to_come_back() {
     run(async {
         use rollcall::domain::token::{Token, TokenKind};
@@ -152,7 +204,8 @@ fn guessing_is_throttled_with_a_time_to_come_back() {
         server.call("ListSCIMConfigurations", json!({})).await.ok();
         let id = Token::parse(TokenKind::Api, &server.token).unwrap().id();
         let guess = async || {
-            let token = server.app.random.token(TokenKind::Api, id);
+            let organization = Some(server.organization_id());
+            let token = server.app.random.token(TokenKind::Api, organization, id);
             server
                 .call_as(token.expose(), "ListSCIMConfigurations", json!({}))
                 .await
@@ -226,7 +279,8 @@ fn attack_a_digest_of_another_token_opens_nothing() {
         let server = Server::start().await;
         let id = |token: &str| Token::parse(TokenKind::Api, token).unwrap().id();
         let (own, other) = (id(&server.token), server.token(Role::Admin, false).await);
-        let guess = server.app.random.token(TokenKind::Api, own);
+        let organization = Some(server.organization_id());
+        let guess = server.app.random.token(TokenKind::Api, organization, own);
         let ask = |token: String| {
             let server = &server;
             async move {

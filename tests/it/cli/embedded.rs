@@ -275,8 +275,11 @@ fn the_bootstrap_settings_work_with_the_embedded_database_too() {
         ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
         ("ROLLCALL_BOOTSTRAP_TOKEN", &token),
     ]);
-    serving.organization(&token);
+    let organization = serving.organization(&token);
     assert!(!folder.path().join("admin-token").exists());
+    assert_eq!(serving.stop("TERM"), Some(0));
+    // The token of the only organization stays good without the settings.
+    assert_eq!(start(folder.path()).organization(&token), organization);
 }
 
 #[test]

@@ -168,7 +168,10 @@ fn a_trace_goes_from_the_caller_through_the_server_to_the_provider() {
             ("ROLLCALL_BOOTSTRAP_TOKEN", &token),
         ]);
         let sso = configure(&serving, &token, &provider);
-        let path = format!("/auth/oidc/start?configuration={sso}&login_hint=grace%40example.com");
+        let organization = serving.organization(&token);
+        let path = format!(
+            "/auth/oidc/start?organization={organization}&configuration={sso}&login_hint=grace%40example.com"
+        );
         let headers = format!(
             "traceparent: 00-{TRACE}-{CALLER}-01\r\ntracestate: theirs=secret\r\nbaggage: a=secret\r\n"
         );

@@ -293,6 +293,14 @@ fn a_new_bootstrap_token_revokes_the_one_before_and_no_other() {
         200
     );
 
+    // It names no organization: it is of the one that the settings name.
+    drop(serving);
+    let serving = database.serve(&[]);
+    for (token, status) in [(&second, 401), (&other, 200)] {
+        let (code, _) = serving.call("ListSCIMConfigurations", token, &json!({}));
+        assert_eq!(code, status);
+    }
+
     // The id of a token with another secret opens nothing.
     let url = database.url();
     let forged = {
@@ -300,24 +308,33 @@ fn a_new_bootstrap_token_revokes_the_one_before_and_no_other() {
         let id = Token::parse(TokenKind::Api, &second).unwrap().id();
         Random::system()
             .unwrap()
-            .token(TokenKind::Api, id)
+            .token(TokenKind::Api, None, id)
             .expose()
             .to_owned()
     };
-    let settings = [
-        ("DATABASE_URL", &*url),
-        ("ROLLCALL_ENCRYPTION_KEYS", &*database.key),
-        ("ROLLCALL_LISTEN", "127.0.0.1:0"),
-        ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
-        ("ROLLCALL_BOOTSTRAP_TOKEN", &*forged),
-    ];
-    let refused = output(&["serve"], &settings);
-    let error = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{error}");
-    assert!(
-        error.contains("bootstrap token cannot be used") && !error.contains(&forged),
-        "{error}"
-    );
+    // Nor is a token of one organization another's.
+    for (name, token) in [
+        ("Acme", &forged),
+        ("Umbrella", &second),
+        ("Umbrella", &other),
+    ] {
+        let settings = [
+            ("DATABASE_URL", &*url),
+            ("ROLLCALL_ENCRYPTION_KEYS", &*database.key),
+            ("ROLLCALL_LISTEN", "127.0.0.1:0"),
+            ("ROLLCALL_BOOTSTRAP_ORGANIZATION", name),
+            ("ROLLCALL_BOOTSTRAP_TOKEN", &**token),
+        ];
+        let refused = output(&["serve"], &settings);
+        let error = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains("bootstrap token cannot be used") && !error.contains(&**token),
+            "{error}"
+        );
+    }
+    let organizations = database.printed(&["organization", "list"]);
+    assert!(!organizations.contains("Umbrella"), "{organizations}");
 }
 
 #[test]
@@ -543,7 +560,10 @@ fn a_lost_key_is_forgotten_and_everything_else_works() {
         check.contains("BAD   state: the configuration is INACTIVE: enter the client secret again"),
         "{check}"
     );
-    let start = format!("/auth/oidc/start?configuration={}", acme.sso);
+    let start = format!(
+        "/auth/oidc/start?organization={}&configuration={}",
+        acme.organization, acme.sso
+    );
     let (code, page) = serving.request("GET", &start, "", "");
     assert_eq!(code, 403, "{page}");
     assert!(

@@ -211,8 +211,9 @@ fn a_configuration_in_which_nobody_could_sign_in_is_told() {
     assert!(lines[2].starts_with("ok    state: active"), "{checked}");
     assert!(checked.contains("BAD   provider: "), "{checked}");
     let link = format!(
-        "      link: http://{}/auth/oidc/start?configuration={sso}",
-        installation.serving.address
+        "      link: http://{}/auth/oidc/start?organization={}&configuration={sso}",
+        installation.serving.address,
+        installation.serving.organization(&installation.token),
     );
     assert_eq!(lines.last(), Some(&&*link));
     let nobody = ["sso", "check", "0190a6e0-1c2b-7def-8123-456789abcdef"];
@@ -230,7 +231,8 @@ fn tries_to_sign_in_are_printed() {
     };
     let (sso, ..) = installation.configurations();
     assert_eq!(installation.prints(&["sso", "attempts"], 0), "");
-    let start = format!("/auth/oidc/start?configuration={sso}");
+    let organization = installation.serving.organization(&installation.token);
+    let start = format!("/auth/oidc/start?organization={organization}&configuration={sso}");
     let (_, page) = installation.serving.request("GET", &start, "", "");
     let reference = crate::login::reference(&page).unwrap().to_string();
     let of_her = ["sso", "attempts", "--reference", &reference];

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::provider::{Endpoint, Provider};
 use super::{Place, is_kept_out};
-use crate::support::{Reply, run};
+use crate::support::{Reply, naming, run};
 
 const LOGIN: &str = Check::Login.as_str();
 
@@ -136,6 +136,37 @@ fn attack_state_of_another_login_of_the_same_browser() {
             .refused(&reply, Check::Code.as_str(), "invalid_grant")
             .await;
         assert_eq!(browser.member().await, None);
+    });
+}
+
+#[test]
+fn attack_state_that_names_another_organization() {
+    run(async {
+        let place = Place::start().await;
+        let neighbour = place.neighbour().await;
+        let mut browser = place.browser();
+        let answer = place.begin(&mut browser).await;
+        let (token, configuration) = answer["state"].split_once('.').unwrap();
+        let theirs = Some(neighbour.server.organization_id());
+        let their_configuration = neighbour.sso.replace('-', "");
+        for (organization, configuration) in [
+            (theirs, configuration),
+            (theirs, &their_configuration),
+            (None, configuration),
+        ] {
+            let state = format!("{}.{configuration}", naming(token, organization));
+            let mut forged = answer.clone();
+            forged.insert("state".to_owned(), state);
+            let reply = place.come_back(&mut browser, &forged).await;
+            assert!(reply.status.is_client_error(), "{forged:?}");
+            super::gives_no_session(&reply);
+        }
+        assert_eq!(place.provider.count(Endpoint::Token), 0);
+        // All of which leaves the login as it was.
+        assert_eq!(
+            place.come_back(&mut browser, &answer).await.location(),
+            "/account"
+        );
     });
 }
 
@@ -381,11 +412,16 @@ fn attack_answers_that_were_made_up() {
         // What names the login, and is well formed.
         let (token, configuration) = state.split_once('.').unwrap();
         let id = Token::parse(TokenKind::Login, token).unwrap().id();
-        let guessed = place.server.app.random.token(TokenKind::Login, id);
+        let organization = Some(place.server.organization_id());
+        let guessed = place
+            .server
+            .app
+            .random
+            .token(TokenKind::Login, organization, id);
         let twice = format!("state={state}&state={state}&code=x");
         let random = &place.server.app.random;
         let made_up = |kind| {
-            let token = random.token(kind, Uuid::from_bytes(random.bytes()));
+            let token = random.token(kind, organization, Uuid::from_bytes(random.bytes()));
             format!("state={}.{configuration}&code=x", token.expose())
         };
         for query in [

@@ -11,7 +11,10 @@ use crate::support::run;
 
 /// The public keys of the configuration, as its provider reads them.
 pub async fn public_keys(place: &Place) -> Value {
-    let path = format!("/auth/oidc/keys/{}", place.sso);
+    let path = format!(
+        "/auth/oidc/keys/{}/{}",
+        place.server.organization, place.sso
+    );
     let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
     let reply = place.server.send(request).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -163,15 +166,21 @@ fn attack_a_key_is_one_configurations_alone() {
 fn attack_keys_of_what_is_no_configuration() {
     run(async {
         let place = Place::start().await;
-        for id in [
-            uuid::Uuid::from_u128(7).to_string(),
-            "x".to_owned(),
-            "%00".to_owned(),
+        let neighbour = place.neighbour().await;
+        let nobody = uuid::Uuid::from_u128(7).to_string();
+        let (ours, theirs) = (&*place.server.organization, &*neighbour.server.organization);
+        for (organization, id) in [
+            (ours, &*nobody),
+            (&*nobody, &*place.sso),
+            (theirs, &*place.sso),
+            (ours, "x"),
+            ("x", &*place.sso),
+            (ours, "%00"),
         ] {
-            let request = Request::get(format!("/auth/oidc/keys/{id}"));
+            let request = Request::get(format!("/auth/oidc/keys/{organization}/{id}"));
             let request = request.body(axum::body::Body::empty()).unwrap();
             let status = place.server.send(request).await.status;
-            assert!(status.is_client_error(), "{id}: {status}");
+            assert!(status.is_client_error(), "{organization}/{id}: {status}");
         }
     });
 }

@@ -249,7 +249,11 @@ impl Place {
     }
 
     pub fn start_url(&self, return_to: &str) -> String {
-        let query = query(&[("configuration", &self.sso), ("return_to", return_to)]);
+        let query = query(&[
+            ("organization", &*self.server.organization),
+            ("configuration", &self.sso),
+            ("return_to", return_to),
+        ]);
         format!("/auth/oidc/start?{query}")
     }
 

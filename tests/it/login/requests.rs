@@ -163,6 +163,7 @@ fn every_page_is_protected() {
             "/account",
             "/auth/oidc/start",
             "/auth/oidc/start?configuration=x",
+            "/auth/oidc/start?organization=x&configuration=x",
             "/auth/oidc/callback",
             "/auth/oidc/callback?state=x",
             "/logout",
@@ -220,6 +221,7 @@ fn attack_markup_in_what_a_person_or_a_link_says() {
         is_escaped(&page.text());
         for path in [
             "/auth/oidc/start?configuration=",
+            "/auth/oidc/start?organization=",
             "/auth/oidc/callback?state=",
         ] {
             let page = browser
@@ -346,14 +348,53 @@ fn several_ways_to_sign_in_are_offered_and_none_that_is_off() {
 }
 
 #[test]
+fn attack_configuration_of_another_organization() {
+    run(async {
+        let place = Place::start().await;
+        let neighbour = place.neighbour().await;
+        for (organization, configuration) in [
+            (&neighbour.server.organization, &place.sso),
+            (&place.server.organization, &neighbour.sso),
+        ] {
+            let query = query(&[
+                ("organization", organization),
+                ("configuration", configuration),
+            ]);
+            let reply = place
+                .browser()
+                .get(&format!("/auth/oidc/start?{query}"))
+                .await;
+            assert_eq!(reply.status, 404);
+            assert!(!reply.headers.contains_key(header::SET_COOKIE));
+        }
+    });
+}
+
+#[test]
+fn a_link_without_organization_is_of_the_bootstrap_organization() {
+    run(async {
+        let place = Place::start().await;
+        let neighbour = place.neighbour().await;
+        let start = format!("/auth/oidc/start?configuration={}", place.sso);
+        let get = async |home| {
+            let server = place.server.replica_with(|app| app.home = home);
+            super::Browser::new(&server).get(&start).await
+        };
+        let ours = get(Some(place.server.organization_id())).await.location();
+        assert!(ours.starts_with(&place.provider.issuer), "{ours}");
+        for home in [None, Some(neighbour.server.organization_id())] {
+            assert_eq!(get(home).await.status, 404);
+        }
+    });
+}
+
+#[test]
 fn attack_hints_that_are_too_long_are_left_out() {
     run(async {
         let place = Place::start().await;
         let long = "x".repeat(5_000);
-        let url = format!(
-            "/auth/oidc/start?{}",
-            query(&[("configuration", &place.sso), ("login_hint", &long)])
-        );
+        let hint = query(&[("login_hint", &long)]);
+        let url = format!("{}&{hint}", place.start_url(""));
         let location = place.browser().get(&url).await.location();
         assert!(!location.contains("login_hint"), "{location}");
     });

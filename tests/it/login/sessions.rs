@@ -3,7 +3,7 @@
 use axum::body::Body;
 use chrono::TimeDelta;
 use http::{Method, Request, header};
-use rollcall::domain::token::TokenKind;
+use rollcall::domain::token::{Token, TokenKind};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::people::Provisioning;
 use super::provider::{Answer, Endpoint};
 use super::{Browser, ORIGIN, Place, SESSION};
 use crate::support::log::Log;
-use crate::support::{Reply, run};
+use crate::support::{Reply, naming, run};
 
 /// The page that says who is signed in, or the way to sign in.
 async fn is_signed_in(browser: &mut Browser<'_>) -> bool {
@@ -34,9 +34,8 @@ async fn is_signed_in(browser: &mut Browser<'_>) -> bool {
 
 /// The identifier of the session that a browser has.
 fn session_id(browser: &Browser<'_>) -> Uuid {
-    let token = &browser.jar[SESSION];
-    let id = token.split('_').find_map(|part| Uuid::parse_str(part).ok());
-    id.unwrap_or_else(|| panic!("an identifier in {token}"))
+    let token = Token::parse(TokenKind::Session, &browser.jar[SESSION]);
+    token.unwrap().id()
 }
 
 #[test]
@@ -115,7 +114,8 @@ fn attack_tokens_that_were_made_up() {
         let (browser, _) = place.signed_in("ada").await;
         let ours = &browser.jar[SESSION];
         let of_row = |kind| {
-            let token = place.server.app.random.token(kind, session_id(&browser));
+            let (organization, id) = (place.server.organization_id(), session_id(&browser));
+            let token = place.server.app.random.token(kind, Some(organization), id);
             token.expose().to_owned()
         };
         let state = place.begin(&mut place.browser()).await["state"].clone();
@@ -135,6 +135,36 @@ fn attack_tokens_that_were_made_up() {
             forged.jar.insert(SESSION.to_owned(), token.clone());
             assert!(!is_signed_in(&mut forged).await, "{token}");
         }
+    });
+}
+
+#[test]
+fn attack_session_of_one_organization_in_another() {
+    run(async {
+        let place = Place::start().await;
+        let neighbour = place.neighbour().await;
+        let (mut victim, _) = place.signed_in("ada").await;
+        let (own, _) = neighbour.signed_in("mallory").await;
+        let theirs = neighbour.server.organization_id();
+        let (ours, own) = (&victim.jar[SESSION], &own.jar[SESSION]);
+        let of_row = {
+            let random = &place.server.app.random;
+            let token = random.token(TokenKind::Session, Some(theirs), session_id(&victim));
+            token.expose().to_owned()
+        };
+        for token in [
+            naming(ours, Some(theirs)),
+            naming(own, Some(place.server.organization_id())),
+            naming(ours, None),
+            of_row,
+        ] {
+            let mut forged = place.browser();
+            forged.jar.insert(SESSION.to_owned(), token.clone());
+            assert!(!is_signed_in(&mut forged).await, "{token}");
+            forged.jar.insert(SESSION.to_owned(), token);
+            assert_eq!(forged.post("/logout", &[]).await.location(), "/signed-out");
+        }
+        assert!(is_signed_in(&mut victim).await, "and ended nothing");
     });
 }
 

@@ -80,6 +80,23 @@ async fn embedded() -> Store {
     panic!("without the feature embedded-postgres, the tests need DATABASE_URL")
 }
 
+/// A token whose text names another organization, or none, with the checksum of the new text.
+pub fn naming(token: &str, organization: Option<OrganizationId>) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let [kind, ids, tail] = token.split('_').collect::<Vec<_>>()[..] else {
+        panic!("no token: {token}");
+    };
+    let organization = organization.map(|id| id.as_uuid().simple().to_string());
+    let (id, secret) = (&ids[ids.len() - 32..], &tail[..tail.len() - 6]);
+    let mut text = format!("{kind}_{}{id}_{secret}", organization.unwrap_or_default());
+    let sum = crc32fast::hash(text.as_bytes());
+    for place in (0..6).rev() {
+        let digit = sum / 62_u32.pow(place) % 62;
+        text.push(char::from(DIGITS[digit as usize]));
+    }
+    text
+}
+
 /// A server and one organization of its own.
 pub struct Server {
     pub app: Arc<App>,
@@ -122,6 +139,7 @@ impl Server {
             keys: self.keys.parse().unwrap(),
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![self.name_server.address]),
+            home: self.app.home,
             public_url: self.app.public_url.clone(),
             metrics: Metrics::default(),
             large: Default::default(),
@@ -177,6 +195,7 @@ impl Server {
             keys: keys.parse().unwrap(),
             tokens: TokenHasher::default(),
             dns: Dns::new(vec![name_server.address]),
+            home: None,
             public_url: "https://rollcall.test".to_owned(),
             metrics: Metrics::default(),
             large: Default::default(),

@@ -33,7 +33,7 @@ var (
 	token          = os.Getenv("ROLLCALL_TOKEN")
 	organizationID = os.Getenv("ROLLCALL_ORGANIZATION_ID")
 
-	scimToken = regexp.MustCompile(`^rcscim_[0-9a-f]{32}_[0-9A-Za-z]{49}$`)
+	scimToken = regexp.MustCompile(`^rcscim_[0-9a-f]{64}_[0-9A-Za-z]{49}$`)
 	uuidV7    = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 )
 

@@ -14,7 +14,7 @@ ORGANIZATION_ID = os.environ["ROLLCALL_ORGANIZATION_ID"]
 
 ONLY_EXAMPLE_COM = 'claims.email_verified && claims.email.endsWith("@example.com")'
 DAY = 86_400
-SCIM_TOKEN = re.compile(r"rcscim_[0-9a-f]{32}_[0-9A-Za-z]{49}")
+SCIM_TOKEN = re.compile(r"rcscim_[0-9a-f]{64}_[0-9A-Za-z]{49}")
 SOME_ID = str(uuid.uuid4())
 
 # Every client secret starts like this, so that one in a response is easy to find.

@@ -393,7 +393,8 @@ def test_the_way_to_sign_in_is_found_by_the_address(organization, connect):
     account = connect().account
     ask = account_api.GetSSOLoginURLRequest(email="ada@Login.example", return_to=f"{API.removesuffix('/api')}/account")
     url = account.get_sso_login_url(ask, use_get=True).login_url
-    assert f"/auth/oidc/start?configuration={sso.id}&login_hint=ada%40Login.example&return_to=" in url
+    start = f"/auth/oidc/start?organization={ORGANIZATION_ID}&configuration={sso.id}"
+    assert f"{start}&login_hint=ada%40Login.example&return_to=" in url
 
     listed = account.list_sso_logins(account_api.ListSSOLoginsRequest(email="grace@login.example"))
     assert [login.display_name for login in listed.logins] == ["Acme staff"]

@@ -10,7 +10,7 @@ import { AbstractPage } from '@gitpod/sdk/core/pagination';
 const { ROLLCALL_URL, ROLLCALL_TOKEN, ROLLCALL_ORGANIZATION_ID: organizationId } = process.env;
 const DAY = 86_400;
 const SECRET_MARK = 'must-never-come-back-';
-const SCIM_TOKEN = /^rcscim_[0-9a-f]{32}_[0-9A-Za-z]{49}$/;
+const SCIM_TOKEN = /^rcscim_[0-9a-f]{64}_[0-9A-Za-z]{49}$/;
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 class SCIMConfigurationsPage extends AbstractPage {

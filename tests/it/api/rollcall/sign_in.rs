@@ -172,8 +172,8 @@ fn a_configuration_is_tested_at_its_provider() {
         assert_eq!(
             answer["loginUrl"],
             format!(
-                "https://rollcall.test/auth/oidc/start?configuration={}",
-                place.sso
+                "https://rollcall.test/auth/oidc/start?organization={}&configuration={}",
+                place.server.organization, place.sso
             )
         );
 
