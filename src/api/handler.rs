@@ -20,7 +20,7 @@ pub struct Api {
 }
 
 /// Implements the trait of a service from a table. An entry has the method, its messages, and the call of its
-/// handler, whose arguments are some of `app`, `caller`, `paging` and `request`. Where the response's fields are named,
+/// handler, whose arguments are some of `app`, `caller`, `ahead`, `paging` and `request`. Where the response's fields are named,
 /// they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response. The
 /// `buf.validate` rules of the request are checked before the handler is called.
 macro_rules! service {
@@ -54,6 +54,7 @@ macro_rules! service {
     };
     (@app $self:ident $ctx:ident $request:ident) => { &$self.app };
     (@caller $self:ident $ctx:ident $request:ident) => { $crate::api::handler::caller(&$ctx)? };
+    (@ahead $self:ident $ctx:ident $request:ident) => { $ctx.extensions().get::<$crate::store::tokens::ReadAhead>() };
     (@paging $self:ident $ctx:ident $request:ident) => { $crate::api::paging::Paging::of(&$self.app, &$ctx) };
     (@request $self:ident $ctx:ident $request:ident) => { $request.to_owned_message() };
 }

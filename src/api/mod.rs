@@ -1,12 +1,13 @@
 //! Door 1: the public `gitpod.v1` services over Connect, gRPC and gRPC-Web, and our own, `rollcall.v1`.
 //!
 //! A request passes [`transport::explain`] (panics, answers without a body),
-//! [`authentication::authenticate`] (who calls), [`transport::check_protocol`],
+//! [`authentication::authenticate`] (who calls; `ahead` tells what is read at once), [`transport::check_protocol`],
 //! [`transport::read_page`] (the query of lists), the check of its JSON (`json`), then the RPC library,
 //! which decodes it. The folder of its service has a table of the methods ([`handler`]): the
 //! `buf.validate` rules run there, then the handler, one file a resource.
 
 mod account;
+mod ahead;
 pub mod authentication;
 pub mod errors;
 mod group;

@@ -46,6 +46,12 @@ impl PageOverride {
     }
 }
 
+/// The most items of the page that a request asks for; `None` if it asks for too many.
+pub fn page_size(body: &PaginationRequest) -> Option<u32> {
+    let size = u32::try_from(body.page_size).ok()?;
+    (size <= MAX_SIZE).then_some(if size == 0 { DEFAULT_SIZE } else { size })
+}
+
 /// What a list needs of a call besides its message.
 #[derive(Clone, Copy)]
 pub struct Paging<'a> {

@@ -1,18 +1,21 @@
 //! SCIM configurations.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 use sqlx::{FromRow as _, QueryBuilder, Row as _, query, query_as};
 use uuid::Uuid;
 
 use super::aggregate::aggregate;
 use super::scim_resources::{Lookup, Stored, Tenant};
-use super::{Connection, OnConstraint};
+use super::tokens::{Configurations, ReadAhead};
+use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
 use crate::domain::scim::ScimConfiguration;
 use crate::error::Error;
 
 const NOUN: &str = "SCIM configuration in this organization";
 
+#[derive(Deserialize)]
 struct Row {
     organization_id: Uuid,
     id: Uuid,
@@ -56,6 +59,18 @@ impl From<Row> for ScimConfiguration {
 }
 
 aggregate! { ScimConfiguration by ScimConfigurationId, NOUN, select: get, lock, list }
+
+/// The configuration with this identifier, if it was read together with the caller's token.
+pub fn read_ahead(read: Option<&ReadAhead>, id: ScimConfigurationId) -> Option<ScimConfiguration> {
+    let row: Row = read?.one(Configurations::Scim, id.as_uuid())?;
+    Some(row.into())
+}
+
+/// A page, if it was read together with the caller's token.
+pub fn page_read_ahead(read: Option<&ReadAhead>, page: Page) -> Option<Items<ScimConfiguration>> {
+    let rows: Vec<Row> = read?.page(Configurations::Scim, page)?;
+    Some(Items::of(rows.into_iter().map(Into::into).collect(), page))
+}
 
 fn no_sso_configuration() -> Error {
     Error::NotFound("SSO configuration in this organization")

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use sqlx::types::Json;
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::aggregate::aggregate;
+use super::tokens::{Configurations, ReadAhead};
 use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::letters::domain_spellings;
@@ -16,6 +18,7 @@ use crate::error::Error;
 
 const NOUN: &str = "SSO configuration in this organization";
 
+#[derive(Deserialize)]
 struct Row {
     organization_id: Uuid,
     id: Uuid,
@@ -67,6 +70,18 @@ impl From<Row> for SsoConfiguration {
 }
 
 aggregate! { SsoConfiguration by SsoConfigurationId, NOUN, select: get, lock, list }
+
+/// The configuration with this identifier, if it was read together with the caller's token.
+pub fn read_ahead(read: Option<&ReadAhead>, id: SsoConfigurationId) -> Option<SsoConfiguration> {
+    let row: Row = read?.one(Configurations::Sso, id.as_uuid())?;
+    Some(row.into())
+}
+
+/// A page, if it was read together with the caller's token.
+pub fn page_read_ahead(read: Option<&ReadAhead>, page: Page) -> Option<Items<SsoConfiguration>> {
+    let rows: Vec<Row> = read?.page(Configurations::Sso, page)?;
+    Some(Items::of(rows.into_iter().map(Into::into).collect(), page))
+}
 
 fn already_exists() -> Error {
     Error::AlreadyExists(

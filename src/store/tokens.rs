@@ -1,9 +1,12 @@
 //! API tokens and the service accounts that they stand for.
 
 use chrono::{DateTime, Utc};
-use sqlx::{query, query_scalar};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::{query, query_as, query_scalar};
+use uuid::Uuid;
 
-use super::{Connection, must_exist};
+use super::{Connection, Page, must_exist};
 use crate::domain::identity::{Caller, Principal, Role, Subject};
 use crate::domain::ids::{ApiTokenId, OrganizationId, SubjectId};
 use crate::error::Error;
@@ -74,6 +77,122 @@ impl Candidate {
     }
 }
 
+/// Configurations to read together with a token, which the request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Of which kind.
+    pub kind: Configurations,
+    /// The first that may be read: one, or nil for the first page.
+    pub from: Uuid,
+    /// The most that are read.
+    pub limit: i64,
+}
+
+/// The kinds of configurations that are read together with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configurations {
+    /// SSO configurations.
+    Sso,
+    /// SCIM configurations.
+    Scim,
+}
+
+/// The rows that were read together with a token, in the order of their identifiers.
+#[derive(Clone, Debug)]
+pub struct ReadAhead {
+    ahead: Ahead,
+    rows: Vec<Value>,
+}
+
+impl ReadAhead {
+    /// The one with this identifier, if it was read.
+    pub(super) fn one<T: DeserializeOwned>(&self, kind: Configurations, id: Uuid) -> Option<T> {
+        let is_it = self.ahead.kind == kind && self.ahead.from == id;
+        let row = self.rows.first().filter(|_| is_it)?;
+        let is_found = row.get("id")?.as_str()? == id.to_string();
+        is_found.then(|| serde_json::from_value(row.clone()).ok())?
+    }
+
+    /// A page, if it was read.
+    pub(super) fn page<T: DeserializeOwned>(
+        &self,
+        kind: Configurations,
+        page: Page,
+    ) -> Option<Vec<T>> {
+        let is_it = page.after.is_nil() && self.ahead == Ahead::first_page(kind, page.size);
+        let rows = self.rows.iter();
+        let rows = rows.map(|row| serde_json::from_value(row.clone()).ok());
+        is_it.then(|| rows.collect())?
+    }
+}
+
+impl Ahead {
+    /// One configuration.
+    pub const fn one(kind: Configurations, id: Uuid) -> Self {
+        Self {
+            kind,
+            from: id,
+            limit: 1,
+        }
+    }
+
+    /// The first page of a list.
+    pub fn first_page(kind: Configurations, size: u32) -> Self {
+        Self {
+            kind,
+            from: Uuid::nil(),
+            limit: Page::first(size).limit(),
+        }
+    }
+}
+
+struct Row {
+    service_account_id: Uuid,
+    role: String,
+    read_only: bool,
+    is_bootstrap: bool,
+    token_hash: String,
+    token_digest: Option<Vec<u8>>,
+    expires_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    ahead: Vec<Value>,
+}
+
+macro_rules! find {
+    ($ahead:literal, $($argument:expr),+ $(,)?) => {
+        query_as!(
+            Row,
+            r#"select t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.token_digest,
+                   t.expires_at, t.revoked_at, "# + $ahead + r#" as "ahead!"
+               from api_tokens t
+               join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
+               where t.organization_id = $1 and t.id = $2"#,
+            $($argument),+
+        )
+    };
+}
+
+impl Row {
+    fn candidate(self, organization_id: OrganizationId) -> Result<Candidate, Error> {
+        Ok(Candidate {
+            caller: Caller {
+                organization_id,
+                subject: Subject {
+                    id: self.service_account_id.into(),
+                    principal: Principal::ServiceAccount,
+                },
+                role: self.role.parse().map_err(|e: String| Error::internal(e))?,
+                read_only: self.read_only,
+            },
+            token_hash: self.token_hash,
+            token_digest: self.token_digest,
+            is_bootstrap: self.is_bootstrap,
+            expires_at: self.expires_at,
+            revoked_at: self.revoked_at,
+        })
+    }
+}
+
 /// Finds the row that a presented token names.
 ///
 /// # Errors
@@ -84,35 +203,54 @@ pub async fn find_candidate(
     organization_id: OrganizationId,
     id: ApiTokenId,
 ) -> Result<Option<Candidate>, Error> {
-    let row = query!(
-        "select t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.token_digest, t.expires_at, t.revoked_at
-         from api_tokens t
-         join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
-         where t.organization_id = $1 and t.id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| {
-        Ok(Candidate {
-            caller: Caller {
-                organization_id,
-                subject: Subject {
-                    id: row.service_account_id.into(),
-                    principal: Principal::ServiceAccount,
-                },
-                role: row.role.parse().map_err(|e: String| Error::internal(e))?,
-                read_only: row.read_only,
-            },
-            token_hash: row.token_hash,
-            token_digest: row.token_digest,
-            is_bootstrap: row.is_bootstrap,
-            expires_at: row.expires_at,
-            revoked_at: row.revoked_at,
-        })
-    })
-    .transpose()
+    let row = find!("'{}'::jsonb[]", organization_id.as_uuid(), id.as_uuid())
+        .fetch_optional(db)
+        .await?;
+    row.map(|row| row.candidate(organization_id)).transpose()
+}
+
+/// The same, and some configurations of the token's organization in the same round trip. They may be shown when the
+/// token verified.
+///
+/// # Errors
+///
+/// As [`find_candidate`] has them.
+pub async fn find_candidate_ahead(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ApiTokenId,
+    ahead: Ahead,
+) -> Result<Option<(Candidate, ReadAhead)>, Error> {
+    let (organization, id) = (organization_id.as_uuid(), id.as_uuid());
+    let row = match ahead.kind {
+        Configurations::Sso => find!(
+            "array(select to_jsonb(c) - '{client_secret, forgotten_secret}'::text[]
+                       || jsonb_build_object('needs_client_secret', coalesce(c.client_secret = c.forgotten_secret, false))
+                   from sso_configurations c where c.organization_id = $1 and c.id >= $3 order by c.id limit $4)",
+            organization,
+            id,
+            ahead.from,
+            ahead.limit,
+        )
+        .fetch_optional(db)
+        .await?,
+        Configurations::Scim => find!(
+            "array(select to_jsonb(c) - '{token_hash, token_digest}'::text[]
+                   from scim_configurations c where c.organization_id = $1 and c.id >= $3 order by c.id limit $4)",
+            organization,
+            id,
+            ahead.from,
+            ahead.limit,
+        )
+        .fetch_optional(db)
+        .await?,
+    };
+    let Some(mut row) = row else {
+        return Ok(None);
+    };
+    let rows = std::mem::take(&mut row.ahead);
+    let read = ReadAhead { ahead, rows };
+    Ok(Some((row.candidate(organization_id)?, read)))
 }
 
 /// Whether an organization other than this one has a token with this identifier: for the start of the

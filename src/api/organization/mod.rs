@@ -19,10 +19,10 @@ service! { OrganizationService {
     create_sso_configuration(CreateSSOConfigurationRequest) -> CreateSSOConfigurationResponse { sso_configuration } =
         sso::create(app, caller, request);
     get_sso_configuration(GetSSOConfigurationRequest) -> GetSSOConfigurationResponse { sso_configuration } =
-        sso::get(app, caller, request);
+        sso::get(app, caller, ahead, request);
     list_sso_configurations(ListSSOConfigurationsRequest)
         -> ListSSOConfigurationsResponse { sso_configurations, pagination } =
-        sso::list(app, caller, paging, request);
+        sso::list(app, caller, ahead, paging, request);
     update_sso_configuration(UpdateSSOConfigurationRequest) -> UpdateSSOConfigurationResponse {} =
         sso::update(app, caller, request);
     delete_sso_configuration(DeleteSSOConfigurationRequest) -> DeleteSSOConfigurationResponse {} =
@@ -31,10 +31,10 @@ service! { OrganizationService {
         -> CreateSCIMConfigurationResponse { scim_configuration, token, token_expires_at } =
         scim::create(app, caller, request);
     get_scim_configuration(GetSCIMConfigurationRequest) -> GetSCIMConfigurationResponse { scim_configuration } =
-        scim::get(app, caller, request);
+        scim::get(app, caller, ahead, request);
     list_scim_configurations(ListSCIMConfigurationsRequest)
         -> ListSCIMConfigurationsResponse { scim_configurations, pagination } =
-        scim::list(app, caller, paging, request);
+        scim::list(app, caller, ahead, paging, request);
     update_scim_configuration(UpdateSCIMConfigurationRequest)
         -> UpdateSCIMConfigurationResponse { scim_configuration } =
         scim::update(app, caller, request);

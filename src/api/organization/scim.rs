@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::provisioning::tokens::{self, Row};
 use crate::store;
 use crate::store::scim_resources::Tenant;
+use crate::store::tokens::ReadAhead;
 
 /// `CreateSCIMConfiguration`: the token is returned this once.
 pub async fn create(
@@ -59,23 +60,28 @@ pub async fn create(
     Ok((wire(configuration), token.expose().to_owned(), expires_at))
 }
 
-/// `GetSCIMConfiguration`. Two round trips.
+/// `GetSCIMConfiguration`. One round trip.
 pub async fn get(
     app: &App,
     caller: &Caller,
+    ahead: Option<&ReadAhead>,
     request: GetSCIMConfigurationRequest,
 ) -> Result<SCIMConfiguration, Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
     caller.may_read()?;
+    if let Some(configuration) = store::scim::read_ahead(ahead, id) {
+        return Ok(wire(configuration));
+    }
     let mut db = app.store.acquire().await?;
     let configuration = store::scim::get(&mut db, caller.organization_id, id).await?;
     Ok(wire(configuration))
 }
 
-/// `ListSCIMConfigurations`. Two round trips.
+/// `ListSCIMConfigurations`. One round trip for the first page, two for others.
 pub async fn list(
     app: &App,
     caller: &Caller,
+    ahead: Option<&ReadAhead>,
     paging: Paging<'_>,
     request: ListSCIMConfigurationsRequest,
 ) -> Result<Answer<SCIMConfiguration>, Error> {
@@ -87,8 +93,13 @@ pub async fn list(
     )?;
     caller.may_read()?;
 
-    let mut db = app.store.acquire().await?;
-    let found = store::scim::list(&mut db, caller.organization_id, list.page()).await?;
+    let found = match store::scim::page_read_ahead(ahead, list.page()) {
+        Some(found) => found,
+        None => {
+            let mut db = app.store.acquire().await?;
+            store::scim::list(&mut db, caller.organization_id, list.page()).await?
+        }
+    };
     list.answer(found, |c| c.id.as_uuid(), wire)
 }
 

@@ -22,6 +22,7 @@ use crate::error::{Error, Violation, no_violations};
 use crate::metrics::SessionEnd;
 use crate::oidc::check::unusable_issuer;
 use crate::store;
+use crate::store::tokens::ReadAhead;
 
 /// `CreateSSOConfiguration`. Five round trips: begin, insert, audit, commit, and the caller's token.
 pub async fn create(
@@ -58,23 +59,28 @@ pub async fn create(
     Ok(wire(configuration))
 }
 
-/// `GetSSOConfiguration`. Two round trips.
+/// `GetSSOConfiguration`. One round trip.
 pub async fn get(
     app: &App,
     caller: &Caller,
+    ahead: Option<&ReadAhead>,
     request: GetSSOConfigurationRequest,
 ) -> Result<SSOConfiguration, Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     caller.may_read()?;
+    if let Some(configuration) = store::sso::read_ahead(ahead, id) {
+        return Ok(wire(configuration));
+    }
     let mut db = app.store.acquire().await?;
     let configuration = store::sso::get(&mut db, caller.organization_id, id).await?;
     Ok(wire(configuration))
 }
 
-/// `ListSSOConfigurations`. Two round trips.
+/// `ListSSOConfigurations`. One round trip for the first page, two for others.
 pub async fn list(
     app: &App,
     caller: &Caller,
+    ahead: Option<&ReadAhead>,
     paging: Paging<'_>,
     request: ListSSOConfigurationsRequest,
 ) -> Result<Answer<SSOConfiguration>, Error> {
@@ -88,8 +94,13 @@ pub async fn list(
     caller.may_read()?;
     caller.belongs_to(organization_id)?;
 
-    let mut db = app.store.acquire().await?;
-    let found = store::sso::list(&mut db, organization_id, list.page()).await?;
+    let found = match store::sso::page_read_ahead(ahead, list.page()) {
+        Some(found) => found,
+        None => {
+            let mut db = app.store.acquire().await?;
+            store::sso::list(&mut db, organization_id, list.page()).await?
+        }
+    };
     list.answer(found, |c| c.id.as_uuid(), wire)
 }
 
