@@ -189,7 +189,7 @@ async fn follow_signals(wish: watch::Sender<Wish>) -> Result<()> {
 }
 
 /// Serves until it is told to stop: requests go on being taken for the time `drain` after SIGTERM, while
-/// readiness has whoever sends them choose another process.
+/// readiness makes load balancers choose another process.
 async fn serve(
     listeners: Listeners,
     listening: Listening,

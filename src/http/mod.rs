@@ -6,7 +6,7 @@
 //! - [`bearer`], [`session`]: the token and the session of a request;
 //! - [`body`]: how long a body may take; [`large`]: the memory that large requests share;
 //! - [`observe`]: requests counted, timed and traced, and the listener of the metrics;
-//! - [`probes`]: what whoever runs the server asks it.
+//! - [`probes`]: the questions of those who run the server.
 
 pub mod bearer;
 pub mod body;

@@ -131,7 +131,7 @@ async fn read(
         .await
 }
 
-/// Keeps out whoever asks, before anybody is known.
+/// Keeps a person out before it is known who it is.
 async fn refuse_at_start(
     app: &App,
     configuration: &SsoConfiguration,

@@ -315,7 +315,7 @@ fn moment(time: DateTime<Utc>) -> Markup {
     }
 }
 
-/// What a person calls her browser, as far as it can be told.
+/// The name of a browser, as far as it can be told.
 fn browser(user_agent: &str) -> String {
     let first = |names: &[(&str, &'static str)]| {
         names

@@ -12,7 +12,7 @@ use crate::oidc::ClientKey;
 use crate::store;
 use crate::store::client_keys::SealedClientKey;
 
-/// One at a time: whoever asks for a public key may have one made, and making one takes a processor.
+/// One at a time: anybody who asks for a public key may have one made, and making one takes a processor.
 static MAKING: Semaphore = Semaphore::const_new(1);
 
 /// The key pair of a configuration. One round trip, and three more at the first time.

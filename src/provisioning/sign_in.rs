@@ -1,4 +1,4 @@
-//! Who a person is that a provider vouches for, and whether she may come in.
+//! Which member a person is whom the provider vouches for, and whether that person may sign in.
 
 use uuid::Uuid;
 
@@ -115,7 +115,7 @@ pub enum Outcome {
     Changed,
 }
 
-/// Lets a person in whom the provider vouches for, and gives her a new session, or says why not.
+/// Signs in a person whom the provider vouches for, with a new session, or says why not.
 /// Everything, the row that tells administrators included, is one transaction.
 ///
 /// # Errors
@@ -220,7 +220,7 @@ async fn admit(
     }))
 }
 
-/// Makes a new member of a person. Whoever holds her address without proof loses it.
+/// Makes a person a new member. Another member who has the address without proof loses it.
 async fn join(
     app: &App,
     db: &mut Connection,
@@ -356,8 +356,8 @@ fn by_address<'a>(member: &'a Candidate, person: &Person, is_email_verified: boo
     if member.is_provisioned && person.email_verified.is_none() && !member.has_signed_in_here {
         return Choice::Member(member);
     }
-    // Whoever signed in with somebody else's address, of which nobody asked a proof, would else wait
-    // as this member for its owner, and be her.
+    // Otherwise somebody could sign in with another person's address, where no proof is asked for, and wait
+    // until the owner of the address becomes the same member.
     let is_members_own = member.email_verified || !member.has_signed_in;
     match (is_email_verified, is_members_own) {
         (true, true) => return Choice::Member(member),
@@ -400,7 +400,7 @@ fn profile<'a>(person: &'a Person, email: &'a str, email_verified: bool) -> Prof
     }
 }
 
-/// Writes to a member what the provider says of her now, but for an address that another member has
+/// Writes to a member what the provider says now, but for an address that another member has
 /// or that the provider denies; the note says so.
 async fn follow(
     db: &mut Connection,

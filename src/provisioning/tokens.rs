@@ -1,5 +1,5 @@
-//! Whether a bearer token is the one that the database keeps: verified here for every door, and for whoever makes
-//! one.
+//! Whether a bearer token is the one that the database keeps: verified here for every door, and for those who
+//! make one.
 
 use chrono::{DateTime, Utc};
 

@@ -7,7 +7,7 @@
 //! does not open.
 //!
 //! A digest is `length of the key id (1 byte) ‖ key id ‖ HMAC-SHA-256 (32)`, by a key of its own that is
-//! derived from the same one: what it is of is recognised by whoever has the key, and nobody else.
+//! derived from the same one: only those who have the key recognise what a code is of.
 
 use std::fmt;
 use std::str::FromStr;

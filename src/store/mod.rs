@@ -67,7 +67,7 @@ pub const MAX_CONNECTIONS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where all requests take turns on one connection.
 const PATIENCE_IN_TURNS: Duration = Duration::from_secs(30);
-/// How long it may take to find that out: whoever asks for liveness has little patience.
+/// How long it may take to find that out: those who ask for liveness have little patience.
 const LIVENESS: Duration = Duration::from_millis(900);
 
 /// Makes sure that `url` names one PostgreSQL or several, as libpq has it.

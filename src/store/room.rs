@@ -1,8 +1,8 @@
 //! Whether the database has room to write.
 //!
 //! A full disk shows when something is written, not when PostgreSQL is asked whether it takes writes. So
-//! a write that failed for want of room leaves a doubt, and while there is one, whoever asks for
-//! readiness has PostgreSQL write a little.
+//! a write that failed for want of room leaves a doubt. While there is one, every question for readiness
+//! makes PostgreSQL write a little.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,4 +1,4 @@
-//! Logins, who is who at a provider, and what came of each try.
+//! Logins, the members that a provider's subjects are, and the result of each attempt.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{FromRow, QueryBuilder, query, query_as};

@@ -160,7 +160,7 @@ pub struct Choice {
 
 /// Reads a page of the active configurations of all organizations that sign in addresses of a domain
 /// (its key), if need be only of the organization that verified it, and the first ten of each, so that none
-/// crowds out the others: what a person chooses from before anybody knows whose she is.
+/// crowds out the others: what a person chooses from before the person's organization is known.
 ///
 /// # Errors
 ///

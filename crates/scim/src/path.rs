@@ -37,8 +37,8 @@ impl Path {
 /// # Errors
 ///
 /// A 400 `invalidPath` for a malformed path, a filter that does not fit the attribute, and one that
-/// can only mean the members of a group and is not their name: whoever is to be removed must not
-/// stay because of it.
+/// can only mean the members of a group and is not their name: a member who is to be removed must
+/// not stay because of it.
 pub fn parse(text: &str, resource_type: ResourceType) -> Result<Option<Path>, ScimError> {
     let invalid = |error: FilterError| invalid_path(&error.to_string());
     if let Some(schema) = schema_named(text, resource_type) {

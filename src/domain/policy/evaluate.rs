@@ -38,7 +38,7 @@ pub(super) struct Evaluator<'a> {
     words: BTreeSet<String>,
 }
 
-/// What an evaluation came to, as far as it may be told to whoever may not see values.
+/// The result of an evaluation, for people who may not see values.
 enum Outcome {
     Boolean(bool),
     /// A value of this type.

@@ -4,7 +4,7 @@
 //! refuses what can never be right (a syntax error, another variable, a function that does not
 //! exist, a result that is certainly not a boolean), and [`evaluate()`], at a login, lets in on `true`
 //! alone. Claims are private: what [`evaluate()`] says names types and the expression's own text, never
-//! a claim's value. [`explain`] shows values, to whoever brought them.
+//! a claim's value. [`explain`] shows values, to those who sent them.
 
 mod check;
 mod evaluate;

@@ -1,5 +1,6 @@
 //! Door 1: the API. Rules are quoted from the wire contract.
 
+mod ahead;
 mod authentication;
 mod domains;
 mod isolation;

@@ -315,7 +315,7 @@ impl Place {
         found.unwrap().items
     }
 
-    /// Makes sure that a reply keeps a person out, tells her no more than a reference, and that
+    /// Makes sure that a reply keeps a person out and tells no more than a reference, and that
     /// administrators find under it which check failed and these words, and no secrets.
     pub async fn refused(&self, reply: &Reply, check: &str, words: &str) -> ListedAttempt {
         assert!(
@@ -380,8 +380,8 @@ pub fn gives_no_session(reply: &Reply) {
     }
 }
 
-/// A person signs in at a provider that was bent: she is kept out by this check, for a reason with
-/// these words, and has no session.
+/// A person signs in at a provider that was bent. This check keeps the person out, for a reason with
+/// these words, and there is no session.
 pub fn keeps_out(bend: impl FnOnce(&Place), check: &str, words: &str) {
     run(async {
         let place = Place::start().await;

@@ -86,7 +86,7 @@ impl<'a> Provisioning<'a> {
     }
 }
 
-/// The member with this address, as administrators see her.
+/// The member with this address, as administrators see it.
 async fn member(place: &Place, email: &str) -> Option<Value> {
     let members = place.members().await;
     members.into_iter().find(|m| m["email"] == email)
