@@ -30,47 +30,33 @@ macro_rules! aggregate {
         $crate::store::aggregate::aggregate! { @$function $item, $id, $noun, $select $(, $argument)? }
     )+};
     (@get $item:ident, $id:ident, $noun:expr, $select:ident) => {
-        /// Reads the one with this identifier.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::NotFound`](crate::error::Error::NotFound) when the organization has none.
-        pub async fn get(
-            db: &mut $crate::store::Connection,
-            organization_id: $crate::domain::ids::OrganizationId,
-            id: $id,
-        ) -> Result<$item, $crate::error::Error> {
-            $select!(
-                "where organization_id = $1 and id = $2",
-                organization_id.as_uuid(),
-                id.as_uuid(),
-            )
-            .fetch_optional(db)
-            .await?
-            .map(Into::into)
-            .ok_or($crate::error::Error::NotFound($noun))
+        $crate::store::aggregate::aggregate! {
+            @one get, "Reads the one with this identifier.",
+            $item, $id, $noun, $select, "where organization_id = $1 and id = $2"
         }
     };
     (@lock $item:ident, $id:ident, $noun:expr, $select:ident) => {
-        /// Reads the one with this identifier, and keeps others from changing it until the transaction ends.
+        $crate::store::aggregate::aggregate! {
+            @one lock, "Reads the one with this identifier, and keeps others from changing it until the transaction ends.",
+            $item, $id, $noun, $select, "where organization_id = $1 and id = $2 for update"
+        }
+    };
+    (@one $name:ident, $doc:literal, $item:ident, $id:ident, $noun:expr, $select:ident, $where:literal) => {
+        #[doc = $doc]
         ///
         /// # Errors
         ///
         /// [`Error::NotFound`](crate::error::Error::NotFound) when the organization has none.
-        pub async fn lock(
+        pub async fn $name(
             db: &mut $crate::store::Connection,
             organization_id: $crate::domain::ids::OrganizationId,
             id: $id,
         ) -> Result<$item, $crate::error::Error> {
-            $select!(
-                "where organization_id = $1 and id = $2 for update",
-                organization_id.as_uuid(),
-                id.as_uuid(),
-            )
-            .fetch_optional(db)
-            .await?
-            .map(Into::into)
-            .ok_or($crate::error::Error::NotFound($noun))
+            $select!($where, organization_id.as_uuid(), id.as_uuid())
+                .fetch_optional(db)
+                .await?
+                .map(Into::into)
+                .ok_or($crate::error::Error::NotFound($noun))
         }
     };
     (@list $item:ident, $id:ident, $noun:expr, $select:ident) => {
