@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -299,8 +299,11 @@ fn begun(
 /// than that there is one.
 pub async fn client_keys(
     State(app): State<Arc<App>>,
-    Path((organization, id)): Path<(Uuid, Uuid)>,
+    named: Result<Path<(Uuid, Uuid)>, PathRejection>,
 ) -> Response {
+    let Ok(Path((organization, id))) = named else {
+        return Page::bad_link().into_response();
+    };
     let key = async {
         let configuration = read(&app, organization.into(), id.into()).await?;
         client_key(&app, configuration.organization_id, configuration.id).await

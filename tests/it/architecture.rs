@@ -1,6 +1,7 @@
 //! Which way calls go (docs/ARCHITECTURE.md), held over the `use` statements and paths.
 
 mod imports;
+mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -181,15 +181,15 @@ fn a_token_that_names_no_organization_is_of_the_bootstrap_organization_alone() {
             random.token(TokenKind::Api, None, server.app.new_id())
         };
         let name = format!("Bootstrapped {}", server.organization);
-        let home = bootstrap(&server.app, &name, &token).await.unwrap();
-        assert_ne!(home, server.organization_id());
+        let bootstrapped = bootstrap(&server.app, &name, &token).await.unwrap();
+        assert_ne!(bootstrapped, server.organization_id());
         let call = async |home| {
             let replica = server.replica_with(|app| app.home = home);
-            let list = json!({ "organizationId": server.organization });
-            let method = "ListSCIMConfigurations";
+            let list = json!({ "organizationId": bootstrapped.to_string() });
+            let method = "ListSSOConfigurations";
             replica.call_as(token.expose(), method, list).await
         };
-        call(Some(home)).await.error("permission_denied");
+        call(Some(bootstrapped)).await.ok();
         let refused = call(None).await.error("unauthenticated");
         let elsewhere = call(Some(server.organization_id())).await;
         assert_eq!(elsewhere.error("unauthenticated"), refused);

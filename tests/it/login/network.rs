@@ -476,12 +476,7 @@ fn who_waited_for_somebody_elses_new_keys_gets_them() {
     run(async {
         let place = Place::start().await;
         place.sign_in(&mut place.browser()).await;
-        let other = Place {
-            server: place.server.neighbour().await,
-            provider: place.provider.clone(),
-            sso: place.sso.clone(),
-            domain: place.domain.clone(),
-        };
+        let other = place.neighbour().await;
         // While the first code is exchanged, the key changes, and somebody else signs in at the
         // same process.
         place.provider.bend().before_token = Some(Box::new(move || {
