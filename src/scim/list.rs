@@ -250,6 +250,8 @@ struct Part {
     address: Option<Fragment>,
     /// Whether all resources of the type are read for it.
     is_wide: bool,
+    /// Whether all that match are found before the first is read.
+    is_at_once: bool,
 }
 
 impl Part {
@@ -301,6 +303,7 @@ fn parts(
             address: filter.as_ref().and_then(search::address_condition),
             order,
             is_wide,
+            is_at_once: is_wide || filter.as_ref().is_some_and(search::is_of_time),
         })
     };
     let all: Vec<Result<Part, ScimError>> = kinds.iter().map(|&kind| part(kind)).collect();
@@ -422,7 +425,7 @@ async fn page(
     if is_all && list.source.table == Table::Users {
         return scim_resources::all_users(db, context.tenant, list.source, skip, limit).await;
     }
-    if part.is_wide {
+    if part.is_at_once {
         return scim_resources::search_all(db, list, skip, limit).await;
     }
     let stored = scim_resources::list_by_index(db, list, skip, limit).await?;

@@ -106,6 +106,15 @@ pub fn address_condition(filter: &Resolved) -> Option<Fragment> {
     }
 }
 
+/// Whether a filter asks for what was changed since a time: that may be half of all, and stands anywhere in the list.
+pub fn is_of_time(filter: &Resolved) -> bool {
+    match filter {
+        Resolved::And(parts) | Resolved::Or(parts) => parts.iter().any(is_of_time),
+        Resolved::Compare(path, ..) => core_name(path) == Some("meta"),
+        _ => false,
+    }
+}
+
 /// Whether a filter leads to its matches by an index. For another, all resources of the tenant are read.
 pub fn has_index(resource_type: ResourceType, filter: &Resolved) -> bool {
     let has_index = |part| has_index(resource_type, part);
@@ -512,9 +521,12 @@ impl Translator<'_> {
         }
         if let (Some("emails"), "value", Comparand::Text { comparable, .. }) =
             (core_name(path), path.leaf().name, comparand)
-            && let Some(range) = key_compare("a.value_key", operator, comparable)
+            && operator != Operator::Ne
         {
-            return has_some_address(range);
+            let column = "a.value_key";
+            let condition = key_compare(column, operator, comparable)
+                .unwrap_or_else(|| compare(column, operator, comparand));
+            return has_some_address(condition);
         }
         if path.attribute.data_type != Type::Complex && !path.attribute.multi_valued {
             return compare(&format!("({})", simple(path)), operator, comparand);

@@ -374,7 +374,7 @@ impl List<'_> {
 }
 
 /// Reads up to `limit` resources of a list after the first `skip`, and how many there are in all, in one pass over
-/// everything that the tenant has: for filters and orders without an index.
+/// all that match: for filters and orders without an index, and where what matches may stand at the end of the list.
 ///
 /// # Errors
 ///

@@ -19,7 +19,7 @@ fn a_configuration_is_the_same_however_it_is_read() {
         let server = Server::start().await;
         let scim = server.scim(json!({ "name": "One" })).await["scimConfiguration"].clone();
         server.scim(json!({ "name": "Two" })).await;
-        let organization = server.organization_id();
+        let organization = server.organization_id().as_uuid();
         for (method, body) in [
             (
                 "GetSSOConfiguration",
