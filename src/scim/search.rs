@@ -153,12 +153,12 @@ fn is_of_active(filter: &Resolved) -> bool {
 
 /// Whether an index has the resources of a type in the order of this attribute.
 pub fn is_sorted_by_index(path: &AttributePath, resource_type: ResourceType) -> bool {
-    match (resource_type, core_name(path), path.leaf().name) {
-        (_, Some("id" | "externalId" | "displayName"), _) => true,
-        (ResourceType::User, Some("userName"), _)
-        | (ResourceType::User, Some("meta"), "lastModified") => true,
-        _ => false,
-    }
+    matches!(
+        (resource_type, core_name(path), path.leaf().name),
+        (_, Some("id" | "externalId" | "displayName"), _)
+            | (ResourceType::User, Some("userName"), _)
+            | (ResourceType::User, Some("meta"), "lastModified")
+    )
 }
 
 /// The column of what identifies a resource.
