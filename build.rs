@@ -71,20 +71,55 @@ fn generate_rules(descriptors: &[u8], out: &Path) -> Result<()> {
         proto_module: "crate::api::proto".to_owned(),
         ..Default::default()
     };
-    let messages = scan::gather(&request)?;
+    let mut messages = scan::gather(&request)?;
+    let ranges = format!("{:#?}", ranges(&request.proto_file, &messages));
+    write_if_changed(&out.join("ranges.rs"), format!("&{ranges}").as_bytes())?;
+    let requests = in_requests(&request.proto_file, &messages);
+    messages.retain(|message| requests.contains(&message.proto_name));
     let validators = out.join("validate");
     fs::create_dir_all(&validators)?;
     for file in emit::render_with_options(&messages, &options)? {
         let name = file.name.context("the generator names its files")?;
-        // The library's function panics on durations that chrono cannot hold, which clients can send.
-        let content = file.content.unwrap_or_default().replace(
-            "::protovalidate_buffa::cel::duration_from_secs_nanos",
-            "crate::api::rules::duration_from_secs_nanos",
-        );
+        // The library's function panics on durations that chrono cannot hold, which clients can send. Of the two
+        // forms of each message only the borrowed one is checked: what is inline and not called is not compiled.
+        let content = file
+            .content
+            .unwrap_or_default()
+            .replace(
+                "::protovalidate_buffa::cel::duration_from_secs_nanos",
+                "crate::api::rules::duration_from_secs_nanos",
+            )
+            .replace("fn validate(", "#[inline]\n    fn validate(");
         write_if_changed(&validators.join(name), content.as_bytes())?;
     }
-    let ranges = format!("{:#?}", ranges(&request.proto_file, &messages));
-    write_if_changed(&out.join("ranges.rs"), format!("&{ranges}").as_bytes())
+    Ok(())
+}
+
+/// The requests of all methods, and the messages in them: rules of what is only in responses are never asked for,
+/// and take long to compile.
+fn in_requests(files: &[FileDescriptorProto], messages: &[MessageValidators]) -> Vec<String> {
+    let services = files.iter().flat_map(|file| &file.service);
+    let methods = services.flat_map(|service| &service.method);
+    let requests = methods.filter_map(|method| method.input_type.as_deref());
+    let mut found: Vec<String> = requests
+        .map(|name| name.trim_start_matches('.').to_owned())
+        .collect();
+    let mut seen = 0;
+    while let Some(name) = found.get(seen) {
+        let message = messages.iter().find(|m| m.proto_name == *name);
+        let fields = message.into_iter().flat_map(|message| {
+            let in_oneofs = message.oneof_rules.iter().flat_map(|oneof| &oneof.fields);
+            message.field_rules.iter().chain(in_oneofs)
+        });
+        let inside: Vec<_> = fields
+            .filter_map(|field| message_of(&field.field_type))
+            .filter(|name| !found.iter().any(|known| known == name))
+            .map(str::to_owned)
+            .collect();
+        found.extend(inside);
+        seen += 1;
+    }
+    found
 }
 
 /// For each method, the fields of its request that have a range, by their path: what they may be.
