@@ -33,6 +33,10 @@ drop table scim_user_counts;
 drop index scim_users_inactive;
 create index scim_users_active on scim_users (organization_id, scim_configuration_id, active, block, id);
 
+-- What was changed since a time may be half of all users, anywhere in the list: the index alone tells where they are in it.
+drop index scim_users_last_modified;
+create index scim_users_last_modified on scim_users (organization_id, scim_configuration_id, last_modified) include (block, id);
+
 -- Keys are compared byte by byte, whatever the locale of the database is: so an index serves a prefix, and an order.
 alter table scim_users
     alter column user_name_key type text collate "C",
