@@ -20,9 +20,13 @@ use crate::provisioning::tokens::{Kept, Row, verify};
 use crate::store::tokens::{Ahead, Candidate, ReadAhead};
 use crate::store::{self, Connection};
 
-/// Lets only callers with a valid token pass, before anything else about the request is looked at.
+/// Lets only callers with a valid token pass, before anything else about the request is looked at. Of a request with a
+/// well-formed token, [`ahead`] looks at a small body first.
 pub async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (mut request, ahead) = ahead::look(request).await;
+    let (mut request, ahead) = match presented(request.headers()) {
+        Some(_) => ahead::look(request).await,
+        None => (request, None),
+    };
     match find_caller(&app, request.method(), request.headers(), ahead).await {
         Ok((caller, read)) => {
             if let Some(read) = read {
@@ -43,6 +47,11 @@ pub async fn authenticate(State(app): State<Arc<App>>, request: Request, next: N
     }
 }
 
+/// The token of a request, if it is well-formed: that of a stranger seldom is.
+fn presented(headers: &HeaderMap) -> Option<Token> {
+    bearer::token(headers).and_then(|text| Token::parse(TokenKind::Api, text))
+}
+
 /// The caller of a bearer token, and what was read together with it; without one, the caller of the session's cookie.
 async fn find_caller(
     app: &App,
@@ -54,9 +63,7 @@ async fn find_caller(
         session::check_same_origin(app, method, headers)?;
         return Ok((session::find(app, headers).await?.caller, None));
     }
-    let token = bearer::token(headers)
-        .and_then(|text| Token::parse(TokenKind::Api, text))
-        .ok_or(Error::Unauthenticated)?;
+    let token = presented(headers).ok_or(Error::Unauthenticated)?;
     let now = app.clock.now();
     let id = ApiTokenId::from(token.id());
     let organization_id = app.organization_of(&token).ok_or(Error::Unauthenticated)?;
