@@ -21,7 +21,7 @@ use crate::store::tokens::{Ahead, Candidate, ReadAhead};
 use crate::store::{self, Connection};
 
 /// Lets only callers with a valid token pass, before anything else about the request is looked at. Of a request with a
-/// well-formed token, [`ahead`] looks at a small body first.
+/// well-formed token, `ahead` looks at a small body first.
 pub async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut request, ahead) = match presented(request.headers()) {
         Some(_) => ahead::look(request).await,
