@@ -546,7 +546,7 @@ pub(super) fn sub_values(
             }
         }
     }
-    if refers(complex) && !is_named(&subs, "value") {
+    if refers(complex) && !has_value(&subs) {
         subs.extend(identifier(path, id, &subs, traits)?);
     }
     let is_understood = match complex.sub_attribute("value") {
@@ -561,6 +561,12 @@ pub(super) fn sub_values(
 
 fn is_named(subs: &[SubValue], name: &str) -> bool {
     subs.iter().any(|(sub, _)| sub.name == name)
+}
+
+/// Whether the value itself is there. `null` is the same as not sent (RFC 7643, section 2.5).
+fn has_value(subs: &[SubValue]) -> bool {
+    let mut subs = subs.iter();
+    subs.any(|(sub, value)| sub.name == "value" && value.is_some())
 }
 
 /// Whether the values of a complex attribute name resources.

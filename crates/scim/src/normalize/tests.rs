@@ -118,6 +118,14 @@ fn bodies_of_identity_providers_become_canonical() {
             vec![dialect::WRAPPED],
         ),
         (
+            json!({E: {"manager": {"value": null, "$ref": "../Users/0190a6e0-1c2b-7def-8123-456789abcdef"}}}),
+            json!({E: {"manager": {
+                "value": "0190a6e0-1c2b-7def-8123-456789abcdef",
+                "$ref": "../Users/0190a6e0-1c2b-7def-8123-456789abcdef",
+            }}}),
+            vec![dialect::ANOTHER_IDENTIFIER, dialect::NULL],
+        ),
+        (
             json!({E: [{"department": "d", "manager": {"ID": "m"}}]}),
             json!({E: {"department": "d", "manager": {"value": "m"}}}),
             vec![dialect::ARRAY_OF_ONE, dialect::ANOTHER_IDENTIFIER],
@@ -230,6 +238,10 @@ fn what_does_not_fit_is_refused_by_name() {
         ),
         (
             json!({E: {"manager": {"$ref": "https://x/people/1"}}}),
+            "$ref must be the URI of a user",
+        ),
+        (
+            json!({E: {"manager": {"value": null, "$ref": "a"}}}),
             "$ref must be the URI of a user",
         ),
         (json!({"emails.value": "a@b"}), "emails must be a list"),
