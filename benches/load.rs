@@ -21,7 +21,7 @@ use std::time::Duration;
 use buffa::Message;
 use bytes::Bytes;
 use http::Method;
-use rollcall::api::proto::gitpod::v1::GetSSOConfigurationRequest;
+use proto::gitpod::v1::GetSSOConfigurationRequest;
 use serde_json::{Value, json};
 
 use support::{Client, Make, pgbench, printed, serve};

@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::paging::page_size;
-use super::proto::gitpod::v1::{
+use crate::store::tokens::{Ahead, Configurations};
+use proto::gitpod::v1::{
     GetSCIMConfigurationRequest, GetSSOConfigurationRequest, ListSCIMConfigurationsRequest,
     ListSSOConfigurationsRequest, PaginationRequest,
 };
-use crate::store::tokens::{Ahead, Configurations};
 
 /// The largest body that is looked at, in bytes.
 const MAX_BODY: u64 = 1024;

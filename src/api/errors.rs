@@ -31,15 +31,12 @@ use protovalidate_buffa::proto::{
     FieldPath, FieldPathElement, Violation as ViolationDetail, Violations,
 };
 
-use super::proto::google::rpc::{RequestInfo, RetryInfo};
 use crate::error::{Chain, Error, Violation};
 use crate::http::request_id::RequestId;
+use proto::google::rpc::{RequestInfo, RetryInfo};
 
 /// How many violations an error names: details travel in headers over gRPC, whose size is limited.
 const MAX_VIOLATIONS: usize = 20;
-
-/// What the fields with a range may be, by method and path of the field.
-const RANGES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/ranges.rs"));
 
 /// When to try again after [`Error::Unavailable`].
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
@@ -225,7 +222,7 @@ fn range(method: &str, field: &FieldPath) -> &'static str {
         .iter()
         .filter_map(|e| e.field_name.as_deref());
     let path = names.collect::<Vec<_>>().join(".");
-    RANGES
+    proto::RANGES
         .iter()
         .find(|range| (range.0, range.1) == (method, &*path))
         .map_or("is out of its range", |range| range.2)

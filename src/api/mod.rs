@@ -17,9 +17,7 @@ mod json;
 pub mod labels;
 mod organization;
 mod paging;
-pub mod proto;
 mod rollcall;
-mod rules;
 pub mod transport;
 mod user;
 
@@ -36,13 +34,10 @@ use connectrpc::{
 use connectrpc_reflection::Reflector;
 
 use self::handler::Api;
-use self::proto::gitpod::v1::*;
 use crate::app::App;
 use crate::http::observe::Told;
 use crate::metrics::Door;
-
-/// The descriptors of everything in `proto/`: for server reflection, and the check of JSON.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+use proto::gitpod::v1::*;
 
 /// The largest body of a request, and the largest message in one, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -76,7 +71,7 @@ pub const TOLD: Told = Told {
 /// When the descriptors do not fit together: a fault of the build.
 pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let api = Arc::new(Api { app: app.clone() });
-    let json = json::Json::new(DESCRIPTORS)?;
+    let json = json::Json::new(proto::DESCRIPTORS)?;
     let services = RpcRouter::new();
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = GroupServiceExt::register(api.clone(), services);
@@ -111,8 +106,10 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     ];
     let names = names.into_iter().chain(rollcall::NAMES);
     let (public, _) = connectrpc_health::install_static(RpcRouter::new(), names);
-    let public =
-        connectrpc_reflection::install(public, Reflector::from_descriptor_set_bytes(DESCRIPTORS)?);
+    let public = connectrpc_reflection::install(
+        public,
+        Reflector::from_descriptor_set_bytes(proto::DESCRIPTORS)?,
+    );
 
     let public = routes(public, &json).layer(from_fn(transport::check_protocol));
     let routes = public.merge(account).merge(closed);

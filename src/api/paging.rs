@@ -9,13 +9,13 @@ use connectrpc::RequestContext;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::proto::gitpod::v1::{
-    CountResponse, CountResponseRelation, PaginationRequest, PaginationResponse,
-};
 use crate::app::App;
 use crate::domain::ids::OrganizationId;
 use crate::error::{Error, Violation};
 use crate::store::{Items, Page, Place};
+use proto::gitpod::v1::{
+    CountResponse, CountResponseRelation, PaginationRequest, PaginationResponse,
+};
 
 /// The most items of a page.
 const MAX_SIZE: u32 = 100;

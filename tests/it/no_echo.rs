@@ -217,7 +217,7 @@ fn no_error_of_the_api_repeats_what_was_sent() {
             failures: 0,
         };
         let organization = watch.server.organization.clone();
-        let pool = DescriptorPool::decode(rollcall::api::DESCRIPTORS).unwrap();
+        let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
         let services = pool.services().iter();
         let mut methods = 0;
         for service in services {

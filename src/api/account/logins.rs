@@ -5,16 +5,16 @@ use uuid::Uuid;
 
 use crate::api::organization::members::LOGIN_PROVIDER;
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::gitpod::v1::{
-    GetSSOLoginURLRequest, ListLoginProvidersRequest, ListLoginProvidersResponse,
-    ListSSOLoginsRequest, LoginProvider, PaginationResponse, list_sso_logins_response::Login,
-};
 use crate::app::App;
 use crate::domain::sign_in::email_domain;
 use crate::error::{Error, Violation};
 use crate::provisioning::sign_in::{check_return_to, choices, login_page_url, start_url};
 use crate::store::Page;
 use crate::store::sso::Choice;
+use proto::gitpod::v1::{
+    GetSSOLoginURLRequest, ListLoginProvidersRequest, ListLoginProvidersResponse,
+    ListSSOLoginsRequest, LoginProvider, PaginationResponse, list_sso_logins_response::Login,
+};
 
 /// `GetSSOLoginURL`: the provider's, or where there are several, the page that lists them. One round
 /// trip.

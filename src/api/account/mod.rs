@@ -3,7 +3,7 @@
 mod logins;
 
 use crate::api::handler::service;
-use crate::api::proto::gitpod::v1::*;
+use proto::gitpod::v1::*;
 
 service! { AccountService {
     get_sso_login_url(GetSSOLoginURLRequest) -> GetSSOLoginURLResponse { login_url } =

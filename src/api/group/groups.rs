@@ -2,14 +2,14 @@
 
 use crate::api::handler::{parse_id, parse_ids, timestamp};
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::gitpod::v1::get_group_request::Group as Which;
-use crate::api::proto::gitpod::v1::{GetGroupRequest, Group, ListGroupsRequest};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::ids::OrganizationId;
 use crate::error::{Error, Violation};
 use crate::store::Items;
 use crate::store::members::{self, GroupFilter};
+use proto::gitpod::v1::get_group_request::Group as Which;
+use proto::gitpod::v1::{GetGroupRequest, Group, ListGroupsRequest};
 
 /// `GetGroup`, by id or by name. Two round trips.
 pub async fn get(app: &App, caller: &Caller, request: GetGroupRequest) -> Result<Group, Error> {

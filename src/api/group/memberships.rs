@@ -2,11 +2,11 @@
 
 use crate::api::handler::parse_id;
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::gitpod::v1::{GroupMembership, ListMembershipsRequest, Principal, Subject};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
 use crate::store::members::{self, GroupFilter};
+use proto::gitpod::v1::{GroupMembership, ListMembershipsRequest, Principal, Subject};
 
 /// `ListMemberships`. Three round trips.
 pub async fn list(

@@ -4,7 +4,7 @@ mod groups;
 mod memberships;
 
 use crate::api::handler::service;
-use crate::api::proto::gitpod::v1::*;
+use proto::gitpod::v1::*;
 
 service! { GroupService {
     get_group(GetGroupRequest) -> GetGroupResponse { group } =

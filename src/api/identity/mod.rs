@@ -1,12 +1,12 @@
 //! `IdentityService`: who the caller is.
 
 use crate::api::handler::service;
-use crate::api::proto::gitpod::v1::{
+use crate::domain::identity::{Caller, Principal};
+use crate::error::Error;
+use proto::gitpod::v1::{
     GetAuthenticatedIdentityRequest, GetAuthenticatedIdentityResponse, IdentityService,
     Principal as WirePrincipal, Subject,
 };
-use crate::domain::identity::{Caller, Principal};
-use crate::error::Error;
 
 service! { IdentityService {
     get_authenticated_identity(GetAuthenticatedIdentityRequest) -> GetAuthenticatedIdentityResponse =

@@ -9,9 +9,9 @@ use proptest::sample::select;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 
-use super::super::DESCRIPTORS;
-use super::super::proto::gitpod::v1::*;
 use super::*;
+use proto::DESCRIPTORS;
+use proto::gitpod::v1::*;
 
 /// What is wrong with a message: fields and words, or the text without a field.
 fn faults(pool: &DescriptorPool, message: &str, json: &str) -> Result<(), String> {

@@ -2,17 +2,17 @@
 
 use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::gitpod::v1::{
-    CreateDomainVerificationRequest, DeleteDomainVerificationRequest,
-    DomainVerification as WireVerification, DomainVerificationState, GetDomainVerificationRequest,
-    ListDomainVerificationsRequest, VerifyDomainRequest,
-};
 use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::domain_verification::{self, DomainVerification};
 use crate::domain::identity::Caller;
 use crate::error::Error;
 use crate::store;
+use proto::gitpod::v1::{
+    CreateDomainVerificationRequest, DeleteDomainVerificationRequest,
+    DomainVerification as WireVerification, DomainVerificationState, GetDomainVerificationRequest,
+    ListDomainVerificationsRequest, VerifyDomainRequest,
+};
 
 /// `CreateDomainVerification`.
 pub async fn create(

@@ -2,16 +2,16 @@
 
 use crate::api::handler::{parse_id, parse_ids, timestamp};
 use crate::api::paging::{Paging, count};
-use crate::api::proto::gitpod::v1::list_members_request::{Filter as WireFilter, SortField};
-use crate::api::proto::gitpod::v1::{
-    ListMembersRequest, ListMembersResponse, LoginProviderKind, OrganizationMember,
-    OrganizationRole, SortOrder, UserStatus,
-};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
 use crate::store::members::{Filter, Member, Order};
 use crate::store::{self, Items};
+use proto::gitpod::v1::list_members_request::{Filter as WireFilter, SortField};
+use proto::gitpod::v1::{
+    ListMembersRequest, ListMembersResponse, LoginProviderKind, OrganizationMember,
+    OrganizationRole, SortOrder, UserStatus,
+};
 
 /// How people sign in, and those whom SCIM provisions will: with the provider of their organization,
 /// which the contract calls so. There is no other way. A filter calls it `LOGIN_PROVIDER_KIND_SSO`.

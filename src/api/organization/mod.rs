@@ -9,7 +9,7 @@ pub mod scim;
 pub mod sso;
 
 use crate::api::handler::service;
-use crate::api::proto::gitpod::v1::*;
+use proto::gitpod::v1::*;
 
 service! { OrganizationService {
     get_organization(GetOrganizationRequest) -> GetOrganizationResponse { organization } =

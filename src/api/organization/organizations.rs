@@ -1,11 +1,11 @@
 //! The organization itself over the API (contract, section 3).
 
 use crate::api::handler::{parse_id, timestamp};
-use crate::api::proto::gitpod::v1::{GetOrganizationRequest, Organization, OrganizationTier};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::Error;
 use crate::store;
+use proto::gitpod::v1::{GetOrganizationRequest, Organization, OrganizationTier};
 
 /// `GetOrganization`. Two round trips.
 pub async fn get(

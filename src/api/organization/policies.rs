@@ -3,10 +3,6 @@
 use serde_json::{Map, Value};
 
 use crate::api::handler::{commit, parse_id};
-use crate::api::proto::gitpod::v1::{
-    GetOrganizationPoliciesRequest, OrganizationPolicies as WirePolicies,
-    UpdateOrganizationPoliciesRequest,
-};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
@@ -14,6 +10,10 @@ use crate::domain::ids::OrganizationId;
 use crate::domain::organization_policies::OrganizationPolicies;
 use crate::error::Error;
 use crate::store;
+use proto::gitpod::v1::{
+    GetOrganizationPoliciesRequest, OrganizationPolicies as WirePolicies,
+    UpdateOrganizationPoliciesRequest,
+};
 
 /// `GetOrganizationPolicies`. Two round trips.
 pub async fn get(

@@ -5,11 +5,6 @@ use chrono::TimeDelta;
 
 use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::gitpod::v1::{
-    CreateSCIMConfigurationRequest, DeleteSCIMConfigurationRequest, GetSCIMConfigurationRequest,
-    ListSCIMConfigurationsRequest, RegenerateSCIMTokenRequest, SCIMConfiguration,
-    UpdateSCIMConfigurationRequest,
-};
 use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
@@ -21,6 +16,11 @@ use crate::provisioning::tokens::{self, Row};
 use crate::store;
 use crate::store::scim_resources::Tenant;
 use crate::store::tokens::ReadAhead;
+use proto::gitpod::v1::{
+    CreateSCIMConfigurationRequest, DeleteSCIMConfigurationRequest, GetSCIMConfigurationRequest,
+    ListSCIMConfigurationsRequest, RegenerateSCIMTokenRequest, SCIMConfiguration,
+    UpdateSCIMConfigurationRequest,
+};
 
 /// `CreateSCIMConfiguration`: the token is returned this once.
 pub async fn create(

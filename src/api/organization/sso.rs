@@ -7,11 +7,6 @@ use tokio::task::spawn_blocking;
 
 use crate::api::handler::{commit, parse_id};
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::gitpod::v1::{
-    CreateSSOConfigurationRequest, DeleteSSOConfigurationRequest, GetSSOConfigurationRequest,
-    ListSSOConfigurationsRequest, SSOConfiguration, SSOConfigurationState,
-    UpdateSSOConfigurationRequest, sso_configuration::ProviderType,
-};
 use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::identity::Caller;
@@ -23,6 +18,11 @@ use crate::metrics::SessionEnd;
 use crate::oidc::check::unusable_issuer;
 use crate::store;
 use crate::store::tokens::ReadAhead;
+use proto::gitpod::v1::{
+    CreateSSOConfigurationRequest, DeleteSSOConfigurationRequest, GetSSOConfigurationRequest,
+    ListSSOConfigurationsRequest, SSOConfiguration, SSOConfigurationState,
+    UpdateSSOConfigurationRequest, sso_configuration::ProviderType,
+};
 
 /// `CreateSSOConfiguration`. Five round trips: begin, insert, audit, commit, and the caller's token.
 pub async fn create(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use connectrpc::Router;
 
 use crate::api::handler::{Api, service};
-use crate::api::proto::rollcall::v1::*;
+use proto::rollcall::v1::*;
 
 /// The full names of the services.
 pub const NAMES: [&str; 4] = [

@@ -5,15 +5,13 @@ use serde_json::Value;
 
 use crate::api::handler::{optional_id, timestamp};
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::rollcall::v1::provisioning_event::Change;
-use crate::api::proto::rollcall::v1::{
-    ListProvisioningEventsRequest, ProvisioningEvent, ProvisioningOutcome,
-};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::{Error, Violation};
 use crate::store;
 use crate::store::scim_events::{EventFilter, Listed};
+use proto::rollcall::v1::provisioning_event::Change;
+use proto::rollcall::v1::{ListProvisioningEventsRequest, ProvisioningEvent, ProvisioningOutcome};
 
 /// `ListProvisioningEvents`. Two round trips.
 pub async fn list_events(

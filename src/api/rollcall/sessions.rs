@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::rollcall::v1::{EndSessionsRequest, ListSessionsRequest, Session};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
@@ -13,6 +12,7 @@ use crate::domain::ids::SessionId;
 use crate::error::Error;
 use crate::metrics::SessionEnd;
 use crate::store;
+use proto::rollcall::v1::{EndSessionsRequest, ListSessionsRequest, Session};
 
 /// `ListSessions`. Three round trips.
 pub async fn list(

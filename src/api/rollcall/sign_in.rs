@@ -12,18 +12,6 @@ use tokio::task::spawn_blocking;
 
 use crate::api::handler::{optional_id, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
-use crate::api::proto::rollcall::v1::check_sso_configuration_response::{
-    Finding as WireFinding, Outcome as WireOutcome,
-};
-use crate::api::proto::rollcall::v1::evaluate_claims_expression_request::Input;
-use crate::api::proto::rollcall::v1::evaluate_claims_expression_response::part::Result as PartResult;
-use crate::api::proto::rollcall::v1::evaluate_claims_expression_response::{
-    Part as WirePart, Verdict as WireVerdict,
-};
-use crate::api::proto::rollcall::v1::{
-    CheckSSOConfigurationRequest, CheckSSOConfigurationResponse, EvaluateClaimsExpressionRequest,
-    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, SignInAttempt, SignInOutcome,
-};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::policy::{self, Part, Verdict};
@@ -35,6 +23,18 @@ use crate::provisioning::client_keys::client_key;
 use crate::provisioning::sign_in::start_url;
 use crate::store;
 use crate::store::sign_in::{AttemptFilter, ListedAttempt};
+use proto::rollcall::v1::check_sso_configuration_response::{
+    Finding as WireFinding, Outcome as WireOutcome,
+};
+use proto::rollcall::v1::evaluate_claims_expression_request::Input;
+use proto::rollcall::v1::evaluate_claims_expression_response::part::Result as PartResult;
+use proto::rollcall::v1::evaluate_claims_expression_response::{
+    Part as WirePart, Verdict as WireVerdict,
+};
+use proto::rollcall::v1::{
+    CheckSSOConfigurationRequest, CheckSSOConfigurationResponse, EvaluateClaimsExpressionRequest,
+    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, SignInAttempt, SignInOutcome,
+};
 
 /// `ListSignInAttempts`. Two round trips.
 pub async fn list_attempts(

@@ -4,13 +4,6 @@ use buffa_types::google::protobuf::Duration;
 use chrono::TimeDelta;
 
 use crate::api::handler::timestamp;
-use crate::api::proto::rollcall::v1::scim_configuration_status::Refusal;
-use crate::api::proto::rollcall::v1::sign_in_counts::Check;
-use crate::api::proto::rollcall::v1::token_expiry::Token;
-use crate::api::proto::rollcall::v1::{
-    DatabaseStatus, GetStatusResponse, SCIMConfigurationStatus, SSOConfigurationStatus,
-    SchemaStatus, SignInCounts, TokenExpiry,
-};
 use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::domain::sso::SsoConfiguration;
@@ -18,6 +11,13 @@ use crate::error::Error;
 use crate::store::sign_in::AttemptCount;
 use crate::store::status::{Database, ExpiringToken, ScimStatus};
 use crate::store::{self, Page};
+use proto::rollcall::v1::scim_configuration_status::Refusal;
+use proto::rollcall::v1::sign_in_counts::Check;
+use proto::rollcall::v1::token_expiry::Token;
+use proto::rollcall::v1::{
+    DatabaseStatus, GetStatusResponse, SCIMConfigurationStatus, SSOConfigurationStatus,
+    SchemaStatus, SignInCounts, TokenExpiry,
+};
 
 /// The most configurations of a kind.
 const MAX_CONFIGURATIONS: u32 = 100;

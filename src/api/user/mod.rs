@@ -2,13 +2,13 @@
 
 use crate::api::handler::{service, timestamp};
 use crate::api::organization::members::user_status;
-use crate::api::proto::gitpod::v1::{
-    GetAuthenticatedUserRequest, GetAuthenticatedUserResponse, User, UserService,
-};
 use crate::app::App;
 use crate::domain::identity::{Caller, Principal};
 use crate::error::Error;
 use crate::store;
+use proto::gitpod::v1::{
+    GetAuthenticatedUserRequest, GetAuthenticatedUserResponse, User, UserService,
+};
 
 service! { UserService {
     get_authenticated_user(GetAuthenticatedUserRequest) -> GetAuthenticatedUserResponse { user } =

@@ -4,7 +4,7 @@ use axum::body::Body;
 use buffa::Message;
 use futures_util::future::join_all;
 use http::{Request, StatusCode, header};
-use rollcall::api::proto::gitpod::v1::UpdateOrganizationPoliciesRequest;
+use proto::gitpod::v1::UpdateOrganizationPoliciesRequest;
 use rollcall::domain::identity::Role;
 use rollcall::store::policies::restricts_account_creation_to_scim;
 use serde_json::{Value, json};

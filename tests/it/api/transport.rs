@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use buffa::Message;
 use http::{Method, Request, StatusCode, header};
-use rollcall::api::proto::gitpod::v1::{
+use proto::gitpod::v1::{
     GetSSOConfigurationRequest, GetSSOConfigurationResponse, ListSSOConfigurationsRequest,
 };
 use serde_json::{Value, json};
@@ -609,8 +609,8 @@ fn every_answer_and_every_error_names_its_request() {
 
 #[test]
 fn the_rules_of_every_request_message_compile() {
+    use proto::gitpod::v1::*;
     use protovalidate_buffa::Validate;
-    use rollcall::api::proto::gitpod::v1::*;
 
     macro_rules! compiled {
         ($($message:ty),+ $(,)?) => {$(

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use buffa::Message;
 use http::{Method, Request, header};
-use rollcall::api::proto::rollcall::v1::{GetStatusRequest, GetStatusResponse};
+use proto::rollcall::v1::{GetStatusRequest, GetStatusResponse};
 use rollcall::domain::identity::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -220,8 +220,8 @@ fn the_services_are_served_like_those_of_the_contract() {
 
 #[test]
 fn the_rules_of_every_request_message_compile() {
+    use proto::rollcall::v1::*;
     use protovalidate_buffa::Validate;
-    use rollcall::api::proto::rollcall::v1::*;
 
     macro_rules! compiled {
         ($($message:ty),+ $(,)?) => {$(

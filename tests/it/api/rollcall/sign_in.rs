@@ -5,10 +5,8 @@ use buffa::Message;
 use buffa_types::google::protobuf::Struct;
 use chrono::TimeDelta;
 use http::{Request, header};
-use rollcall::api::proto::rollcall::v1::evaluate_claims_expression_request::Input;
-use rollcall::api::proto::rollcall::v1::{
-    EvaluateClaimsExpressionRequest, EvaluateClaimsExpressionResponse,
-};
+use proto::rollcall::v1::evaluate_claims_expression_request::Input;
+use proto::rollcall::v1::{EvaluateClaimsExpressionRequest, EvaluateClaimsExpressionResponse};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

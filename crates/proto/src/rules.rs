@@ -4,10 +4,10 @@
 
 use chrono::TimeDelta;
 
-use crate::api::proto::{gitpod, rollcall};
+use crate::{gitpod, rollcall};
 
 /// A duration of a message, for the rules in CEL: one that is too long becomes the longest.
-fn duration_from_secs_nanos(seconds: i64, nanos: i32) -> TimeDelta {
+pub(crate) fn duration_from_secs_nanos(seconds: i64, nanos: i32) -> TimeDelta {
     let longest = if seconds < 0 {
         TimeDelta::MIN
     } else {
@@ -19,11 +19,11 @@ fn duration_from_secs_nanos(seconds: i64, nanos: i32) -> TimeDelta {
 }
 
 mod v1 {
-    use crate::api::proto::gitpod::v1::*;
+    use crate::gitpod::v1::*;
     include!(concat!(env!("OUT_DIR"), "/validate/gitpod.v1.mod.rs"));
 }
 
 mod rollcall_v1 {
-    use crate::api::proto::rollcall::v1::*;
+    use crate::rollcall::v1::*;
     include!(concat!(env!("OUT_DIR"), "/validate/rollcall.v1.mod.rs"));
 }

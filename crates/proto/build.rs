@@ -1,0 +1,220 @@
+//! Turns `proto/` into Rust: messages and service traits (`_connectrpc.rs`), validators for their
+//! `buf.validate` rules (`validate/`), the ranges of numbers among these in words (`ranges.rs`), and
+//! the descriptor set that server reflection answers from. Everything goes to `OUT_DIR`; nothing
+//! generated is committed.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use buffa::Message;
+use buffa_codegen::generated::compiler::CodeGeneratorRequest;
+use buffa_codegen::generated::descriptor::{FileDescriptorProto, FileDescriptorSet};
+use protoc_gen_protovalidate_buffa::scan::{FieldKind, MessageValidators, StandardRules};
+use protoc_gen_protovalidate_buffa::{emit, scan};
+
+/// Where the contract is, from this folder.
+const PROTO: &str = "../../proto";
+
+/// The files whose messages and services become code. Imports need no mention.
+const PROTOS: [&str; 16] = [
+    "gitpod/v1/account.proto",
+    "gitpod/v1/agent.proto",
+    "gitpod/v1/count.proto",
+    "gitpod/v1/environment.proto",
+    "gitpod/v1/event.proto",
+    "gitpod/v1/group.proto",
+    "gitpod/v1/identity.proto",
+    "gitpod/v1/login_provider.proto",
+    "gitpod/v1/organization.proto",
+    "gitpod/v1/pagination.proto",
+    "gitpod/v1/user.proto",
+    "google/rpc/error_details.proto",
+    "rollcall/v1/provisioning.proto",
+    "rollcall/v1/session.proto",
+    "rollcall/v1/sign_in.proto",
+    "rollcall/v1/status.proto",
+];
+
+fn main() -> Result<()> {
+    println!("cargo:rerun-if-changed={PROTO}");
+    // The generated clients are behind a feature that nobody can switch on.
+    println!("cargo:rustc-check-cfg=cfg(feature, values(\"generated-client\"))");
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is set by cargo")?);
+
+    let descriptors = protox::Compiler::new([PROTO])?
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(PROTOS)?
+        .encode_file_descriptor_set();
+    let descriptor_file = out.join("descriptors.bin");
+    write_if_changed(&descriptor_file, &descriptors)?;
+
+    connectrpc_build::Config::new()
+        .descriptor_set(&descriptor_file)
+        .files(&PROTOS)
+        .gate_client_feature(true)
+        .client_feature_name("generated-client")
+        .include_file("_connectrpc.rs")
+        .compile()?;
+    generate_rules(&descriptors, &out)
+}
+
+/// What the `protoc-gen-protovalidate-buffa` plugin does, without a protoc to run it; and words for
+/// the ranges, of which its messages do not tell the numbers.
+fn generate_rules(descriptors: &[u8], out: &Path) -> Result<()> {
+    let set = FileDescriptorSet::decode_from_slice(descriptors)?;
+    let request = CodeGeneratorRequest {
+        file_to_generate: PROTOS.iter().map(ToString::to_string).collect(),
+        proto_file: set.file,
+        ..Default::default()
+    };
+    let options = emit::Options {
+        proto_module: "crate".to_owned(),
+        ..Default::default()
+    };
+    let mut messages = scan::gather(&request)?;
+    let ranges = format!("{:#?}", ranges(&request.proto_file, &messages));
+    write_if_changed(&out.join("ranges.rs"), format!("&{ranges}").as_bytes())?;
+    let requests = in_requests(&request.proto_file, &messages);
+    messages.retain(|message| requests.contains(&message.proto_name));
+    let validators = out.join("validate");
+    fs::create_dir_all(&validators)?;
+    for file in emit::render_with_options(&messages, &options)? {
+        let name = file.name.context("the generator names its files")?;
+        // The library's function panics on durations that chrono cannot hold, which clients can send. Of the two
+        // forms of each message only the borrowed one is checked: what is inline and not called is not compiled.
+        let content = file
+            .content
+            .unwrap_or_default()
+            .replace(
+                "::protovalidate_buffa::cel::duration_from_secs_nanos",
+                "crate::rules::duration_from_secs_nanos",
+            )
+            .replace("fn validate(", "#[inline]\n    fn validate(");
+        write_if_changed(&validators.join(name), content.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The requests of all methods, and the messages in them: rules of what is only in responses are never asked for,
+/// and take long to compile.
+fn in_requests(files: &[FileDescriptorProto], messages: &[MessageValidators]) -> Vec<String> {
+    let services = files.iter().flat_map(|file| &file.service);
+    let methods = services.flat_map(|service| &service.method);
+    let requests = methods.filter_map(|method| method.input_type.as_deref());
+    let mut found: Vec<String> = requests
+        .map(|name| name.trim_start_matches('.').to_owned())
+        .collect();
+    let mut seen = 0;
+    while let Some(name) = found.get(seen) {
+        let message = messages.iter().find(|m| m.proto_name == *name);
+        let fields = message.into_iter().flat_map(|message| {
+            let in_oneofs = message.oneof_rules.iter().flat_map(|oneof| &oneof.fields);
+            message.field_rules.iter().chain(in_oneofs)
+        });
+        let inside: Vec<_> = fields
+            .filter_map(|field| message_of(&field.field_type))
+            .filter(|name| !found.iter().any(|known| known == name))
+            .map(str::to_owned)
+            .collect();
+        found.extend(inside);
+        seen += 1;
+    }
+    found
+}
+
+/// For each method, the fields of its request that have a range, by their path: what they may be.
+fn ranges(
+    files: &[FileDescriptorProto],
+    messages: &[MessageValidators],
+) -> Vec<(String, String, String)> {
+    let mut found = vec![];
+    for file in files {
+        let package = file.package.as_deref().unwrap_or_default();
+        for service in &file.service {
+            for method in &service.method {
+                let names = (service.name.as_deref(), method.name.as_deref());
+                let (Some(service), Some(name)) = names else {
+                    continue;
+                };
+                let request = method.input_type.as_deref().unwrap_or_default();
+                let mut fields = vec![];
+                collect_ranges(
+                    messages,
+                    &mut vec![request.trim_start_matches('.')],
+                    "",
+                    &mut fields,
+                );
+                let method = format!("/{package}.{service}/{name}");
+                found.extend(
+                    fields
+                        .into_iter()
+                        .map(|(path, words)| (method.clone(), path, words)),
+                );
+            }
+        }
+    }
+    found
+}
+
+/// Adds the fields of the last of the messages in `inside`, and of the messages in it.
+fn collect_ranges<'a>(
+    messages: &'a [MessageValidators],
+    inside: &mut Vec<&'a str>,
+    path: &str,
+    found: &mut Vec<(String, String)>,
+) {
+    let name = inside.last().copied().unwrap_or_default();
+    let Some(message) = messages.iter().find(|m| m.proto_name == name) else {
+        return;
+    };
+    for field in &message.field_rules {
+        let path = format!("{path}{}", field.field_name);
+        if let Some(words) = range(&field.standard) {
+            found.push((path.clone(), words));
+        }
+        if let Some(name) = message_of(&field.field_type)
+            && !inside.contains(&name)
+        {
+            inside.push(name);
+            collect_ranges(messages, inside, &format!("{path}."), found);
+            inside.pop();
+        }
+    }
+}
+
+fn message_of(kind: &FieldKind) -> Option<&str> {
+    match kind {
+        FieldKind::Message { full_name } => Some(full_name),
+        FieldKind::Optional(inner) | FieldKind::Repeated(inner) => message_of(inner),
+        FieldKind::Map { value, .. } => message_of(value),
+        _ => None,
+    }
+}
+
+fn range(rules: &StandardRules) -> Option<String> {
+    let (least, most) = match (&rules.int32, &rules.duration) {
+        (Some(rule), _) => (rule.gte?.to_string(), rule.lte?.to_string()),
+        (_, Some(rule)) => (seconds(rule.gte?)?, seconds(rule.lte?)?),
+        _ => return None,
+    };
+    Some(format!("must be from {least} to {most}"))
+}
+
+/// A duration as JSON has it, and in days where it is a number of these.
+fn seconds((seconds, nanos): (i64, i32)) -> Option<String> {
+    let text = match (seconds / 86_400, seconds % 86_400) {
+        (1, 0) => format!("{seconds}s (1 day)"),
+        (days, 0) if days > 1 => format!("{seconds}s ({days} days)"),
+        _ => format!("{seconds}s"),
+    };
+    (nanos == 0).then_some(text)
+}
+
+fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|existing| existing == content) {
+        return Ok(());
+    }
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
