@@ -76,16 +76,19 @@ pub enum SessionEnd {
     Configuration,
     /// An administrator ended it.
     Administrator,
+    /// Provisioning suspended or removed the member.
+    Deprovisioned,
 }
 
 impl SessionEnd {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::SignedOut,
         Self::EndedByMember,
         Self::Replaced,
         Self::Expired,
         Self::Configuration,
         Self::Administrator,
+        Self::Deprovisioned,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -96,6 +99,7 @@ impl SessionEnd {
             Self::Expired => "expired",
             Self::Configuration => "configuration",
             Self::Administrator => "administrator",
+            Self::Deprovisioned => "deprovisioned",
         }
     }
 }

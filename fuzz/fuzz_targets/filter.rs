@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use scim::filter::{compile, parse};
 use scim::schema::ResourceType;
-use rollcall::scim::search::condition;
+use rollcall::store::scim_search::condition;
 use rollcall::store::scim_resources::Tenant;
 
 fn nobody() -> Tenant {

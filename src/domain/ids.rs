@@ -1,13 +1,16 @@
 //! Identifiers: UUIDv7 (RFC 9562, section 5.7), one type a noun, so that no two can be mixed up.
 
 use std::fmt;
+use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)+) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
         pub struct $name(Uuid);
 
         impl $name {
@@ -20,6 +23,14 @@ macro_rules! ids {
         impl From<Uuid> for $name {
             fn from(id: Uuid) -> Self {
                 Self(id)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::try_parse(text).map(Self)
             }
         }
 
@@ -36,6 +47,10 @@ ids! {
     OrganizationId;
     /// Who acts: a user or a service account.
     SubjectId;
+    /// A person of an organization.
+    MemberId;
+    /// A user or a group of a SCIM configuration: what its client knows it by. No member has this identifier.
+    ResourceId;
     /// A bearer token of the API.
     ApiTokenId;
     /// An OpenID Connect provider of an organization.

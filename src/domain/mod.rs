@@ -4,6 +4,8 @@ pub mod audit;
 pub mod domain_verification;
 pub mod identity;
 pub mod ids;
+pub mod member;
+pub mod names;
 pub mod organization;
 pub mod organization_policies;
 pub mod policy;

@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use chrono::{DateTime, TimeDelta, Utc};
 use http::uri::Authority;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::ids::{LoginId, OrganizationId, SsoConfigurationId};
+use super::ids::{LoginId, MemberId, OrganizationId, SsoConfigurationId};
 use super::letters::{address_key, domain_key};
 
 /// How long a person may take at the provider.
@@ -186,7 +185,7 @@ pub struct Attempt {
     /// The names of the claims.
     pub claim_names: Vec<String>,
     /// The member, if it is known.
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<MemberId>,
 }
 
 /// Settings of signing in.

@@ -122,7 +122,7 @@ pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
         caller: Caller {
             organization_id,
             subject: Subject {
-                id: candidate.user_id.into(),
+                id: candidate.user_id.as_uuid().into(),
                 principal: Principal::User,
             },
             role,

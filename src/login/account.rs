@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::pages::{Account, Page};
 use super::{failed, redirect, signed_in};
 use crate::app::App;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{MemberId, SessionId};
 use crate::domain::sign_in::origin;
 use crate::error::Error;
 use crate::http::session::{self, Session};
@@ -33,7 +33,10 @@ pub async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
 
 async fn read(app: &App, session: &Session) -> Result<Account, Error> {
     let caller = &session.caller;
-    let (organization_id, user) = (caller.organization_id, caller.subject.id.as_uuid());
+    let (organization_id, user) = (
+        caller.organization_id,
+        MemberId::from(caller.subject.id.as_uuid()),
+    );
     let now = app.clock.now();
     let mut db = app.store.acquire().await?;
     Ok(Account {
@@ -78,7 +81,7 @@ pub async fn end_session(
     let caller = session.caller;
     let ended = async {
         let mut db = app.store.acquire().await?;
-        let user = caller.subject.id.as_uuid();
+        let user = MemberId::from(caller.subject.id.as_uuid());
         store::sessions::end(
             &mut db,
             caller.organization_id,

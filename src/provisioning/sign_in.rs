@@ -1,10 +1,9 @@
 //! Which member a person is whom the provider vouches for, and whether that person may sign in.
 
-use uuid::Uuid;
-
 use crate::app::App;
-use crate::domain::ids::{LoginId, SessionId};
+use crate::domain::ids::{LoginId, MemberId, SessionId};
 use crate::domain::letters::address_key;
+use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{Attempt, Check, Person, Refusal, email_domain, origin};
 use crate::domain::sso::SsoConfiguration;
 use crate::domain::token::{Token, TokenKind};
@@ -164,7 +163,7 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, Error> {
 }
 
 struct Admitted {
-    user_id: Uuid,
+    user_id: MemberId,
     note: Option<String>,
 }
 
@@ -245,7 +244,7 @@ async fn join(
             holder.id
         ));
     }
-    let user_id: Uuid = app.new_id();
+    let user_id: MemberId = app.new_id();
     let profile = Profile {
         email_key: &person.email_key(),
         ..profile(person, &person.email, is_email_verified)
@@ -279,11 +278,11 @@ impl Choice<'_> {
 /// if it is certain that it is the person's. Members who are suspended, or who were removed and not
 /// provisioned again, are kept out.
 fn choose<'a>(candidates: &'a [Candidate], person: &Person, is_email_verified: bool) -> Choice<'a> {
-    let is_here = |c: &&Candidate| c.status != "left";
+    let is_here = |c: &&Candidate| c.status != MemberStatus::Left;
     let is_known = |c: &&Candidate| c.is_known;
     let tied = || candidates.iter().filter(is_here).filter(|c| c.is_tied);
     if let Some(member) = candidates.iter().filter(is_known).find(is_here) {
-        if tied().any(|other| other.id != member.id && other.status == "suspended") {
+        if tied().any(|other| other.id != member.id && other.status == MemberStatus::Suspended) {
             return nobody(
                 Check::Member,
                 "the identity provider's provisioning knows this person, by externalId, as another member, who is suspended: activate that user, or delete it if it is somebody else",
@@ -337,7 +336,7 @@ fn nobody<'a>(check: Check, reason: &str) -> Choice<'a> {
 }
 
 fn unless_suspended(member: &Candidate) -> Choice<'_> {
-    if member.status == "suspended" {
+    if member.status == MemberStatus::Suspended {
         return nobody(
             Check::Member,
             "the member is suspended: activate the user in the identity provider's provisioning",
@@ -348,7 +347,7 @@ fn unless_suspended(member: &Candidate) -> Choice<'_> {
 
 /// Whether a person is the one member with the person's address.
 fn by_address<'a>(member: &'a Candidate, person: &Person, is_email_verified: bool) -> Choice<'a> {
-    if member.status == "suspended" {
+    if member.status == MemberStatus::Suspended {
         return unless_suspended(member);
     }
     // Provisioning and sign-in through the same provider are one authority, which may leave out what
@@ -413,9 +412,9 @@ async fn follow(
     let person = login.person;
     let key = person.email_key();
     let is_same = address_key(&member.email) == key;
-    let is_shared = candidates
-        .iter()
-        .any(|other| other.id != member.id && other.status != "left" && other.email_key == key);
+    let is_shared = candidates.iter().any(|other| {
+        other.id != member.id && other.status != MemberStatus::Left && other.email_key == key
+    });
     let is_taken = is_shared && !is_same;
     // An address that the provider denies would wait for its owner.
     let is_denied = person.email_verified == Some(false) && !is_same;
@@ -480,7 +479,7 @@ async fn begin_session(
     app: &App,
     db: &mut Connection,
     login: &SignIn<'_>,
-    user_id: Uuid,
+    user_id: MemberId,
 ) -> Result<Token, Error> {
     let organization_id = login.configuration.organization_id;
     let token = app

@@ -115,7 +115,7 @@ pub async fn record(context: &Context, failure: &Failure) {
     let mut event = context.plain_event(Outcome::Refused, failure.error.status);
     event.reason = Some(failure.error.detail.clone());
     let recorded = match context.app.store.acquire().await {
-        Ok(mut db) => store::scim_events::insert(&mut db, context.tenant, &[event]).await,
+        Ok(mut db) => store::scim_events::record(&mut db, context.tenant, &event, None).await,
         Err(error) => Err(error),
     };
     if let Err(error) = recorded {

@@ -9,17 +9,18 @@
 mod order;
 
 use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
 
 use scim::error::{ScimError, ScimType};
 use scim::project::Projection;
 use scim::schema::{ResourceType, endpoint_type};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use self::order::Order;
 use super::answers::{Failure, no_such, record};
 use super::users::{self, New};
 use super::{Context, Precondition, Reply, Wishes, groups, resource, writes};
+use crate::domain::ids::ResourceId;
 use crate::http::path::{Malformed, segments};
 
 /// The most operations of a request.
@@ -42,7 +43,7 @@ struct Operation {
     version: Precondition,
     data: Value,
     /// Of what a POST creates.
-    new_id: Uuid,
+    new_id: ResourceId,
 }
 
 /// Carries out a BulkRequest. The results stand in the order of the operations.
@@ -164,7 +165,7 @@ impl Operation {
     }
 
     /// The resource that the operation is about, if its path is one's.
-    fn resource(&self, ids: &HashMap<String, Uuid>) -> Option<(ResourceType, Uuid)> {
+    fn resource(&self, ids: &HashMap<String, ResourceId>) -> Option<(ResourceType, ResourceId)> {
         match &**self.target.as_ref().ok()? {
             [endpoint, id] => Some((endpoint_type(endpoint)?, id_of(id, ids)?)),
             _ => None,
@@ -174,7 +175,7 @@ impl Operation {
     fn result(
         &self,
         context: &Context,
-        ids: &HashMap<String, Uuid>,
+        ids: &HashMap<String, ResourceId>,
         result: Result<Reply, Failure>,
     ) -> Value {
         let mut shown = Map::new();
@@ -218,7 +219,7 @@ struct Job<'a> {
     references: Vec<HashSet<usize>>,
     order: Order,
     /// The ids of what POSTs create, by bulkId.
-    ids: HashMap<String, Uuid>,
+    ids: HashMap<String, ResourceId>,
     /// The POSTs that failed.
     failed: HashSet<usize>,
     results: Vec<Option<Value>>,
@@ -479,7 +480,7 @@ fn refers_to_failure() -> ScimError {
     ScimError::new(409, text)
 }
 
-fn created(context: &Context, kind: ResourceType, id: Uuid, version: i64) -> Reply {
+fn created(context: &Context, kind: ResourceType, id: ResourceId, version: i64) -> Reply {
     Reply {
         status: 201,
         location: Some(resource::location(&context.base, kind, id)),
@@ -491,7 +492,7 @@ fn created(context: &Context, kind: ResourceType, id: Uuid, version: i64) -> Rep
 async fn carry_out_one(
     context: &Context,
     operation: &Operation,
-    ids: &mut HashMap<String, Uuid>,
+    ids: &mut HashMap<String, ResourceId>,
 ) -> Result<Reply, Failure> {
     let bad = |text: &str| ScimError::bad_request(ScimType::InvalidSyntax, text);
     let target = operation.target.as_ref().map_err(|e| bad(&e.to_string()))?;
@@ -501,7 +502,7 @@ async fn carry_out_one(
         .and_then(|endpoint| endpoint_type(endpoint));
     let kind = kind.ok_or_else(not_an_endpoint)?;
     let wishes = wishes(kind, operation.version.clone());
-    let data = |ids: &HashMap<String, Uuid>| resolve(operation.data.clone(), ids);
+    let data = |ids: &HashMap<String, ResourceId>| resolve(operation.data.clone(), ids);
     match (&*operation.method, &*segments) {
         ("POST", [_]) => {
             let bulk_id = operation.bulk_id.clone().ok_or_else(|| bad("a POST must have a bulkId"))?;
@@ -533,14 +534,14 @@ async fn carry_out_one(
 }
 
 /// The id in a path: one that was issued, or a reference.
-fn id_of(text: &str, ids: &HashMap<String, Uuid>) -> Option<Uuid> {
+fn id_of(text: &str, ids: &HashMap<String, ResourceId>) -> Option<ResourceId> {
     match text.strip_prefix(PREFIX) {
         Some(bulk_id) => ids.get(bulk_id).copied(),
-        None => Uuid::try_parse(text).ok(),
+        None => ResourceId::from_str(text).ok(),
     }
 }
 
-fn reference(bulk_id: &str, ids: &HashMap<String, Uuid>) -> Result<Uuid, ScimError> {
+fn reference(bulk_id: &str, ids: &HashMap<String, ResourceId>) -> Result<ResourceId, ScimError> {
     ids.get(bulk_id).copied().ok_or_else(|| {
         let text = "bulkId: must be followed by the bulkId of a POST of this request";
         ScimError::bad_request(ScimType::InvalidValue, text)
@@ -565,7 +566,7 @@ fn collect_references<'a>(value: &'a Value, found: &mut HashSet<&'a str>) {
 }
 
 /// Puts ids in the place of references.
-fn resolve(value: Value, ids: &HashMap<String, Uuid>) -> Result<Value, ScimError> {
+fn resolve(value: Value, ids: &HashMap<String, ResourceId>) -> Result<Value, ScimError> {
     Ok(match value {
         Value::String(text) => match text.strip_prefix(PREFIX) {
             Some(bulk_id) => json!(reference(bulk_id, ids)?),
@@ -600,7 +601,7 @@ fn quoted_references(path: &str) -> impl Iterator<Item = &str> {
     quoted.filter_map(|rest| Some(rest.split_once('"')?.0))
 }
 
-fn resolve_path(path: String, ids: &HashMap<String, Uuid>) -> Result<Value, ScimError> {
+fn resolve_path(path: String, ids: &HashMap<String, ResourceId>) -> Result<Value, ScimError> {
     let mut resolved = path.clone();
     for bulk_id in quoted_references(&path) {
         let id = reference(bulk_id, ids)?;

@@ -6,18 +6,20 @@ use scim::normalize::{Normalized, normalize};
 use scim::patch::{self, Member, MemberChange};
 use scim::reference::issued;
 use scim::schema::ResourceType;
+use scim::search_form;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::answers::{Failure, no_such};
 use super::users::{changed_meanwhile, check, check_key};
-use super::{Context, Precondition, Reply, Wishes, resource, search};
+use super::{Context, Precondition, Reply, Wishes, resource};
+use crate::domain::ids::ResourceId;
 use crate::domain::letters::fold;
 use crate::error::Error;
 use crate::store::folding::GroupKeys;
 use crate::store::scim_events::{self, Outcome};
 use crate::store::scim_groups::{self, Changed, GroupRow, MemberRow, Push};
 use crate::store::scim_resources::{self, Source, Stored, Table};
+use crate::store::scim_search;
 use crate::store::{Connection, Json};
 
 const GROUP: ResourceType = ResourceType::Group;
@@ -55,7 +57,7 @@ pub async fn create_as(
     context: &Context,
     body: Value,
     wishes: &Wishes,
-    id: Uuid,
+    id: ResourceId,
 ) -> Result<Reply, Failure> {
     let created = create_all(context, vec![(id, body)], wishes).await;
     let replies = created.map_err(|(_, failure)| failure)?;
@@ -70,7 +72,7 @@ pub async fn create_as(
 /// unique.
 pub async fn create_all(
     context: &Context,
-    groups: Vec<(Uuid, Value)>,
+    groups: Vec<(ResourceId, Value)>,
     wishes: &Wishes,
 ) -> Result<Vec<Reply>, (usize, Failure)> {
     let mut new = vec![];
@@ -92,7 +94,7 @@ pub async fn create_all(
     Ok(replies)
 }
 
-async fn prepare(context: &Context, id: Uuid, body: Value) -> Result<New, Failure> {
+async fn prepare(context: &Context, id: ResourceId, body: Value) -> Result<New, Failure> {
     let Normalized {
         mut resource,
         traits,
@@ -129,7 +131,7 @@ async fn insert(
         changes,
         new.traits.clone(),
     );
-    scim_events::insert(db, context.tenant, &[event]).await?;
+    scim_events::record(db, context.tenant, &event, Some(id)).await?;
     let stored = Stored {
         id,
         resource: Json(std::mem::take(&mut row.resource)),
@@ -149,7 +151,7 @@ async fn insert(
 /// 400 for the body, 404, 409, 412.
 pub async fn replace(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -173,7 +175,7 @@ pub async fn replace(
 /// 400 for the body, 404, 409, 412.
 pub async fn modify(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -209,7 +211,7 @@ pub async fn modify(
 /// Adds or removes members, and nothing else.
 async fn push(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     push: Push,
     traits: Vec<&'static str>,
     wishes: &Wishes,
@@ -235,7 +237,7 @@ async fn push(
 
 async fn update(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     wishes: &Wishes,
     traits: Vec<&'static str>,
     change: impl Fn(&Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
@@ -264,7 +266,7 @@ async fn update(
     if is_changed {
         scim_groups::update(&mut tx, context.tenant, context.now, id, row.as_ref()).await?;
         let event = context.event(Outcome::Updated, 200, (GROUP, id), changes, traits.clone());
-        scim_events::insert(&mut tx, context.tenant, &[event]).await?;
+        scim_events::record(&mut tx, context.tenant, &event, Some(id)).await?;
         stored.version += 1;
         stored.last_modified = context.now.max(stored.last_modified);
         if let Some(row) = row {
@@ -318,7 +320,7 @@ async fn show_briefly(
 async fn change_members(
     db: &mut Connection,
     context: &Context,
-    group: Uuid,
+    group: ResourceId,
     change: MemberChange,
     changes: &mut Value,
 ) -> Result<bool, Failure> {
@@ -339,7 +341,7 @@ async fn change_members(
             (Changed::default(), remove(db, &values, false).await?)
         }
         MemberChange::RemoveMatching(filter) => {
-            let condition = search::member_condition(tenant, &context.base, &filter);
+            let condition = scim_search::member_condition(tenant, &context.base, &filter);
             (
                 Changed::default(),
                 scim_groups::remove_matching(db, tenant, group, &condition).await?,
@@ -369,7 +371,7 @@ async fn change_members(
 /// 404, 412.
 pub async fn delete(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     if_match: &Precondition,
 ) -> Result<Reply, Failure> {
     let mut tx = context.app.store.begin().await?;
@@ -387,7 +389,7 @@ pub async fn delete(
         });
     }
     let event = context.event(Outcome::Deleted, 204, (GROUP, id), json!([]), vec![]);
-    scim_events::insert(&mut tx, context.tenant, &[event]).await?;
+    scim_events::record(&mut tx, context.tenant, &event, Some(id)).await?;
     tx.commit().await?;
     context.count(Outcome::Deleted, GROUP, &[]);
     Ok(Reply::no_content())
@@ -411,7 +413,7 @@ async fn show(
     ))
 }
 
-fn row(id: Uuid, resource: Map<String, Value>) -> Result<GroupRow, ScimError> {
+fn row(id: ResourceId, resource: Map<String, Value>) -> Result<GroupRow, ScimError> {
     let text = |name: &str| {
         resource
             .get(name)
@@ -443,7 +445,7 @@ pub fn keys(resource: &Map<String, Value>) -> GroupKeys {
     let display_name = resource.get("displayName").and_then(Value::as_str);
     GroupKeys {
         display_name_key: fold(display_name.unwrap_or_default()).into_owned(),
-        search: search::search_form(GROUP, resource),
+        search: search_form(GROUP, resource),
     }
 }
 

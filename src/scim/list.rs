@@ -14,13 +14,14 @@ use scim::schema::ResourceType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::answers::{Failure, no_such};
 use super::request::{Query, projection};
-use super::{Context, Reply, Wishes, resource, search};
+use super::{Context, Reply, Wishes, resource};
+use crate::domain::ids::ResourceId;
 use crate::error::Error;
 use crate::store::scim_resources::{self, List, Lookup, Order, Place, Stored, Table};
+use crate::store::scim_search;
 use crate::store::sql::Fragment;
 use crate::store::{Connection, Later};
 
@@ -42,7 +43,7 @@ pub const CURSOR_LIFETIME: TimeDelta = TimeDelta::hours(1);
 pub async fn one(
     context: &Context,
     kind: ResourceType,
-    id: Uuid,
+    id: ResourceId,
     stored: Option<Stored>,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -113,7 +114,7 @@ pub fn lookup(kind: ResourceType, query: &Query) -> Option<Lookup> {
     let filter = filter::compile(request.filter.as_deref()?, kind).ok()?;
     Some(Lookup {
         source: resource::source(kind, &projection(kind, query)),
-        condition: search::lookup_condition(&filter)?,
+        condition: scim_search::lookup_condition(&filter)?,
         limit: request.page_size(),
     })
 }
@@ -293,17 +294,18 @@ fn parts(
             .transpose()?;
         let (order, is_sorted) = order.unzip();
         let is_wide = match &filter {
-            Some(filter) => !search::has_index(kind, filter),
+            Some(filter) => !scim_search::has_index(kind, filter),
             None => is_sorted == Some(false),
         };
-        let condition = |filter| search::condition(context.tenant, &context.base, kind, filter);
+        let condition =
+            |filter| scim_search::condition(context.tenant, &context.base, kind, filter);
         Ok(Part {
             kind,
             condition: filter.as_ref().map(condition),
-            address: filter.as_ref().and_then(search::address_condition),
+            address: filter.as_ref().and_then(scim_search::address_condition),
             order,
             is_wide,
-            is_at_once: is_wide || filter.as_ref().is_some_and(search::is_of_time),
+            is_at_once: is_wide || filter.as_ref().is_some_and(scim_search::is_of_time),
         })
     };
     let all: Vec<Result<Part, ScimError>> = kinds.iter().map(|&kind| part(kind)).collect();
@@ -316,10 +318,12 @@ fn parts(
 /// The order by an attribute, and whether an index has it.
 fn order(kind: ResourceType, name: &str, descending: bool) -> Result<(Order, bool), ScimError> {
     let path = kind.attribute(name);
-    let key = path.as_ref().and_then(|path| search::sort_key(path, kind));
+    let key = path
+        .as_ref()
+        .and_then(|path| scim_search::sort_key(path, kind));
     let is_sorted = path
         .as_ref()
-        .is_some_and(|path| search::is_sorted_by_index(path, kind));
+        .is_some_and(|path| scim_search::is_sorted_by_index(path, kind));
     let key = key.ok_or_else(|| {
         let text = match path {
             Some(path) => format!("{} cannot be sorted by {path}", kind.name()),

@@ -5,8 +5,7 @@
 //! [`answers`] turns what comes of it into a response.
 //!
 //! What SCIM itself says of resources, filters and PATCH is the crate `scim`, which knows neither HTTP nor
-//! SQL. Here, [`search`] turns a filter into SQL, and [`resource`] adds to a stored resource what the
-//! server knows of it.
+//! SQL. [`resource`] adds to a stored resource what the server knows of it. The store turns a filter into SQL.
 
 pub mod answers;
 pub mod authentication;
@@ -18,7 +17,6 @@ pub mod list;
 pub mod request;
 pub mod resource;
 pub mod routing;
-pub mod search;
 pub mod users;
 pub mod writes;
 
@@ -29,10 +27,10 @@ use chrono::{DateTime, Utc};
 use scim::project::Projection;
 use scim::schema::ResourceType;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 pub use self::routing::router;
 use crate::app::App;
+use crate::domain::ids::ResourceId;
 use crate::http::observe::Told;
 use crate::metrics::Door;
 use crate::store::scim_events::{Event, Outcome};
@@ -87,7 +85,7 @@ impl Context {
         &self,
         outcome: Outcome,
         status: u16,
-        resource: (ResourceType, Uuid),
+        resource: (ResourceType, ResourceId),
         changes: Value,
         traits: Vec<&'static str>,
     ) -> Event {

@@ -1,6 +1,7 @@
 //! From stored resources to what clients see: what the server adds, and the projection.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use scim::normalize::no_reference;
@@ -8,10 +9,10 @@ use scim::project::Projection;
 use scim::reference::Reference;
 use scim::schema::{ENTERPRISE_USER_URN, ResourceType};
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::Context;
 use super::answers::Failure;
+use crate::domain::ids::ResourceId;
 use crate::error::Error;
 use crate::store::scim_resources::{self, DirectGroup, Source, Stored, Table};
 use crate::store::{Connection, Later};
@@ -38,7 +39,7 @@ pub fn etag(version: i64) -> String {
 }
 
 /// Where a resource is.
-pub fn location(base: &str, resource_type: ResourceType, id: Uuid) -> String {
+pub fn location(base: &str, resource_type: ResourceType, id: ResourceId) -> String {
     format!("{base}{}/{id}", resource_type.endpoint())
 }
 
@@ -52,9 +53,9 @@ pub async fn check_references(context: &Context, references: &[Reference]) -> Re
     if references.is_empty() {
         return Ok(());
     }
-    let ids = |kind: ResourceType| -> Vec<Uuid> {
+    let ids = |kind: ResourceType| -> Vec<ResourceId> {
         let of_kind = references.iter().filter(|r| r.resource_type == kind);
-        of_kind.map(|reference| reference.id).collect()
+        of_kind.map(|reference| reference.id.into()).collect()
     };
     let (users, groups) = (ids(ResourceType::User), ids(ResourceType::Group));
     let mut are_there = references.iter().all(|r| r.is_below(&context.base));
@@ -166,13 +167,13 @@ fn moment(time: DateTime<Utc>) -> String {
 #[derive(Default)]
 struct Additions {
     /// By the resource's id: the name and the values of its list.
-    lists: HashMap<Uuid, (&'static str, Vec<Value>)>,
+    lists: HashMap<ResourceId, (&'static str, Vec<Value>)>,
     /// The managers that there are, and their display names.
-    names: HashMap<Uuid, Option<String>>,
+    names: HashMap<ResourceId, Option<String>>,
 }
 
 impl Additions {
-    fn complete(&self, resource: &mut Map<String, Value>, id: Uuid, base: &str) {
+    fn complete(&self, resource: &mut Map<String, Value>, id: ResourceId, base: &str) {
         if let Some((name, values)) = self.lists.get(&id) {
             resource.insert((*name).to_owned(), Value::Array(values.clone()));
         }
@@ -200,8 +201,8 @@ impl Additions {
     }
 }
 
-fn id_of(value: &Value) -> Option<Uuid> {
-    Uuid::try_parse(value.as_str()?).ok()
+fn id_of(value: &Value) -> Option<ResourceId> {
+    ResourceId::from_str(value.as_str()?).ok()
 }
 
 /// Whether a user is in groups by way of others.
@@ -212,7 +213,7 @@ fn is_nested(stored: &Stored) -> bool {
         .is_some_and(|groups| groups.iter().any(|group| group.is_nested))
 }
 
-fn manager(stored: &Stored) -> Option<Uuid> {
+fn manager(stored: &Stored) -> Option<ResourceId> {
     id_of(
         stored
             .resource
@@ -241,7 +242,7 @@ async fn user_additions(
     let ids: Vec<String> = nested.map(|stored| stored.id.to_string()).collect();
     if !ids.is_empty() {
         for group in scim_resources::groups_of(db, context.tenant, &ids).await? {
-            let Ok(user) = Uuid::try_parse(&group.member) else {
+            let Ok(user) = ResourceId::from_str(&group.member) else {
                 continue;
             };
             let value = json!({
@@ -258,7 +259,7 @@ async fn user_additions(
                 .push(value);
         }
     }
-    let managers: Vec<Uuid> = stored.iter().filter_map(manager).collect();
+    let managers: Vec<ResourceId> = stored.iter().filter_map(manager).collect();
     if !managers.is_empty() {
         additions.names = scim_resources::names_of(db, context.tenant, &managers)
             .await?
@@ -278,11 +279,11 @@ async fn group_additions(
     if !projection.wants("members") || stored.is_empty() {
         return Ok(additions);
     }
-    let ids: Vec<Uuid> = stored.iter().map(|stored| stored.id).collect();
+    let ids: Vec<ResourceId> = stored.iter().map(|stored| stored.id).collect();
     for member in scim_resources::members_of(db, context.tenant, &ids).await? {
         let mut value = Map::new();
         let resolved = member.resolved.as_deref().and_then(ResourceType::named);
-        if let (Some(resource_type), Ok(id)) = (resolved, Uuid::try_parse(&member.value)) {
+        if let (Some(resource_type), Ok(id)) = (resolved, ResourceId::from_str(&member.value)) {
             value.insert(
                 "$ref".to_owned(),
                 json!(location(&context.base, resource_type, id)),

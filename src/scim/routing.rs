@@ -1,6 +1,7 @@
 //! Which endpoint a request is for, and what surrounds its work: the body, the deadline, a panic.
 
 use std::panic::AssertUnwindSafe;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use http::{Method, header};
 use scim::error::{ScimError, ScimType};
 use scim::schema::{ResourceType, endpoint_type};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::answers::{Failure, no_such, record, respond};
 use super::authentication::authenticate;
 use super::request::{Query, precondition, projection, read_json};
 use super::{Context, MAX_BODY, ROOT, Reply, TOP, Wishes, bulk, discovery, list, resource, writes};
 use crate::app::App;
+use crate::domain::ids::ResourceId;
 use crate::error::Error;
 use crate::http::body::drain;
 use crate::http::large;
@@ -159,7 +160,7 @@ fn lookup(method: &Method, target: &[String], query: &Query) -> Option<Lookup> {
         [] if reads => list::lookup(kind, query),
         [id] if reads || changes_user => {
             let source = resource::source(kind, &projection(kind, query));
-            Some(Lookup::by_id(source, Uuid::try_parse(id).ok()?))
+            Some(Lookup::by_id(source, ResourceId::from_str(id).ok()?))
         }
         _ => None,
     }
@@ -233,7 +234,7 @@ async fn dispatch(
                     if !is_known {
                         return Err(Failure::not_allowed("GET, HEAD, PUT, PATCH, DELETE"));
                     }
-                    let id = Uuid::try_parse(id).map_err(|_| no_such(resource_type))?;
+                    let id = ResourceId::from_str(id).map_err(|_| no_such(resource_type))?;
                     let wishes = wishes(resource_type);
                     let found = found.and_then(|found| found.into_iter().next());
                     match *method {

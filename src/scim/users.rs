@@ -12,19 +12,22 @@ use scim::normalize::{self, Normalized, normalize};
 use scim::patch;
 use scim::reference::Reference;
 use scim::schema::{ResourceType, is_address};
+use scim::search_form;
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::answers::{Failure, no_such};
-use super::{Context, Precondition, Reply, Wishes, resource, search};
+use super::{Context, Precondition, Reply, Wishes, resource};
+use crate::domain::ids::{MemberId, ResourceId};
 use crate::domain::letters::{address_key, fold, user_name_key};
+use crate::domain::member::MemberStatus;
 use crate::error::Error;
-use crate::provisioning::users::link;
+use crate::metrics::SessionEnd;
+use crate::provisioning::users::{Link, link};
 use crate::store::folding::UserKeys;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Source, Stored, Table};
-use crate::store::scim_users::{self, Extent, Inserted, UserRow};
-use crate::store::{Json, Later};
+use crate::store::scim_users::{self, Extent, Inserted, NewUser, UserRow};
+use crate::store::{self, Json, Later, Transaction};
 
 const USER: ResourceType = ResourceType::User;
 
@@ -39,12 +42,12 @@ const MAX_KEY_LENGTH: usize = 512;
 pub struct New {
     /// What to store.
     pub row: UserRow,
+    /// The member that it is.
+    pub link: Link,
     /// What was recognised of the dialect.
     pub traits: Vec<&'static str>,
     /// What it refers to by URI alone: see [`resource::check_references`].
     pub references: Vec<Reference>,
-    /// What the log tells of it beside the attributes.
-    pub note: Option<String>,
 }
 
 /// Creates a user: it becomes a member of the organization.
@@ -105,7 +108,7 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
         let Some(stored) = stored.filter(|stored| stored.version == version) else {
             continue;
         };
-        let row = row(id, id, new.row.resource.clone(), None)?;
+        let row = row(id, new.row.resource.clone())?;
         let changes = resource::changes(&stored.resource.0, &row.resource);
         let event = Event {
             reason: Some("the inactive user with this externalId came back".to_owned()),
@@ -117,15 +120,44 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
                 new.traits.clone(),
             )
         };
-        let (tenant, now) = (context.tenant, context.now);
-        let extent = Extent::Member;
-        if scim_users::update(&mut db, tenant, now, &row, version, extent, &event).await? {
-            drop(db);
+        drop(db);
+        if change_access(context, &row, version, &event).await? {
             context.count(Outcome::Created, USER, &new.traits);
-            return Ok(Some(changed(stored, row, now)));
+            return Ok(Some(changed(stored, row, context.now)));
         }
     }
     Err(busy())
+}
+
+/// Writes a user who may have access now, or may not any more, with what follows from it for the member. `false` when its version
+/// is not `version` any more.
+async fn change_access(
+    context: &Context,
+    row: &UserRow,
+    version: i64,
+    event: &Event,
+) -> Result<bool, Error> {
+    let (tenant, now) = (context.tenant, context.now);
+    let mut tx = context.app.store.begin().await?;
+    let extent = Extent::Member;
+    let updated = scim_users::update(&mut tx, tenant, now, row, version, extent, event).await?;
+    match updated {
+        Some(member) => {
+            settle(context, tx, &[member]).await?;
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Commits a change of users after which their members may act, or may not any more.
+async fn settle(context: &Context, mut tx: Transaction, members: &[MemberId]) -> Result<(), Error> {
+    let organization_id = context.tenant.organization_id;
+    let ended = store::members::settle(&mut tx, organization_id, members, context.now).await?;
+    tx.commit().await?;
+    let metrics = &context.app.metrics;
+    metrics.sessions_ended(SessionEnd::Deprovisioned, ended);
+    Ok(())
 }
 
 fn changed(stored: Stored, row: UserRow, now: DateTime<Utc>) -> Stored {
@@ -146,57 +178,70 @@ fn busy() -> Failure {
 /// # Errors
 ///
 /// 400 for the body.
-pub fn prepare(context: &Context, body: Value, id: Uuid) -> Result<New, ScimError> {
+pub fn prepare(context: &Context, body: Value, id: ResourceId) -> Result<New, ScimError> {
     let Normalized {
         mut resource,
         traits,
         references,
     } = normalize(USER, body)?;
     resource.entry("active").or_insert(Value::Bool(true));
-    let row = row(id, context.app.new_id(), resource, Some(true))?;
     Ok(New {
-        row,
+        row: row(id, resource)?,
+        link: Link::to_new(&context.app),
         traits,
         references,
-        note: None,
     })
 }
 
-/// Adds prepared users, all or none: in one query, or three if somebody is known already.
+/// Adds prepared users, all or none: in one query, or a transaction if somebody is known already.
 ///
 /// # Errors
 ///
 /// [`Error::AlreadyExists`] when one is not unique.
 pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
-    let (tenant, now) = (context.tenant, context.now);
-    let mut db = context.app.store.acquire().await?;
-    let mut inserted = match &*told(context, new) {
-        _ if share_addresses(new) => Inserted::NotStrangers,
-        [(row, event)] => scim_users::insert_stranger(&mut db, tenant, now, row, event).await?,
-        all => scim_users::insert(&mut db, tenant, now, all, true).await?,
+    let mut inserted = match share_addresses(new) {
+        true => Inserted::NotStrangers,
+        false => {
+            let mut db = context.app.store.acquire().await?;
+            let (tenant, now) = (context.tenant, context.now);
+            scim_users::insert(&mut db, tenant, now, &given(context, new), true).await?
+        }
     };
     for _ in 0..ATTEMPTS {
         if inserted == Inserted::All {
-            drop(db);
             for new in new {
                 context.count(Outcome::Created, USER, &new.traits);
             }
             return Ok(());
         }
-        for new in &mut *new {
-            new.row.user_id = context.app.new_id();
-            new.row.is_new_member = true;
-        }
-        let mut rows: Vec<&mut UserRow> = new.iter_mut().map(|new| &mut new.row).collect();
-        let notes = link(&mut db, tenant, context.allow_unverified_linking, &mut rows).await?;
-        for (new, note) in new.iter_mut().zip(notes) {
-            new.note = note;
-        }
-        inserted = scim_users::insert(&mut db, tenant, now, &told(context, new), false).await?;
+        inserted = insert_known(context, new).await?;
     }
     Err(Error::Unavailable(
         "others provision the same members all the time".into(),
     ))
+}
+
+/// Adds users of which some may be members already.
+async fn insert_known(context: &Context, new: &mut [New]) -> Result<Inserted, Error> {
+    let (tenant, now) = (context.tenant, context.now);
+    let mut tx = context.app.store.begin().await?;
+    let rows: Vec<&UserRow> = new.iter().map(|new| &new.row).collect();
+    let allow = context.allow_unverified_linking;
+    let links = link(&context.app, &mut tx, tenant, allow, &rows).await?;
+    for (new, link) in new.iter_mut().zip(links) {
+        new.link = link;
+    }
+    let given = given(context, new);
+    let inserted = scim_users::insert(&mut tx, tenant, now, &given, false).await?;
+    if inserted == Inserted::All {
+        let known = new.iter().filter(|new| !new.link.is_new);
+        let known: Vec<MemberId> = known.map(|new| new.link.member_id).collect();
+        if !known.is_empty() {
+            scim_users::adopt(&mut tx, tenant, now, &given).await?;
+        }
+        settle(context, tx, &known).await?;
+    }
+    Ok(inserted)
 }
 
 /// Whether two of the users have one address: the statement that inserts them does not see that.
@@ -206,16 +251,23 @@ fn share_addresses(new: &[New]) -> bool {
     addresses.any(|address| !address.is_empty() && !seen.insert(address))
 }
 
-fn told<'a>(context: &Context, new: &'a [New]) -> Vec<(&'a UserRow, Event)> {
+fn given<'a>(context: &Context, new: &'a [New]) -> Vec<NewUser<'a>> {
     let event = |new: &New| {
         let changes = resource::changes(&Map::new(), &new.row.resource);
         let resource = (USER, new.row.id);
         Event {
-            reason: new.note.clone(),
+            reason: new.link.note.clone(),
             ..context.event(Outcome::Created, 201, resource, changes, new.traits.clone())
         }
     };
-    new.iter().map(|new| (&new.row, event(new))).collect()
+    let status = |new: &New| MemberStatus::of_users([new.row.active]);
+    let given = |new: &'a New| NewUser {
+        row: &new.row,
+        member_id: new.link.member_id,
+        new_status: new.link.is_new.then(|| status(new)),
+        event: event(new),
+    };
+    new.iter().map(given).collect()
 }
 
 /// Replaces a user.
@@ -225,7 +277,7 @@ fn told<'a>(context: &Context, new: &'a [New]) -> Vec<(&'a UserRow, Event)> {
 /// 400 for the body, 404, 409, 412.
 pub async fn replace(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
@@ -247,7 +299,7 @@ pub async fn replace(
 /// 400 for the body, 404, 409, 412.
 pub async fn modify(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
@@ -298,7 +350,7 @@ fn extent(old: &Map<String, Value>, new: &Map<String, Value>) -> Extent {
 /// Changes the version that was found, or that there is now if somebody wrote since.
 async fn update(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     mut found: Option<Stored>,
     wishes: &Wishes,
     traits: Vec<&'static str>,
@@ -321,14 +373,20 @@ async fn update(
         }
         let changes = resource::changes(old, &new);
         let extent = extent(old, &new);
-        let row = row(id, id, new, None)?;
+        let is_same_access = old.get("active") == new.get("active");
+        let row = row(id, new)?;
         let event = context.event(Outcome::Updated, 200, (USER, id), changes, traits.clone());
         let version = stored.version;
-        let (tenant, now) = (context.tenant, context.now);
-        let db_now = db.get().await?;
-        let is_done =
-            scim_users::update(db_now, tenant, now, &row, version, extent, &event).await?;
-        drop(db);
+        let is_done = if is_same_access {
+            let (tenant, now) = (context.tenant, context.now);
+            let db = db.get().await?;
+            let updated =
+                scim_users::update(db, tenant, now, &row, version, extent, &event).await?;
+            updated.is_some()
+        } else {
+            drop(db);
+            change_access(context, &row, version, &event).await?
+        };
         if is_done {
             context.count(Outcome::Updated, USER, &traits);
             let stored = changed(stored, row, context.now);
@@ -345,23 +403,25 @@ async fn update(
 /// 404, 412.
 pub async fn delete(
     context: &Context,
-    id: Uuid,
+    id: ResourceId,
     if_match: &Precondition,
 ) -> Result<Reply, Failure> {
-    let mut db = context.app.store.acquire().await?;
+    let mut tx = context.app.store.begin().await?;
     let mut version = None;
     if if_match.0.is_some() {
         let source = Source {
             table: Table::Users,
             with_groups: false,
         };
-        let stored = scim_resources::get(&mut db, context.tenant, source, id).await?;
+        let stored = scim_resources::get(&mut tx, context.tenant, source, id).await?;
         let stored = stored.ok_or_else(|| no_such(USER))?;
         check(if_match, stored.version)?;
         version = Some(stored.version);
     }
     let event = context.event(Outcome::Deleted, 204, (USER, id), json!([]), vec![]);
-    if scim_users::delete(&mut db, context.tenant, context.now, id, version, &event).await? {
+    let (tenant, now) = (context.tenant, context.now);
+    if let Some(member) = scim_users::delete(&mut tx, tenant, now, id, version, &event).await? {
+        settle(context, tx, &[member]).await?;
         context.count(Outcome::Deleted, USER, &[]);
         return Ok(Reply::no_content());
     }
@@ -411,14 +471,8 @@ async fn show(
     ))
 }
 
-/// Makes the row of a canonical user. `active` is for one that does not say; `None` lets it stay as
-/// it was.
-fn row(
-    id: Uuid,
-    user_id: Uuid,
-    resource: Map<String, Value>,
-    active: Option<bool>,
-) -> Result<UserRow, ScimError> {
+/// Makes the row of a canonical user, which says whether it is active.
+fn row(id: ResourceId, resource: Map<String, Value>) -> Result<UserRow, ScimError> {
     let text = |name: &str| resource.get(name).and_then(Value::as_str);
     let user_name = text("userName").unwrap_or_default().to_owned();
     let external_id = text("externalId").map(str::to_owned);
@@ -437,11 +491,9 @@ fn row(
     check_key("displayName", keys.display_name_key.as_ref())?;
     Ok(UserRow {
         id,
-        user_id,
-        is_new_member: true,
         user_name_key: keys.user_name_key,
         display_name_key: keys.display_name_key,
-        active: resource.get("active").and_then(Value::as_bool).or(active),
+        active: resource.get("active") == Some(&Value::Bool(true)),
         search: keys.search,
         emails: keys.emails,
         email_key: address_key(&email).into_owned(),
@@ -468,7 +520,7 @@ pub fn keys(resource: &Map<String, Value>, user_name: &str) -> UserKeys {
         user_name_key: user_name_key(user_name).into_owned(),
         display_name_key: display_name.map(|name| fold(name).into_owned()),
         emails,
-        search: search::search_form(USER, resource),
+        search: search_form(USER, resource),
     }
 }
 

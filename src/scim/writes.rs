@@ -2,10 +2,10 @@
 
 use scim::schema::ResourceType;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::answers::Failure;
 use super::{Context, Precondition, Reply, Wishes, groups, users};
+use crate::domain::ids::ResourceId;
 use crate::store::scim_resources::Stored;
 
 /// Creates a resource (RFC 7644, section 3.3).
@@ -33,7 +33,7 @@ pub async fn create(
 pub async fn replace(
     context: &Context,
     kind: ResourceType,
-    id: Uuid,
+    id: ResourceId,
     found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
@@ -52,7 +52,7 @@ pub async fn replace(
 pub async fn modify(
     context: &Context,
     kind: ResourceType,
-    id: Uuid,
+    id: ResourceId,
     found: Option<Stored>,
     body: Value,
     wishes: &Wishes,
@@ -71,7 +71,7 @@ pub async fn modify(
 pub async fn delete(
     context: &Context,
     kind: ResourceType,
-    id: Uuid,
+    id: ResourceId,
     if_match: &Precondition,
 ) -> Result<Reply, Failure> {
     match kind {

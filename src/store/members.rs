@@ -6,15 +6,16 @@ use uuid::Uuid;
 
 use super::sql::{Bound, Fragment};
 use super::{Connection, Items, Page, Place};
-use crate::domain::ids::OrganizationId;
+use crate::domain::ids::{MemberId, OrganizationId};
 use crate::domain::letters::{address_key, domain_key, fold};
+use crate::domain::member::MemberStatus;
 use crate::error::Error;
 
 /// A member, as it is stored.
 #[derive(Debug, FromRow)]
 pub struct Member {
-    /// The user's identifier.
-    pub id: Uuid,
+    /// The member.
+    pub id: MemberId,
     /// The address; may be empty.
     pub email: String,
     /// The name.
@@ -23,8 +24,8 @@ pub struct Member {
     pub avatar_url: String,
     /// `admin` or `member`.
     pub role: String,
-    /// `active`, `suspended` or `left`.
-    pub status: String,
+    /// Whether the member may act.
+    pub status: MemberStatus,
     /// Since when.
     pub created_at: DateTime<Utc>,
     /// What the list is sorted by.
@@ -34,7 +35,7 @@ pub struct Member {
 impl Member {
     /// Where the member is in a list.
     pub fn place(&self) -> Place {
-        Place(self.sort_key.clone(), self.id)
+        Place(self.sort_key.clone(), self.id.as_uuid())
     }
 }
 
@@ -46,18 +47,81 @@ impl Member {
 pub async fn get(
     db: &mut Connection,
     organization_id: OrganizationId,
-    id: Uuid,
+    id: MemberId,
 ) -> Result<Member, Error> {
     sqlx::query_as!(
         Member,
-        r#"select id, email, name, avatar_url, role, status, created_at, '' as "sort_key!"
+        r#"select id as "id: _", email, name, avatar_url, role, status as "status: _", created_at, '' as "sort_key!"
            from users where organization_id = $1 and id = $2"#,
         organization_id.as_uuid(),
-        id,
+        id.as_uuid(),
     )
     .fetch_optional(db)
     .await?
     .ok_or(Error::NotFound("member of this organization"))
+}
+
+/// Gives members the status that their users say, and ends the sessions of those who may not act. Tells how many sessions it
+/// ended. It is the last thing that a transaction does which changed whether there are such users or whether they are active:
+/// two configurations may provision one member, and whoever comes second sees what the first one wrote. Two round trips, three if
+/// a status changes.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn settle(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    members: &[MemberId],
+    now: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let ids: Vec<Uuid> = members.iter().map(|member| member.as_uuid()).collect();
+    // Sign-in locks the member before it looks at the status.
+    let locked = sqlx::query!(
+        r#"select id as "id: MemberId", status as "status: MemberStatus" from users
+           where organization_id = $1 and id = any($2) order by id for update"#,
+        organization_id.as_uuid(),
+        &ids,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let users = sqlx::query!(
+        r#"select user_id as "member: MemberId", active from scim_users where organization_id = $1 and user_id = any($2)"#,
+        organization_id.as_uuid(),
+        &ids,
+    )
+    .fetch_all(&mut *db)
+    .await?;
+    let of = |member| users.iter().filter(move |user| user.member == member);
+    let status = |member| MemberStatus::of_users(of(member).map(|user| user.active));
+    let changed = locked
+        .iter()
+        .map(|row| (row.id, row.status, status(row.id)));
+    let (ids, statuses): (Vec<Uuid>, Vec<&str>) = changed
+        .filter(|(_, old, new)| old != new)
+        .map(|(id, _, new)| (id.as_uuid(), new.as_str()))
+        .unzip();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let ended = sqlx::query_scalar!(
+        r#"with changed as (
+             update users u set status = n.status, updated_at = $4
+             from unnest($2::uuid[], $3::text[]) n(id, status) where u.organization_id = $1 and u.id = n.id
+             returning u.id, u.status
+         ), ended as (
+             delete from sessions s using changed c where s.organization_id = $1 and s.user_id = c.id and c.status <> 'active'
+             returning 1
+         )
+         select count(*) as "ended!" from ended"#,
+        organization_id.as_uuid(),
+        &ids,
+        &statuses as _,
+        now,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(ended.unsigned_abs())
 }
 
 /// Which members a list has. Empty lists and texts say nothing.
@@ -66,11 +130,11 @@ pub struct Filter {
     /// A part of the name or the address.
     pub search: String,
     /// The states.
-    pub statuses: Vec<String>,
+    pub statuses: Vec<MemberStatus>,
     /// The roles.
     pub roles: Vec<String>,
     /// The identifiers.
-    pub ids: Vec<Uuid>,
+    pub ids: Vec<MemberId>,
     /// Groups whose own members are left out.
     pub outside_groups: Vec<Uuid>,
     /// The whole address.
@@ -184,19 +248,21 @@ fn push_filter(
             .push(" and u.email_key = ")
             .push_bind(address_key(&filter.email).into_owned());
     }
-    for (column, values) in [("u.status", &filter.statuses), ("u.role", &filter.roles)] {
+    let statuses = filter.statuses.iter().map(|status| status.to_string());
+    for (column, values) in [
+        ("u.status", statuses.collect()),
+        ("u.role", filter.roles.clone()),
+    ] {
         if !values.is_empty() {
             query
                 .push(format!(" and {column} = any("))
-                .push_bind(values.clone())
+                .push_bind(values)
                 .push(")");
         }
     }
     if !filter.ids.is_empty() {
-        query
-            .push(" and u.id = any(")
-            .push_bind(filter.ids.clone())
-            .push(")");
+        let ids: Vec<Uuid> = filter.ids.iter().map(|id| id.as_uuid()).collect();
+        query.push(" and u.id = any(").push_bind(ids).push(")");
     }
     if !filter.outside_groups.is_empty() {
         query.push(
@@ -309,8 +375,8 @@ pub async fn get_group(
 pub struct Membership {
     /// The membership's identifier.
     pub id: Uuid,
-    /// The member's user.
-    pub user_id: Uuid,
+    /// The member.
+    pub user_id: MemberId,
     /// The member's name.
     pub name: String,
     /// Where the member's picture is; may be empty.
@@ -331,7 +397,7 @@ pub async fn list_memberships(
 ) -> Result<Items<Membership>, Error> {
     let rows = sqlx::query_as!(
         Membership,
-        "select m.id, s.user_id, u.name, u.avatar_url
+        "select m.id, s.user_id as \"user_id: _\", u.name, u.avatar_url
          from scim_groups g
          join scim_group_members m on m.organization_id = g.organization_id
              and m.scim_configuration_id = g.scim_configuration_id and m.group_id = g.id

@@ -22,6 +22,7 @@ pub mod scim;
 pub mod scim_events;
 pub mod scim_groups;
 pub mod scim_resources;
+pub mod scim_search;
 pub mod scim_users;
 mod servers;
 pub mod sessions;
@@ -31,6 +32,7 @@ pub mod sql;
 pub mod sso;
 pub mod status;
 pub mod tokens;
+mod types;
 mod wide;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -8,39 +8,28 @@ use uuid::Uuid;
 
 use super::scim_resources::Tenant;
 use super::{Connection, Items, Json, Page};
-use crate::domain::ids::{OrganizationId, ScimConfigurationId};
+use crate::domain::ids::{OrganizationId, ResourceId, ScimConfigurationId};
+use crate::domain::names::named;
 use crate::error::Error;
 
-/// What came of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// There is a new resource.
-    Created,
-    /// A resource was changed.
-    Updated,
-    /// A resource is gone.
-    Deleted,
-    /// The request was not carried out.
-    Refused,
-}
-
-impl Outcome {
-    /// The name in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Updated => "updated",
-            Self::Deleted => "deleted",
-            Self::Refused => "refused",
-        }
+named! {
+    /// What came of a request.
+    pub enum Outcome {
+        /// There is a new resource.
+        Created = "created",
+        /// A resource was changed.
+        Updated = "updated",
+        /// A resource is gone.
+        Deleted = "deleted",
+        /// The request was not carried out.
+        Refused = "refused",
     }
 }
 
-/// A row of the log of a configuration.
+/// What is written to the log of a configuration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// Its identifier.
+    /// Its identifier, and that of the audit log's entry of the same change.
     pub id: Uuid,
     /// When the request was made.
     pub created_at: DateTime<Utc>,
@@ -57,29 +46,66 @@ pub struct Event {
     /// `User` or `Group`.
     pub resource_type: Option<&'static str>,
     /// The resource that it was about.
-    pub resource_id: Option<Uuid>,
+    pub resource_id: Option<ResourceId>,
     /// What changed: `[{"attribute", "old", "new"}]`.
     pub changes: Option<Value>,
     /// Why it was refused, or what else is worth knowing, such as who has the same address.
     pub reason: Option<String>,
 }
 
-/// Records events that no change goes with.
+/// A checked statement that tells of the changes that it makes: in the log of the configuration, and, if the event has a
+/// subject, in the audit log. Its CTE `tell` has a row for each change: `event` (an [`Event`] as JSON), `subject` (the member or
+/// the group that it is about) and what only the database knows: `changes`, which replace those of the event unless they are
+/// null, and `note`, which is added to its reason. The statement may come in several literals, one after the other. `$1` is the organization, `$2` the configuration.
+macro_rules! telling {
+    ($query:ident!($($record:ident,)? $($changes:literal)+, $answer:literal, $($argument:expr),+ $(,)?)) => {
+        $query!(
+            $($record,)?
+            $($changes +)+ r#", events as (
+             select e.id, e.created_at, e.method, e.path, e.traits, e.outcome, e.status, e.resource_type, e.resource_id, t.subject,
+                    coalesce(t.changes, e.changes) as changes, nullif(concat_ws('; ', e.reason, t.note), '') as reason
+             from tell t, jsonb_to_record(t.event) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
+                 outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
+         ), told as (
+             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
+                 resource_type, resource_id, changes, reason)
+             select $1, $2, id, created_at, method, path, traits, outcome, status, resource_type, resource_id, changes, reason
+             from events
+         ), audited as (
+             insert into audit_entries (organization_id, id, created_at, actor_id, actor_principal, action, subject_type, subject_id,
+                 after)
+             select $1, id, created_at, $2, 'scim_configuration',
+                    case outcome when 'created' then 'Create' when 'updated' then 'Update' else 'Delete' end || resource_type,
+                    case resource_type when 'User' then 'user' else 'group' end, subject, changes
+             from events where subject is not null
+         ) "# + $answer,
+            $($argument),+
+        )
+    };
+}
+
+pub(super) use telling;
+
+/// Records an event, and with a subject the change of it.
 ///
 /// # Errors
 ///
 /// As the database has them.
-pub async fn insert(db: &mut Connection, tenant: Tenant, events: &[Event]) -> Result<(), Error> {
-    query!(
-        "insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-             resource_type, resource_id, changes, reason)
-         select $1, $2, e.* from jsonb_to_recordset($3) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
-             outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)",
+pub async fn record(
+    db: &mut Connection,
+    tenant: Tenant,
+    event: &Event,
+    subject: Option<ResourceId>,
+) -> Result<(), Error> {
+    telling!(query!(
+        "with tell as (select $3::jsonb as event, $4::uuid as subject, null::jsonb as changes, null::text as note)",
+        "select 1 as done",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        Json(events) as _,
-    )
-    .execute(db)
+        Json(event) as _,
+        subject.map(ResourceId::as_uuid),
+    ))
+    .fetch_one(db)
     .await?;
     Ok(())
 }
@@ -100,7 +126,7 @@ pub struct Listed {
     /// What was recognised of the client's dialect.
     pub traits: Vec<String>,
     /// What came of it.
-    pub outcome: String,
+    pub outcome: Outcome,
     /// The HTTP status.
     pub status: i16,
     /// `User` or `Group`.

@@ -4,13 +4,14 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sqlx::{Postgres, QueryBuilder, query};
+use sqlx::{Postgres, QueryBuilder, query, query_as};
 use uuid::Uuid;
 
-use super::scim_events::Event;
+use super::scim_events::{Event, telling};
 use super::scim_resources::{self, Source, Stored, Table, Tenant};
 use super::sql::Fragment;
-use super::{Connection, OnConstraint};
+use super::{Connection, Json, OnConstraint};
+use crate::domain::ids::ResourceId;
 use crate::error::Error;
 
 const GROUPS: Source = Source {
@@ -22,7 +23,7 @@ const GROUPS: Source = Source {
 #[derive(Debug, Serialize)]
 pub struct GroupRow {
     /// The resource's identifier.
-    pub id: Uuid,
+    pub id: ResourceId,
     /// The name, as it was sent.
     pub display_name: String,
     /// The name, folded.
@@ -73,7 +74,7 @@ pub async fn insert(
          values ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $9)",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        row.id,
+        row.id.as_uuid(),
         row.display_name,
         row.display_name_key,
         row.external_id,
@@ -93,7 +94,11 @@ pub async fn insert(
 /// # Errors
 ///
 /// As the database has them.
-pub async fn lock(db: &mut Connection, tenant: Tenant, id: Uuid) -> Result<Option<Stored>, Error> {
+pub async fn lock(
+    db: &mut Connection,
+    tenant: Tenant,
+    id: ResourceId,
+) -> Result<Option<Stored>, Error> {
     scim_resources::lock(db, tenant, GROUPS, id).await
 }
 
@@ -102,7 +107,7 @@ pub async fn lock(db: &mut Connection, tenant: Tenant, id: Uuid) -> Result<Optio
 /// # Errors
 ///
 /// As the database has them.
-pub async fn version(db: &mut Connection, tenant: Tenant, id: Uuid) -> Result<i64, Error> {
+pub async fn version(db: &mut Connection, tenant: Tenant, id: ResourceId) -> Result<i64, Error> {
     let group = scim_resources::get(db, tenant, GROUPS, id).await?;
     Ok(group.map_or(0, |group| group.version))
 }
@@ -116,7 +121,7 @@ pub async fn update(
     db: &mut Connection,
     tenant: Tenant,
     now: DateTime<Utc>,
-    id: Uuid,
+    id: ResourceId,
     row: Option<&GroupRow>,
 ) -> Result<(), Error> {
     query!(
@@ -129,7 +134,7 @@ pub async fn update(
          where organization_id = $1 and scim_configuration_id = $2 and id = $3",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        id,
+        id.as_uuid(),
         now,
         row.is_some(),
         row.map(|row| &*row.display_name),
@@ -154,7 +159,7 @@ pub async fn delete(
     db: &mut Connection,
     tenant: Tenant,
     now: DateTime<Utc>,
-    id: Uuid,
+    id: ResourceId,
     version: Option<i64>,
 ) -> Result<bool, Error> {
     let deleted = query!(
@@ -180,7 +185,7 @@ pub async fn delete(
          select count(*) as "count!" from gone"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        id,
+        id.as_uuid(),
         version,
         now,
     )
@@ -209,7 +214,7 @@ pub const TOLD_MEMBERS: usize = 100;
 pub async fn add_members(
     db: &mut Connection,
     tenant: Tenant,
-    group: Uuid,
+    group: ResourceId,
     rows: &[MemberRow],
 ) -> Result<Changed, Error> {
     let changed = sqlx::query_as!(
@@ -223,7 +228,7 @@ pub async fn add_members(
          select count(*) as "count!", coalesce((array_agg(member_value))[1:100], '{}') as "some!" from changed"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        group,
+        group.as_uuid(),
         json!(rows),
     )
     .fetch_one(db)
@@ -239,7 +244,7 @@ pub async fn add_members(
 pub async fn remove_members(
     db: &mut Connection,
     tenant: Tenant,
-    group: Uuid,
+    group: ResourceId,
     values: &[String],
     all_but: bool,
 ) -> Result<Changed, Error> {
@@ -254,7 +259,7 @@ pub async fn remove_members(
          select count(*) as "count!", coalesce((array_agg(member_value))[1:100], '{}') as "some!" from changed"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        group,
+        group.as_uuid(),
         values,
         all_but,
     )
@@ -265,10 +270,10 @@ pub async fn remove_members(
 
 /// The statement of [`push_members`]: `$change` writes the memberships, and `$which` is `added` or `removed`.
 macro_rules! push {
-    ($change:literal, $which:literal, $side:literal) => {
+    ($change:literal, $which:literal, $side:literal, $($argument:expr),+ $(,)?) => {
         // The version is counted in a row of this connection, so that nobody waits who changes the same group. An array
         // in a subquery is no reason to plan anew each time.
-        concat!(
+        telling!(query_as!(Stored,
             "with known as (
              select t.id, t.resource, t.version + coalesce(sum(c.count), 0)::bigint as version, t.created_at,
                  greatest(t.last_modified, max(c.last_modified)) as last_modified
@@ -276,31 +281,25 @@ macro_rules! push {
                  and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id
              where t.organization_id = $1 and t.scim_configuration_id = $2 and t.id = $3
              group by t.organization_id, t.scim_configuration_id, t.id
-         ), ",
-            $change,
-            ", changed as (
-             select to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from ",
-            $which,
-            "), told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, $6, $5, $7, $8, $9, $10, $11, 'Group', $3,
-                 jsonb_build_array(jsonb_build_object('attribute', 'members', '",
-            $side,
-            "', c.some, 'count', c.count)), $12
+         ), " $change ", changed as (
+             select to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from " $which "
+         ), tell as (
+             select $6::jsonb as event, $3::uuid as subject, null::text as note,
+                    jsonb_build_array(jsonb_build_object('attribute', 'members', '" $side "', c.some, 'count', c.count)) as changes
              from changed c where c.count > 0
-             returning 1
          ), touched as (
              insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
-             select $1, $2, $3, pg_backend_pid() % 64, 1, $5 from told
+             select $1, $2, $3, pg_backend_pid() % 64, 1, $5 from tell
              on conflict (organization_id, scim_configuration_id, group_id, slot)
              do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
              returning 1 as change
-         )
-         select k.id, k.resource, k.version + coalesce(t.change, 0) as version, k.created_at,
-                case when t.change is null then k.last_modified else greatest($5, k.last_modified) end as last_modified
-         from known k left join touched t on true"
-        )
+         )",
+            r#"select k.id as "id: _", k.resource as "resource: _", k.version + coalesce(t.change, 0) as "version!", k.created_at,
+                case when t.change is null then k.last_modified else greatest($5, k.last_modified) end as "last_modified!",
+                null::text as sort_key, null::jsonb as "groups: _"
+         from known k left join touched t on true"#,
+            $($argument),+
+        ))
     };
 }
 
@@ -323,12 +322,33 @@ pub async fn push_members(
     db: &mut Connection,
     tenant: Tenant,
     now: DateTime<Utc>,
-    group: Uuid,
+    group: ResourceId,
     push: &Push,
     event: &Event,
 ) -> Result<Option<Stored>, Error> {
-    let query = match push {
-        Push::Add(_) => sqlx::query_as::<_, Stored>(push!(
+    let rows = match push {
+        Push::Add(rows) => json!(rows),
+        Push::Remove(values) => json!(values),
+    };
+    macro_rules! statement {
+        ($change:literal, $which:literal, $side:literal) => {
+            push!(
+                $change,
+                $which,
+                $side,
+                tenant.organization_id.as_uuid(),
+                tenant.scim_configuration_id.as_uuid(),
+                group.as_uuid(),
+                rows,
+                now,
+                Json(event) as _,
+            )
+            .fetch_optional(db)
+            .await?
+        };
+    }
+    Ok(match push {
+        Push::Add(_) => statement!(
             "added as (
              insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
              select $1, $2, $3, r.value, r.kind, r.display, r.display_key, r.id
@@ -338,10 +358,10 @@ pub async fn push_members(
          )",
             "added",
             "new"
-        )),
+        ),
         // What is removed is looked up one value at a time by index, whatever the planner expects of the group's size:
         // members are never updated, so that their place says which they are.
-        Push::Remove(_) => sqlx::query_as::<_, Stored>(push!(
+        Push::Remove(_) => statement!(
             "removed as (
              delete from scim_group_members
              where organization_id = $1 and scim_configuration_id = $2 and ctid = any(array(
@@ -352,28 +372,8 @@ pub async fn push_members(
          )",
             "removed",
             "old"
-        )),
-    };
-    let rows = match push {
-        Push::Add(rows) => json!(rows),
-        Push::Remove(values) => json!(values),
-    };
-    let stored = query
-        .bind(tenant.organization_id.as_uuid())
-        .bind(tenant.scim_configuration_id.as_uuid())
-        .bind(group)
-        .bind(rows)
-        .bind(now)
-        .bind(event.id)
-        .bind(&event.method)
-        .bind(&event.path)
-        .bind(&event.traits)
-        .bind(event.outcome.as_str())
-        .bind(event.status)
-        .bind(&event.reason)
-        .fetch_optional(db)
-        .await?;
-    Ok(stored)
+        ),
+    })
 }
 
 /// Removes the members that `filter` holds for, which calls a member's row `m`. Tells which.
@@ -384,7 +384,7 @@ pub async fn push_members(
 pub async fn remove_matching(
     db: &mut Connection,
     tenant: Tenant,
-    group: Uuid,
+    group: ResourceId,
     filter: &Fragment,
 ) -> Result<Changed, Error> {
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
@@ -414,7 +414,7 @@ pub async fn remove_matching(
 pub async fn count_members(
     db: &mut Connection,
     tenant: Tenant,
-    group: Uuid,
+    group: ResourceId,
     limit: i64,
 ) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(
@@ -423,7 +423,7 @@ pub async fn count_members(
              where organization_id = $1 and scim_configuration_id = $2 and group_id = $3 limit $4) m"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        group,
+        group.as_uuid(),
         limit,
     )
     .fetch_one(db)

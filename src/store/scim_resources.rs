@@ -6,12 +6,11 @@ use serde_json::{Map, Value};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{FromRow, Postgres, QueryBuilder, Row as _, query};
-use uuid::Uuid;
 
 use super::Connection;
 use super::sql::{Bound, Fragment};
 use super::wide;
-use crate::domain::ids::{OrganizationId, ScimConfigurationId};
+use crate::domain::ids::{OrganizationId, ResourceId, ScimConfigurationId};
 use crate::error::Error;
 
 /// Whose resources: nothing of another configuration is visible.
@@ -54,7 +53,7 @@ pub struct Source {
 #[derive(Clone, Debug, Deserialize)]
 pub struct DirectGroup {
     /// The group.
-    pub id: Uuid,
+    pub id: ResourceId,
     /// The group's name.
     pub display: String,
     /// Whether the group is a member of another, so that the user is in more groups than these.
@@ -65,7 +64,7 @@ pub struct DirectGroup {
 #[derive(Clone, Debug, FromRow)]
 pub struct Stored {
     /// The resource's identifier.
-    pub id: Uuid,
+    pub id: ResourceId,
     /// The canonical attributes.
     pub resource: Json<Map<String, Value>>,
     /// How often it was changed, and once more.
@@ -161,7 +160,7 @@ impl Order {
 }
 
 /// A place in a list: behind the resource with this sort key and id.
-pub type Place = (Option<String>, Uuid);
+pub type Place = (Option<String>, ResourceId);
 
 /// Reads a resource.
 ///
@@ -172,7 +171,7 @@ pub async fn get(
     db: &mut Connection,
     tenant: Tenant,
     source: Source,
-    id: Uuid,
+    id: ResourceId,
 ) -> Result<Option<Stored>, Error> {
     let mut query = by_id(tenant, source, id);
     Ok(query.build_query_as().fetch_optional(db).await?)
@@ -187,14 +186,14 @@ pub async fn lock(
     db: &mut Connection,
     tenant: Tenant,
     source: Source,
-    id: Uuid,
+    id: ResourceId,
 ) -> Result<Option<Stored>, Error> {
     let mut query = by_id(tenant, source, id);
     query.push(" for update of t");
     Ok(query.build_query_as().fetch_optional(db).await?)
 }
 
-fn by_id(tenant: Tenant, source: Source, id: Uuid) -> QueryBuilder<Postgres> {
+fn by_id(tenant: Tenant, source: Source, id: ResourceId) -> QueryBuilder<Postgres> {
     let list = List {
         tenant,
         source,
@@ -426,7 +425,7 @@ fn counted(rows: Vec<PgRow>) -> Result<(i64, Vec<Stored>), Error> {
     let mut total = 0;
     for row in &rows {
         total = row.try_get("total")?;
-        if row.try_get::<Option<Uuid>, _>("id")?.is_some() {
+        if row.try_get::<Option<ResourceId>, _>("id")?.is_some() {
             found.push(Stored::from_row(row)?);
         }
     }
@@ -578,10 +577,10 @@ pub struct Lookup {
 
 impl Lookup {
     /// The resource with this id.
-    pub fn by_id(source: Source, id: Uuid) -> Self {
+    pub fn by_id(source: Source, id: ResourceId) -> Self {
         Self {
             source,
-            condition: Fragment::new("t.id = ").bind(Bound::Id(id)),
+            condition: Fragment::new("t.id = ").bind(Bound::Id(id.as_uuid())),
             limit: 1,
         }
     }
@@ -648,7 +647,7 @@ fn ranges(order: &Order, place: Option<&Place>) -> Vec<Option<Fragment>> {
     let Some((key, id)) = place else {
         return vec![None];
     };
-    let later_id = || Fragment::new("t.id > ").bind(Bound::Id(*id));
+    let later_id = || Fragment::new("t.id > ").bind(Bound::Id(id.as_uuid()));
     let Order {
         key: by,
         descending,
@@ -671,7 +670,7 @@ fn ranges(order: &Order, place: Option<&Place>) -> Vec<Option<Fragment>> {
                 .text(", t.id) > (")
                 .then(key())
                 .text(", ")
-                .bind(Bound::Id(*id))
+                .bind(Bound::Id(id.as_uuid()))
                 .text(")");
             let without = by_itself().text(" is null");
             let has_null = kind == SortKind::Text;
@@ -702,7 +701,7 @@ pub struct Belonging {
     /// The user's identifier, as text.
     pub member: String,
     /// The group.
-    pub group_id: Uuid,
+    pub group_id: ResourceId,
     /// The group's name.
     pub display: String,
     /// Whether the user is a member itself, or only of a group in the group.
@@ -732,7 +731,7 @@ pub async fn groups_of(
                    select m.group_id from scim_group_members m
                    where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = b.group_id::text offset 0) m
            )
-           select b.member as "member!", b.group_id as "group_id!", g.display_name as "display!", bool_or(b.is_direct) as "is_direct!"
+           select b.member as "member!", b.group_id as "group_id!: ResourceId", g.display_name as "display!", bool_or(b.is_direct) as "is_direct!"
            from belonging b, lateral (
                select g.display_name from scim_groups g
                where g.organization_id = $1 and g.scim_configuration_id = $2 and g.id = b.group_id offset 0) g
@@ -761,14 +760,14 @@ pub async fn groups_of(
 pub async fn names_of(
     db: &mut Connection,
     tenant: Tenant,
-    users: &[Uuid],
-) -> Result<Vec<(Uuid, Option<String>)>, Error> {
+    users: &[ResourceId],
+) -> Result<Vec<(ResourceId, Option<String>)>, Error> {
     let rows = query!(
-        r#"select id, resource->>'displayName' as name from scim_users
+        r#"select id as "id: ResourceId", resource->>'displayName' as name from scim_users
            where organization_id = $1 and scim_configuration_id = $2 and id = any($3)"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        users,
+        users as _,
     )
     .fetch_all(db)
     .await?;
@@ -783,8 +782,8 @@ pub async fn names_of(
 pub async fn all_exist(
     db: &mut Connection,
     tenant: Tenant,
-    users: &[Uuid],
-    groups: &[Uuid],
+    users: &[ResourceId],
+    groups: &[ResourceId],
 ) -> Result<bool, Error> {
     let exist = sqlx::query_scalar!(
         r#"select not exists (
@@ -796,8 +795,8 @@ pub async fn all_exist(
            ) as "exist!""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        users,
-        groups,
+        users as _,
+        groups as _,
     )
     .fetch_one(db)
     .await?;
@@ -808,7 +807,7 @@ pub async fn all_exist(
 #[derive(Debug)]
 pub struct GroupMember {
     /// The group.
-    pub group_id: Uuid,
+    pub group_id: ResourceId,
     /// The member's identifier, as the client gave it.
     pub value: String,
     /// `User` or `Group` when there is such a resource.
@@ -827,10 +826,10 @@ pub struct GroupMember {
 pub async fn members_of(
     db: &mut Connection,
     tenant: Tenant,
-    groups: &[Uuid],
+    groups: &[ResourceId],
 ) -> Result<Vec<GroupMember>, Error> {
     let rows = query!(
-        r#"select m.group_id, m.member_value, m.kind,
+        r#"select m.group_id as "group_id: ResourceId", m.member_value, m.kind,
                   case when u.id is not null then 'User' when g.id is not null then 'Group' end as resolved,
                   coalesce(m.display, u.resource->>'displayName', u.user_name, g.display_name) as display
            from scim_group_members m
@@ -842,7 +841,7 @@ pub async fn members_of(
            order by m.group_id, m.id"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        groups,
+        groups as _,
     )
     .fetch_all(db)
     .await?;

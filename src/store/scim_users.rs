@@ -1,25 +1,23 @@
-//! Writing SCIM users, the members that they are, and the events that tell of it: one statement a
-//! change, so that all of it happens or none.
+//! Writing SCIM users, the members that they are, and the events that tell of it. What decides a member's status is written
+//! before the member: see [`settle`](super::members::settle).
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::query;
-use uuid::Uuid;
 
-use super::scim_events::Event;
+use super::scim_events::{Event, telling};
 use super::scim_resources::Tenant;
 use super::{Connection, Json};
+use crate::domain::ids::{MemberId, ResourceId};
+use crate::domain::member::MemberStatus;
 use crate::error::Error;
 
 /// A user to write.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct UserRow {
     /// The resource's identifier.
-    pub id: Uuid,
-    /// The member that it is.
-    pub user_id: Uuid,
-    /// Whether the member is made with it.
-    pub is_new_member: bool,
+    pub id: ResourceId,
     /// The user name, as it was sent.
     pub user_name: String,
     /// The user name in the form in which equal names are equal.
@@ -28,8 +26,8 @@ pub struct UserRow {
     pub external_id: Option<String>,
     /// The display name, folded.
     pub display_name_key: Option<String>,
-    /// Whether the user may have access; `None` leaves it as it was.
-    pub active: Option<bool>,
+    /// Whether the user may have access.
+    pub active: bool,
     /// The canonical attributes.
     pub resource: Map<String, Value>,
     /// The canonical attributes in the form in which equal values are equal.
@@ -48,11 +46,25 @@ pub struct UserRow {
     pub avatar_url: String,
 }
 
+/// A user to add.
+#[derive(Debug, Serialize)]
+pub struct NewUser<'a> {
+    /// What to store.
+    #[serde(flatten)]
+    pub row: &'a UserRow,
+    /// The member that it is.
+    pub member_id: MemberId,
+    /// The status of the member, if it is made with the user; `None` for one that there is.
+    pub new_status: Option<MemberStatus>,
+    /// What to tell of it.
+    pub event: Event,
+}
+
 /// A member that a new user could be, and what says so.
 #[derive(Debug)]
 pub struct Match {
     /// The member.
-    pub user_id: Uuid,
+    pub member_id: MemberId,
     /// Whether a user of this configuration is this member already.
     pub is_linked: bool,
     /// What the new user has in common with the member.
@@ -122,7 +134,7 @@ pub async fn find_matches(
                  where u.organization_id = $1 and u.email_key = given and u.email_key <> '' and u.status <> 'left'
                  order by u.id limit $6) u
            )
-           select k.user_id as "user_id!", k.user_name_key, k.external_id, k.subject, k.email_key, k.is_verified as "is_verified!",
+           select k.user_id as "member_id!: MemberId", k.user_name_key, k.external_id, k.subject, k.email_key, k.is_verified as "is_verified!",
                   exists (select 1 from scim_users s where s.organization_id = $1 and s.user_id = k.user_id
                       and s.scim_configuration_id = $2) as "is_linked!"
            from known k"#,
@@ -136,7 +148,7 @@ pub async fn find_matches(
     .fetch_all(db)
     .await?;
     let matches = rows.into_iter().map(|row| Match {
-        user_id: row.user_id,
+        member_id: row.member_id,
         is_linked: row.is_linked,
         tie: match (row.user_name_key, row.subject, row.email_key) {
             (Some(user_name_key), ..) => Tie::Former {
@@ -162,9 +174,9 @@ pub async fn find_inactive(
     db: &mut Connection,
     tenant: Tenant,
     external_id: &str,
-) -> Result<Option<(Uuid, i64)>, Error> {
+) -> Result<Option<(ResourceId, i64)>, Error> {
     let found = query!(
-        "select id, version from scim_users
+        "select id as \"id: ResourceId\", version from scim_users
          where organization_id = $1 and scim_configuration_id = $2 and external_id = $3 and not active",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
@@ -186,8 +198,8 @@ pub enum Inserted {
     MemberTaken,
 }
 
-/// Adds users with the events that tell of it, all or none. With `only_strangers`, it adds none when
-/// one of them could be somebody who is known. One round trip.
+/// Adds users, the members that are made with them, and the events that tell of it, all or none. With `only_strangers`, it adds
+/// none when one of them could be somebody who is known. Members that there are are left to [`adopt`]. One round trip.
 ///
 /// # Errors
 ///
@@ -196,33 +208,17 @@ pub async fn insert(
     db: &mut Connection,
     tenant: Tenant,
     now: DateTime<Utc>,
-    new: &[(&UserRow, Event)],
+    new: &[NewUser<'_>],
     only_strangers: bool,
 ) -> Result<Inserted, Error> {
-    let rows = || new.iter().map(|(row, _)| *row);
-    let events = || new.iter().map(|(_, event)| event);
-    let emails = || {
-        let of = |row: &'_ UserRow| row.emails.len() == 1;
-        rows().flat_map(move |row| {
-            row.emails
-                .iter()
-                .map(move |email| (row.id, &**email, of(row)))
-        })
-    };
-    let inserted = query!(
-        // The length of an array in a subquery is no reason to plan the statement anew each time; and the
-        // lateral subqueries look up one row at a time by index, whatever the planner expects. Members
-        // are locked before all else, or two who want the same member would deadlock.
+    let inserted = telling!(query!(
+        // The lateral subqueries look up one row at a time by index, whatever the planner expects.
         r#"with here as (
              select sso_configuration_id as sso from scim_configurations where organization_id = $1 and id = $2
          ), given as (
-             select * from unnest((select $3::uuid[]), (select $4::uuid[]), (select $5::boolean[]), (select $6::text[]),
-                 (select $7::text[]), (select $8::text[]), (select $9::text[]), (select $10::boolean[]), (select $11::jsonb[]),
-                 (select $12::jsonb[]), (select $13::text[]), (select $14::text[]), (select $15::text[]), (select $16::text[]),
-                 (select $17::uuid[]), (select $18::text[]), (select $19::text[]), (select $20::text[]), (select $21::jsonb[]),
-                 (select $26::text[]), (select $27::text[]))
-             as r(id, user_id, is_new_member, user_name, user_name_key, external_id, display_name_key, active, resource, search,
-                 email, email_key, name, avatar_url, event_id, method, path, traits, changes, reason, name_key)
+             select * from jsonb_to_recordset($3) as r(id uuid, member_id uuid, new_status text, user_name text, user_name_key text,
+                 external_id text, display_name_key text, active boolean, resource jsonb, search jsonb, emails text[], email text,
+                 email_key text, name text, name_key text, avatar_url text, event jsonb)
          ), known as (
              select 1 from given r, lateral (
                  select 1 from users u where u.organization_id = $1 and u.email_key = r.email_key and u.email_key <> ''
@@ -244,7 +240,7 @@ pub async fn insert(
                  select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = (select sso from here)
                      and i.object_id = r.external_id offset 0) i
          ), rows as (
-             select * from given where not $25 or not exists (select 1 from known)
+             select * from given where not $4 or not exists (select 1 from known)
          ), place as (
              -- A block is full with 4096 users, and some more when several add to it at once.
              select coalesce((
@@ -252,76 +248,34 @@ pub async fn insert(
                  where b.organization_id = $1 and b.scim_configuration_id = $2 and b.block = (
                      select max(l.block) from scim_user_blocks l where l.organization_id = $1 and l.scim_configuration_id = $2)
                  group by b.block), 0) as block
-         ), new_members as (
+         ), members as (
              insert into users (organization_id, id, email, email_key, email_verified, name, name_key, avatar_url, role, status, created_at,
                  updated_at)
-             select $1, user_id, email, email_key, false, name, name_key, avatar_url, 'member',
-                    case when active then 'active' else 'suspended' end, $22, $22
-             from rows where is_new_member
-         ), old_members as (
-             update users u set email = r.email, email_key = r.email_key, name = r.name, name_key = r.name_key,
-                    avatar_url = r.avatar_url, updated_at = $22,
-                    email_verified = u.email_verified and u.email_key = r.email_key,
-                    status = case when r.active and not exists (
-                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = r.user_id and not o.active)
-                             then 'active' else 'suspended' end
-             from rows r where u.organization_id = $1 and u.id = r.user_id and not r.is_new_member
-             returning 1
-         ), no_longer_former as (
-             delete from scim_former_users f using rows r
-             where f.organization_id = $1 and f.scim_configuration_id = $2 and f.user_id = r.user_id and not r.is_new_member
-                 and (select count(*) from old_members) is not null
-         ), new_users as (
+             select $1, member_id, email, email_key, false, name, name_key, avatar_url, 'member', new_status, $5, $5
+             from rows where new_status is not null
+         ), added as (
              insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
                  display_name_key, active, resource, search, version, folded_version, created_at, last_modified, block)
-             select $1, $2, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, 1, $22, $22,
+             select $1, $2, id, member_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, 1, $5, $5,
                  (select block from place)
-             from rows where (select count(*) from old_members) is not null
-         ), new_emails as (
+             from rows
+         ), addresses as (
              insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key, alone)
-             select $1, $2, e.* from unnest((select $23::uuid[]), (select $24::text[]), (select $28::boolean[])) e
-             where exists (select 1 from rows)
+             select $1, $2, r.id, e, cardinality(r.emails) = 1 from rows r, unnest(r.emails) e
          ), counted as (
              insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
-             select $1, $2, (select block from place), pg_backend_pid() % 64, count(*) from rows
-             having count(*) > 0 and (select count(*) from old_members) is not null
+             select $1, $2, (select block from place), pg_backend_pid() % 64, count(*) from rows having count(*) > 0
              on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + excluded.count
-         ), told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, event_id, $22, method, path, string_to_array(traits, ','), 'created', 201, 'User', id, changes, reason
-             from rows
-         )
-         select exists (select 1 from rows) as "done!""#,
+         ), tell as (
+             select event, member_id as subject, null::jsonb as changes, null::text as note from rows
+         )"#,
+        r#"select exists (select 1 from rows) as "done!""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        rows().map(|row| row.id).collect::<Vec<_>>() as _,
-        rows().map(|row| row.user_id).collect::<Vec<_>>() as _,
-        rows().map(|row| row.is_new_member).collect::<Vec<_>>() as _,
-        rows().map(|row| &*row.user_name).collect::<Vec<_>>() as _,
-        rows().map(|row| &*row.user_name_key).collect::<Vec<_>>() as _,
-        rows().map(|row| row.external_id.as_deref()).collect::<Vec<_>>() as _,
-        rows().map(|row| row.display_name_key.as_deref()).collect::<Vec<_>>() as _,
-        rows().map(|row| row.active).collect::<Vec<_>>() as _,
-        rows().map(|row| Json(&row.resource)).collect::<Vec<_>>() as _,
-        rows().map(|row| Json(&row.search)).collect::<Vec<_>>() as _,
-        rows().map(|row| &*row.email).collect::<Vec<_>>() as _,
-        rows().map(|row| &*row.email_key).collect::<Vec<_>>() as _,
-        rows().map(|row| &*row.name).collect::<Vec<_>>() as _,
-        rows().map(|row| &*row.avatar_url).collect::<Vec<_>>() as _,
-        events().map(|event| event.id).collect::<Vec<_>>() as _,
-        events().map(|event| &*event.method).collect::<Vec<_>>() as _,
-        events().map(|event| &*event.path).collect::<Vec<_>>() as _,
-        events().map(|event| event.traits.join(",")).collect::<Vec<_>>() as _,
-        events().map(|event| Json(&event.changes)).collect::<Vec<_>>() as _,
-        now,
-        emails().map(|(user, ..)| user).collect::<Vec<_>>() as _,
-        emails().map(|(_, email, _)| email).collect::<Vec<_>>() as _,
+        Json(new) as _,
         only_strangers,
-        events().map(|event| event.reason.as_deref()).collect::<Vec<_>>() as _,
-        rows().map(|row| &*row.name_key).collect::<Vec<_>>() as _,
-        emails().map(|(.., alone)| alone).collect::<Vec<_>>() as _,
-    )
+        now,
+    ))
     .fetch_one(db)
     .await;
     match inserted {
@@ -334,93 +288,38 @@ pub async fn insert(
     }
 }
 
-/// Adds one user who is made a new member, unless it could be somebody who is known: what identity providers
-/// send most. The same as [`insert`] of strangers, without what only others need. One round trip.
+/// Gives members that there were the profiles of the new users that they are, and forgets what they were in this configuration
+/// before. In the transaction of [`insert`], before they are [settled](super::members::settle). One round trip.
 ///
 /// # Errors
 ///
-/// [`Error::AlreadyExists`] when it is not unique.
-pub async fn insert_stranger(
+/// As the database has them.
+pub async fn adopt(
     db: &mut Connection,
     tenant: Tenant,
     now: DateTime<Utc>,
-    row: &UserRow,
-    event: &Event,
-) -> Result<Inserted, Error> {
-    let inserted = query!(
-        r#"with here as (
-             select sso_configuration_id as sso from scim_configurations where organization_id = $1 and id = $2
-         ), member as (
-             insert into users (organization_id, id, email, email_key, email_verified, name, name_key, avatar_url, role, status, created_at,
-                 updated_at)
-             select $1, $4, $12, $13, false, $14, $15, $16, 'member', case when $9 then 'active' else 'suspended' end, $17, $17
-             where not exists (select 1 from users u where u.organization_id = $1 and u.email_key = $13 and u.email_key <> ''
-                     and u.status <> 'left')
-                 and not exists (select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
-                     and f.user_name_key = $6)
-                 and not exists (select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
-                     and f.external_id = $7)
-                 and not exists (select 1 from sso_identities i where i.organization_id = $1
-                     and i.sso_configuration_id = (select sso from here) and i.subject = $7)
-                 and not exists (select 1 from sso_identities i where i.organization_id = $1
-                     and i.sso_configuration_id = (select sso from here) and i.object_id = $7)
-             returning 1
-         ), place as (
-             -- A block is full with 4096 users, and some more when several add to it at once.
-             select coalesce((
-                 select b.block + (sum(b.count) >= 4096)::integer from scim_user_blocks b
-                 where b.organization_id = $1 and b.scim_configuration_id = $2 and b.block = (
-                     select max(l.block) from scim_user_blocks l where l.organization_id = $1 and l.scim_configuration_id = $2)
-                 group by b.block), 0) as block
-         ), added as (
-             insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
-                 display_name_key, active, resource, search, version, folded_version, created_at, last_modified, block)
-             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, 1, $17, $17, (select block from place) from member
-         ), emails as (
-             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key, alone)
-             select $1, $2, $3, e, cardinality($18) = 1 from member, unnest($18::text[]) e
-         ), counted as (
-             insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
-             select $1, $2, (select block from place), pg_backend_pid() % 64, 1 from member
-             on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + 1
-         ), told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, $19, $17, $20, $21, $22, 'created', 201, 'User', $3, $23, $24 from member
+    new: &[NewUser<'_>],
+) -> Result<(), Error> {
+    query!(
+        r#"with given as (
+             select * from jsonb_to_recordset($3) as r(member_id uuid, new_status text, email text, email_key text, name text,
+                 name_key text, avatar_url text)
+             where new_status is null
+         ), followed as (
+             update users u set email = r.email, email_key = r.email_key, name = r.name, name_key = r.name_key,
+                    avatar_url = r.avatar_url, updated_at = $4, email_verified = u.email_verified and u.email_key = r.email_key
+             from given r where u.organization_id = $1 and u.id = r.member_id
          )
-         select exists (select 1 from member) as "done!""#,
+         delete from scim_former_users f using given r
+         where f.organization_id = $1 and f.scim_configuration_id = $2 and f.user_id = r.member_id"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        row.id,
-        row.user_id,
-        row.user_name,
-        row.user_name_key,
-        row.external_id,
-        row.display_name_key,
-        row.active.unwrap_or(true),
-        Json(&row.resource) as _,
-        Json(&row.search) as _,
-        row.email,
-        row.email_key,
-        row.name,
-        row.name_key,
-        row.avatar_url,
+        Json(new) as _,
         now,
-        &row.emails,
-        event.id,
-        event.method,
-        event.path,
-        &event.traits as _,
-        Json(&event.changes) as _,
-        event.reason,
     )
-    .fetch_one(db)
-    .await
-    .map_err(explain)?;
-    Ok(match inserted.done {
-        true => Inserted::All,
-        false => Inserted::NotStrangers,
-    })
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// What a change of a user is about.
@@ -435,29 +334,33 @@ pub enum Extent {
 /// The statement of [`update`]: `$member` are its parts beyond the resource, `$note` what the event says of them.
 macro_rules! update {
     ($member:literal, $note:literal, $($argument:expr),+ $(,)?) => {
-        query!(
-            r#"with changed as (
-             update scim_users s set user_name = $7, external_id = $9, display_name_key = $10,
+        telling!(query!(
+            r#"with given as (
+             select * from jsonb_to_record($3) as r(id uuid, user_name text, user_name_key text, external_id text,
+                 display_name_key text, active boolean, resource jsonb, search jsonb, emails text[], email text, email_key text,
+                 name text, name_key text, avatar_url text)
+         ), changed as (
+             update scim_users s set user_name = r.user_name, external_id = r.external_id, display_name_key = r.display_name_key,
                  -- One that an older program folded stays until the job comes: another user may have the right one.
-                 user_name_key = case when s.user_name = $7 then s.user_name_key else $8 end,
-                 folded_version = case when s.user_name <> $7 or s.user_name_key = $8 then s.version + 1 end,
-                 active = coalesce($11, s.active), resource = $12, search = $13, version = s.version + 1, last_modified = greatest($3, s.last_modified)
-             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = $5 and s.version = $6
-             returning s.id, s.user_id, s.active
-         ), "# + $member + r#"told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, $4, $3, $14, $15, $16, $18, $19, 'User', id, $17, "# + $note + r#"
-             from changed
-         )
-         select exists (select 1 from changed) as "done!""#,
+                 user_name_key = case when s.user_name = r.user_name then s.user_name_key else r.user_name_key end,
+                 folded_version = case when s.user_name <> r.user_name or s.user_name_key = r.user_name_key then s.version + 1 end,
+                 active = r.active, resource = r.resource, search = r.search, version = s.version + 1,
+                 last_modified = greatest($5, s.last_modified)
+             from given r
+             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = r.id and s.version = $4
+             returning s.id, s.user_id
+         ), "# $member r#"tell as (
+             select $6::jsonb as event, user_id as subject, null::jsonb as changes, "# $note r#" as note from changed
+         )"#,
+            r#"select user_id as "member_id: MemberId" from changed"#,
             $($argument),+
-        )
+        ))
     };
 }
 
-/// Writes a changed user, if its version is still `version`; otherwise `false`. Where the member changes, the
-/// event says if other members have its new address. One round trip.
+/// Writes a changed user, if its version is still `version`, and tells which member it is. With [`Extent::Member`], it writes the
+/// member's profile, and the event says if other members have its new address. A member whose user is not as active as before has
+/// to be [settled](super::members::settle) in the same transaction. One round trip.
 ///
 /// # Errors
 ///
@@ -470,7 +373,7 @@ pub async fn update(
     version: i64,
     extent: Extent,
     event: &Event,
-) -> Result<bool, Error> {
+) -> Result<Option<MemberId>, Error> {
     macro_rules! statement {
         ($member:literal, $note:literal $(, $more:expr)* $(,)?) => {
             update!(
@@ -478,75 +381,52 @@ pub async fn update(
                 $note,
                 tenant.organization_id.as_uuid(),
                 tenant.scim_configuration_id.as_uuid(),
-                now,
-                event.id,
-                row.id,
+                Json(row) as _,
                 version,
-                row.user_name,
-                row.user_name_key,
-                row.external_id,
-                row.display_name_key,
-                row.active,
-                Json(&row.resource) as _,
-                Json(&row.search) as _,
-                event.method,
-                event.path,
-                &event.traits as _,
-                Json(&event.changes) as _,
-                event.outcome.as_str(),
-                event.status,
-                event.reason,
+                now,
+                Json(event) as _,
                 $($more),*
             )
-            .fetch_one(db)
+            .fetch_optional(db)
             .await
-            .map(|row| row.done)
+            .map(|row| row.map(|row| row.member_id))
         };
     }
-    let done = match extent {
-        Extent::Resource => statement!("", "$20"),
+    let changed = match extent {
+        Extent::Resource => statement!("", "null::text"),
         Extent::Member => statement!(
             "member as (
-             update users u set email = $21, email_key = $22, name = $23, name_key = $24, avatar_url = $25, updated_at = $3,
-                    email_verified = u.email_verified and u.email_key = $22, status = n.status
-             from changed c, lateral (
-                 select case when c.active and not exists (
-                                 select 1 from scim_users o where o.organization_id = $1 and o.user_id = c.user_id and o.id <> c.id and not o.active)
-                             then 'active' else 'suspended' end as status) n
+             update users u set email = r.email, email_key = r.email_key, name = r.name, name_key = r.name_key,
+                    avatar_url = r.avatar_url, updated_at = $5, email_verified = u.email_verified and u.email_key = r.email_key
+             from changed c, given r
              where u.organization_id = $1 and u.id = c.user_id
-                 and (u.email, u.name, u.avatar_url, u.status) is distinct from ($21, $23, $25, n.status)
+                 and (u.email, u.name, u.avatar_url) is distinct from (r.email, r.name, r.avatar_url)
          ), old_emails as (
-             delete from scim_user_emails e using changed c
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $5 and e.value_key <> all($26)
+             delete from scim_user_emails e using changed c, given r
+             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = r.id and e.value_key <> all(r.emails)
          ), new_emails as (
              insert into scim_user_emails as a (organization_id, scim_configuration_id, value_key, scim_user_id, alone)
-             select $1, $2, e, c.id, cardinality($26) = 1 from changed c, unnest($26::text[]) e
+             select $1, $2, e, c.id, cardinality(r.emails) = 1 from changed c, given r, unnest(r.emails) e
              on conflict (organization_id, scim_configuration_id, value_key, scim_user_id)
              do update set alone = excluded.alone where a.alone <> excluded.alone
          ), sharing as (
              select 'address shared with ' || string_agg('the member ' || o.id, ', ') as note
-             from changed c
-             join users u on u.organization_id = $1 and u.id = c.user_id and u.email_key <> $22, lateral (
-                 select o.id from users o where o.organization_id = $1 and o.email_key = $22 and o.email_key <> ''
+             from changed c, given r, lateral (
+                 select 1 from users u where u.organization_id = $1 and u.id = c.user_id and u.email_key <> r.email_key offset 0) u, lateral (
+                 select o.id from users o where o.organization_id = $1 and o.email_key = r.email_key and o.email_key <> ''
                      and o.status <> 'left' and o.id <> c.user_id
-                 order by o.id limit $27) o
+                 order by o.id limit $7) o
          ), ",
-            "nullif(concat_ws('; ', $20::text, (select note from sharing)), '')",
-            row.email,
-            row.email_key,
-            row.name,
-            row.name_key,
-            row.avatar_url,
-            &row.emails,
+            "(select note from sharing)",
             MAX_SHARING,
         ),
     };
-    done.map_err(explain)
+    changed.map_err(explain)
 }
 
-/// Deletes a user, takes it out of its groups, and lets its member leave, unless another
-/// configuration provisions the member too. `false` when there is none, or its version is not
-/// `version` if that is given.
+/// Deletes a user, takes it out of its groups, and tells which member it was, who has to be
+/// [settled](super::members::settle) in the same transaction. `None` when there is none, or its version is not `version` if that is
+/// given. One round trip.
 ///
 /// # Errors
 ///
@@ -555,11 +435,11 @@ pub async fn delete(
     db: &mut Connection,
     tenant: Tenant,
     now: DateTime<Utc>,
-    id: Uuid,
+    id: ResourceId,
     version: Option<i64>,
     event: &Event,
-) -> Result<bool, Error> {
-    let deleted = query!(
+) -> Result<Option<MemberId>, Error> {
+    let deleted = telling!(query!(
         r#"with gone as (
              delete from scim_users where organization_id = $1 and scim_configuration_id = $2 and id = $3
                  and ($4::bigint is null or version = $4)
@@ -585,30 +465,20 @@ pub async fn delete(
              select distinct $1::uuid, $2::uuid, group_id, (pg_backend_pid() % 64)::smallint, 1, $5::timestamptz from memberships
              on conflict (organization_id, scim_configuration_id, group_id, slot)
              do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
-         ), member as (
-             update users u set updated_at = $5,
-                    status = case when not exists (select 1 from scim_users o where o.organization_id = $1 and o.user_id = g.user_id and o.id <> g.id)
-                                  then 'left'
-                                  when exists (select 1 from scim_users o where o.organization_id = $1 and o.user_id = g.user_id and o.id <> g.id and not o.active)
-                                  then 'suspended' else 'active' end
-             from gone g where u.organization_id = $1 and u.id = g.user_id
-         ), event as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, e.* from gone, jsonb_to_recordset($6) as e(id uuid, created_at timestamptz, method text, path text,
-                 traits text[], outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
-         )
-         select count(*) as "count!" from gone"#,
+         ), tell as (
+             select $6::jsonb as event, user_id as subject, null::jsonb as changes, null::text as note from gone
+         )"#,
+        r#"select user_id as "member_id: MemberId" from gone"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        id,
+        id.as_uuid(),
         version,
         now,
-        Json([event]) as _,
-    )
-    .fetch_one(db)
+        Json(event) as _,
+    ))
+    .fetch_optional(db)
     .await?;
-    Ok(deleted.count > 0)
+    Ok(deleted.map(|gone| gone.member_id))
 }
 
 fn constraint(error: &sqlx::Error) -> Option<&str> {

@@ -5,7 +5,7 @@ use sqlx::{query, query_as};
 use uuid::Uuid;
 
 use super::{Connection, Items, Page};
-use crate::domain::ids::{OrganizationId, SessionId, SsoConfigurationId};
+use crate::domain::ids::{MemberId, OrganizationId, SessionId, SsoConfigurationId};
 use crate::error::Error;
 
 /// A session to add.
@@ -14,7 +14,7 @@ pub struct NewSession<'a> {
     /// Its identifier.
     pub id: SessionId,
     /// Whose.
-    pub user_id: Uuid,
+    pub user_id: MemberId,
     /// Through which provider.
     pub sso_configuration_id: SsoConfigurationId,
     /// SHA-256 of the token.
@@ -31,7 +31,7 @@ pub struct NewSession<'a> {
 #[derive(Debug)]
 pub struct Candidate {
     /// Which member.
-    pub user_id: Uuid,
+    pub user_id: MemberId,
     /// The member's role.
     pub role: String,
     /// SHA-256 of the token that it must be.
@@ -71,10 +71,10 @@ pub async fn find_candidate(
 ) -> Result<Option<Candidate>, Error> {
     Ok(query_as!(
         Candidate,
-        "select s.user_id, u.role, s.token_hash, s.last_used_at, s.expires_at
+        r#"select s.user_id as "user_id: _", u.role, s.token_hash, s.last_used_at, s.expires_at
          from sessions s
          join users u on u.organization_id = s.organization_id and u.id = s.user_id
-         where s.organization_id = $1 and s.id = $2 and u.status = 'active'",
+         where s.organization_id = $1 and s.id = $2 and u.status = 'active'"#,
         organization_id.as_uuid(),
         id.as_uuid(),
     )
@@ -120,7 +120,7 @@ pub async fn insert(
          values ($1, $2, $3, $4, $5, $6, $7, $7, $8)",
         organization_id.as_uuid(),
         session.id.as_uuid(),
-        session.user_id,
+        session.user_id.as_uuid(),
         session.sso_configuration_id.as_uuid(),
         &session.token_hash,
         session.user_agent,
@@ -140,7 +140,7 @@ pub async fn insert(
 pub async fn list(
     db: &mut Connection,
     organization_id: OrganizationId,
-    user_id: Uuid,
+    user_id: MemberId,
     now: DateTime<Utc>,
     used_since: DateTime<Utc>,
 ) -> Result<Vec<Listed>, Error> {
@@ -150,7 +150,7 @@ pub async fn list(
          where organization_id = $1 and user_id = $2 and expires_at > $3 and last_used_at > $4
          order by last_used_at desc, id desc limit 100",
         organization_id.as_uuid(),
-        user_id,
+        user_id.as_uuid(),
         now,
         used_since,
     )
@@ -167,7 +167,7 @@ pub async fn list(
 pub async fn list_newest(
     db: &mut Connection,
     organization_id: OrganizationId,
-    user_id: Uuid,
+    user_id: MemberId,
     now: DateTime<Utc>,
     used_since: DateTime<Utc>,
     before: Option<Uuid>,
@@ -180,7 +180,7 @@ pub async fn list_newest(
          where organization_id = $1 and user_id = $2 and expires_at > $3 and last_used_at > $4 and id < $5
          order by id desc limit $6",
         organization_id.as_uuid(),
-        user_id,
+        user_id.as_uuid(),
         now,
         used_since,
         before.unwrap_or(Uuid::max()),
@@ -199,13 +199,13 @@ pub async fn list_newest(
 pub async fn end(
     db: &mut Connection,
     organization_id: OrganizationId,
-    user_id: Uuid,
+    user_id: MemberId,
     id: SessionId,
 ) -> Result<bool, Error> {
     let done = query!(
         "delete from sessions where organization_id = $1 and user_id = $2 and id = $3",
         organization_id.as_uuid(),
-        user_id,
+        user_id.as_uuid(),
         id.as_uuid(),
     )
     .execute(db)
@@ -243,12 +243,12 @@ pub async fn end_presented(
 pub async fn end_all(
     db: &mut Connection,
     organization_id: OrganizationId,
-    user_id: Uuid,
+    user_id: MemberId,
 ) -> Result<u64, Error> {
     let done = query!(
         "delete from sessions where organization_id = $1 and user_id = $2",
         organization_id.as_uuid(),
-        user_id,
+        user_id.as_uuid(),
     )
     .execute(db)
     .await?;

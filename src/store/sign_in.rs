@@ -5,8 +5,9 @@ use sqlx::{FromRow, QueryBuilder, query, query_as};
 use uuid::Uuid;
 
 use super::{Connection, Items, Page, Place};
-use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
+use crate::domain::ids::{LoginId, MemberId, OrganizationId, SsoConfigurationId};
 use crate::domain::letters::fold;
+use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{Attempt, Person};
 use crate::error::Error;
 
@@ -40,9 +41,9 @@ pub async fn take(
 #[derive(Debug)]
 pub struct Candidate {
     /// The member.
-    pub id: Uuid,
-    /// `active`, `suspended` or `left`.
-    pub status: String,
+    pub id: MemberId,
+    /// Whether the member may act.
+    pub status: MemberStatus,
     /// The member's address.
     pub email: String,
     /// The address's key.
@@ -111,7 +112,7 @@ pub async fn lock_candidates(
 ) -> Result<Vec<Candidate>, Error> {
     Ok(query_as!(
         Candidate,
-        r#"select u.id, u.status, u.email, u.email_key, u.email_verified, u.name, u.avatar_url, u.created_at, u.updated_at,
+        r#"select u.id as "id: _", u.status as "status: _", u.email, u.email_key, u.email_verified, u.name, u.avatar_url, u.created_at, u.updated_at,
                exists (select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = $2
                    and i.digest = $3 and i.user_id = u.id) as "is_known!",
                exists (select 1 from scim_users s join scim_configurations c
@@ -177,7 +178,7 @@ pub struct Profile<'a> {
 pub async fn insert_member(
     db: &mut Connection,
     organization_id: OrganizationId,
-    id: Uuid,
+    id: MemberId,
     profile: &Profile<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
@@ -186,7 +187,7 @@ pub async fn insert_member(
              (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at, name_key)
          values ($1, $2, $3, $4, $5, $6, $7, 'member', 'active', $8, $8, $9)",
         organization_id.as_uuid(),
-        id,
+        id.as_uuid(),
         profile.email,
         profile.email_key,
         profile.email_verified,
@@ -208,7 +209,7 @@ pub async fn insert_member(
 pub async fn update_member(
     db: &mut Connection,
     organization_id: OrganizationId,
-    id: Uuid,
+    id: MemberId,
     profile: &Profile<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
@@ -216,7 +217,7 @@ pub async fn update_member(
         "update users set email = $3, email_key = $4, email_verified = $5, name = $6, avatar_url = $7, updated_at = $8, name_key = $9
          where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
-        id,
+        id.as_uuid(),
         profile.email,
         profile.email_key,
         profile.email_verified,
@@ -238,14 +239,14 @@ pub async fn update_member(
 pub async fn take_address(
     db: &mut Connection,
     organization_id: OrganizationId,
-    id: Uuid,
+    id: MemberId,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
         "update users set email = '', email_key = '', email_verified = false, updated_at = $3
          where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
-        id,
+        id.as_uuid(),
         now,
     )
     .execute(db)
@@ -263,7 +264,7 @@ pub async fn remember(
     organization_id: OrganizationId,
     sso_configuration_id: SsoConfigurationId,
     person: &Person,
-    user_id: Uuid,
+    user_id: MemberId,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
@@ -277,7 +278,7 @@ pub async fn remember(
         &person.digest(),
         person.issuer,
         person.subject,
-        user_id,
+        user_id.as_uuid(),
         now,
         person.object_id,
     )
@@ -309,7 +310,7 @@ pub async fn record(db: &mut Connection, attempt: &Attempt) -> Result<(), Error>
         attempt.subject,
         &attempt.claim_names,
         refusal.and_then(|r| r.part.as_deref()),
-        attempt.user_id,
+        attempt.user_id.map(MemberId::as_uuid),
     )
     .execute(db)
     .await?;

@@ -4,6 +4,7 @@ use crate::api::handler::{parse_id, parse_ids, timestamp};
 use crate::api::paging::{Paging, count};
 use crate::app::App;
 use crate::domain::identity::Caller;
+use crate::domain::member::MemberStatus;
 use crate::error::Error;
 use crate::store::members::{Filter, Member, Order};
 use crate::store::{self, Items};
@@ -64,21 +65,11 @@ pub async fn list(
 
 /// The members that a filter lets through; `None` for nobody.
 fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
-    let known = |texts: Vec<Option<&str>>| -> Vec<String> {
-        texts.into_iter().flatten().map(str::to_owned).collect()
-    };
-    let statuses = known(
-        wire.statuses
-            .iter()
-            .map(|s| s.as_known().and_then(status_name))
-            .collect(),
-    );
-    let roles = known(
-        wire.roles
-            .iter()
-            .map(|r| r.as_known().and_then(role_name))
-            .collect(),
-    );
+    let statuses = wire.statuses.iter().filter_map(|s| s.as_known());
+    let statuses: Vec<MemberStatus> = statuses.filter_map(member_status).collect();
+    let roles = wire.roles.iter().filter_map(|r| r.as_known());
+    let roles = roles.filter_map(role_name).map(str::to_owned);
+    let roles: Vec<String> = roles.collect();
     let is_other_provider = wire.login_provider.as_known().is_some_and(|kind| {
         !matches!(
             kind,
@@ -86,10 +77,10 @@ fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
                 | LoginProviderKind::LOGIN_PROVIDER_KIND_SSO
         )
     });
-    let asks_for_unknown = |asked: usize, known: &[String]| asked > 0 && known.is_empty();
+    let asks_for_unknown = |asked: usize, known: usize| asked > 0 && known == 0;
     if is_other_provider
-        || asks_for_unknown(wire.statuses.len(), &statuses)
-        || asks_for_unknown(wire.roles.len(), &roles)
+        || asks_for_unknown(wire.statuses.len(), statuses.len())
+        || asks_for_unknown(wire.roles.len(), roles.len())
     {
         return Ok(None);
     }
@@ -103,11 +94,11 @@ fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
     }))
 }
 
-const fn status_name(status: UserStatus) -> Option<&'static str> {
+const fn member_status(status: UserStatus) -> Option<MemberStatus> {
     match status {
-        UserStatus::USER_STATUS_ACTIVE => Some("active"),
-        UserStatus::USER_STATUS_SUSPENDED => Some("suspended"),
-        UserStatus::USER_STATUS_LEFT => Some("left"),
+        UserStatus::USER_STATUS_ACTIVE => Some(MemberStatus::Active),
+        UserStatus::USER_STATUS_SUSPENDED => Some(MemberStatus::Suspended),
+        UserStatus::USER_STATUS_LEFT => Some(MemberStatus::Left),
         UserStatus::USER_STATUS_UNSPECIFIED => None,
     }
 }
@@ -121,11 +112,11 @@ const fn role_name(role: OrganizationRole) -> Option<&'static str> {
 }
 
 /// The status of a member on the wire.
-pub fn user_status(name: &str) -> UserStatus {
-    match name {
-        "active" => UserStatus::USER_STATUS_ACTIVE,
-        "suspended" => UserStatus::USER_STATUS_SUSPENDED,
-        _ => UserStatus::USER_STATUS_LEFT,
+pub const fn user_status(status: MemberStatus) -> UserStatus {
+    match status {
+        MemberStatus::Active => UserStatus::USER_STATUS_ACTIVE,
+        MemberStatus::Suspended => UserStatus::USER_STATUS_SUSPENDED,
+        MemberStatus::Left => UserStatus::USER_STATUS_LEFT,
     }
 }
 
@@ -141,7 +132,7 @@ fn member(member: Member) -> OrganizationMember {
         avatar_url: member.avatar_url,
         full_name: member.name,
         email: member.email,
-        status: user_status(&member.status).into(),
+        status: user_status(member.status).into(),
         login_provider: LOGIN_PROVIDER.to_owned(),
         ..Default::default()
     }

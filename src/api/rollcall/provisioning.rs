@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::domain::identity::Caller;
 use crate::error::{Error, Violation};
 use crate::store;
-use crate::store::scim_events::{EventFilter, Listed};
+use crate::store::scim_events::{EventFilter, Listed, Outcome};
 use proto::rollcall::v1::provisioning_event::Change;
 use proto::rollcall::v1::{ListProvisioningEventsRequest, ProvisioningEvent, ProvisioningOutcome};
 
@@ -64,12 +64,11 @@ fn time(
 }
 
 fn event(event: Listed) -> ProvisioningEvent {
-    let outcome = match &*event.outcome {
-        "created" => ProvisioningOutcome::PROVISIONING_OUTCOME_CREATED,
-        "updated" => ProvisioningOutcome::PROVISIONING_OUTCOME_UPDATED,
-        "deleted" => ProvisioningOutcome::PROVISIONING_OUTCOME_DELETED,
-        "refused" => ProvisioningOutcome::PROVISIONING_OUTCOME_REFUSED,
-        _ => ProvisioningOutcome::PROVISIONING_OUTCOME_UNSPECIFIED,
+    let outcome = match event.outcome {
+        Outcome::Created => ProvisioningOutcome::PROVISIONING_OUTCOME_CREATED,
+        Outcome::Updated => ProvisioningOutcome::PROVISIONING_OUTCOME_UPDATED,
+        Outcome::Deleted => ProvisioningOutcome::PROVISIONING_OUTCOME_DELETED,
+        Outcome::Refused => ProvisioningOutcome::PROVISIONING_OUTCOME_REFUSED,
     };
     let changes = match event.changes {
         Some(Value::Array(changes)) => changes,

@@ -1,13 +1,13 @@
 //! `SessionService`: the sessions of people who signed in.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::Caller;
+use crate::domain::ids::MemberId;
 use crate::domain::ids::SessionId;
 use crate::error::Error;
 use crate::metrics::SessionEnd;
@@ -21,7 +21,7 @@ pub async fn list(
     paging: Paging<'_>,
     request: ListSessionsRequest,
 ) -> Result<Answer<Session>, Error> {
-    let user_id: Uuid = parse_id("user_id", &request.user_id)?;
+    let user_id: MemberId = parse_id("user_id", &request.user_id)?;
     let organization_id = caller.organization_id;
     let list = paging.open("sessions", organization_id, user_id, &request.pagination)?;
     caller.may_read()?;
@@ -54,7 +54,7 @@ pub async fn list(
 
 /// `EndSessions`. Where none ends, nothing is recorded.
 pub async fn end(app: &App, caller: &Caller, request: EndSessionsRequest) -> Result<i32, Error> {
-    let user_id: Uuid = parse_id("user_id", &request.user_id)?;
+    let user_id: MemberId = parse_id("user_id", &request.user_id)?;
     let session_id = request
         .session_id
         .map(|id| parse_id::<SessionId>("session_id", &id))
@@ -71,7 +71,7 @@ pub async fn end(app: &App, caller: &Caller, request: EndSessionsRequest) -> Res
     let change = (ended > 0).then(|| Change {
         action: "EndSessions",
         subject_type: SubjectType::User,
-        subject_id: user_id,
+        subject_id: user_id.as_uuid(),
         before: None,
         after: Some(json!({
             "session_id": session_id.map(SessionId::as_uuid),

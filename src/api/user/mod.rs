@@ -4,6 +4,7 @@ use crate::api::handler::{service, timestamp};
 use crate::api::organization::members::user_status;
 use crate::app::App;
 use crate::domain::identity::{Caller, Principal};
+use crate::domain::ids::MemberId;
 use crate::error::Error;
 use crate::store;
 use proto::gitpod::v1::{
@@ -24,7 +25,7 @@ async fn get_authenticated(app: &App, caller: &Caller) -> Result<User, Error> {
         ));
     }
     let mut db = app.store.acquire().await?;
-    let id = caller.subject.id.as_uuid();
+    let id = MemberId::from(caller.subject.id.as_uuid());
     let user = store::members::get(&mut db, caller.organization_id, id).await?;
     Ok(User {
         id: user.id.to_string(),
@@ -32,7 +33,7 @@ async fn get_authenticated(app: &App, caller: &Caller) -> Result<User, Error> {
         name: user.name,
         avatar_url: user.avatar_url,
         created_at: timestamp(user.created_at).into(),
-        status: user_status(&user.status).into(),
+        status: user_status(user.status).into(),
         email: user.email,
         ..Default::default()
     })

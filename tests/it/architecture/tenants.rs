@@ -46,8 +46,8 @@ const EXCEPTIONS: [(&str, &str); 21] = [
     ("from sso_configurations where client_secret is", OPERATOR),
     ("from sso_client_keys where (organization_id,", OPERATOR),
     ("from sso_client_keys where substr(sealed_key,", OPERATOR),
-    ("scim::search::exists", ELSEWHERE),
-    ("scim::search::is_in", ELSEWHERE),
+    ("store::scim_search::exists", ELSEWHERE),
+    ("store::scim_search::is_in", ELSEWHERE),
 ];
 
 /// What stands in a piece where the program puts a text of its own: a table, perhaps.

@@ -12,6 +12,7 @@ mod people;
 pub mod provider;
 mod requests;
 mod sessions;
+mod status;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,5 +1,6 @@
 //! The SCIM endpoint, as identity providers use it.
 
+mod audit;
 mod checklist;
 pub mod client;
 mod effects;

@@ -594,19 +594,18 @@ fn who_is_suspended_by_one_configuration_is_not_restored_by_a_change_of_another(
         let a = Client::start().await;
         someone(&a, true).await;
         let b = a.beside(json!({})).await;
-        let user = a.user("known", mail("known@b.com")).await;
-        b.user("known", mail("known@b.com")).await;
-        let set = json!([{ "op": "replace", "path": "active", "value": false }]);
-        a.patch(&path(&user), set).await.is(200);
-        // What a change through the other writes that waited for this one, and saw what was before.
-        let mut db = a.server.app.store.acquire().await.unwrap();
-        sqlx::query("update users set status = 'active' where organization_id = $1")
-            .bind(a.server.organization_id().as_uuid())
-            .execute(&mut *db)
-            .await
-            .unwrap();
-        drop(db);
-        assert_eq!(status(&a).await, "suspended");
+        let of_a = path(&a.user("known", mail("known@b.com")).await);
+        let of_b = path(&b.user("known", mail("known@b.com")).await);
+        let set = |active: bool| json!([{ "op": "replace", "path": "active", "value": active }]);
+        for _ in 0..20 {
+            a.patch(&of_a, set(true)).await.is(200);
+            b.patch(&of_b, set(false)).await.is(200);
+            // Each of the two could see what was before the other.
+            let (suspended, restored) =
+                tokio::join!(a.patch(&of_a, set(false)), b.patch(&of_b, set(true)));
+            (suspended.is(200), restored.is(200));
+            assert_eq!(status(&a).await, "suspended");
+        }
     });
 }
 

@@ -1,69 +1,20 @@
-//! How resources are found in PostgreSQL: the form in which they are searched, and the translation
-//! of filters and sort orders to SQL. It says the same as [`eval`](scim::eval).
+//! How resources are found in PostgreSQL: the translation of filters and sort orders to SQL. It says the same as
+//! [`eval`](scim::eval).
 //!
-//! Beside each resource stands its search form: the same attributes, with every text in the form in
-//! which equal texts are equal. So SQL compares byte by byte, and no collation has a say. What is
-//! looked for most has a column or a table with an index: `id`, `userName`, `externalId`,
-//! `displayName`, `emails.value`, `active`, `meta`, `members`, `groups`.
+//! Beside each resource stands its [search form](scim::search_form), so that SQL compares byte by byte, and no collation has a say.
+//! What is looked for most has a column or a table with an index: `id`, `userName`, `externalId`, `displayName`, `emails.value`,
+//! `active`, `meta`, `members`, `groups`.
 //!
 //! Every condition is true or false, never null, so that `not` means the opposite.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use scim::filter::{Comparand, Operator, Resolved};
 use scim::reference::Reference;
-use scim::schema::{Attribute, AttributePath, ResourceType, Returned, Type};
-use serde_json::{Map, Value};
+use scim::schema::{AttributePath, ResourceType, Returned, Type};
 use uuid::Uuid;
 
-use crate::store::scim_resources::{SortKey, SortKind, Tenant};
-use crate::store::sql::{Bound, Fragment};
-
-/// The search form of a canonical resource.
-pub fn search_form(resource_type: ResourceType, resource: &Map<String, Value>) -> Value {
-    let mut form = Map::new();
-    for schema in resource_type.schemas() {
-        let is_core = std::ptr::eq(schema, resource_type.schema());
-        let source = if is_core {
-            Some(resource)
-        } else {
-            resource.get(schema.id).and_then(Value::as_object)
-        };
-        let Some(source) = source else { continue };
-        let attributes = fold(schema.attributes, source);
-        if is_core {
-            form.extend(attributes);
-        } else {
-            form.insert(schema.id.to_owned(), Value::Object(attributes));
-        }
-    }
-    let schemas = resource_type
-        .attribute("schemas")
-        .zip(resource.get("schemas"));
-    if let Some((path, schemas)) = schemas {
-        form.insert(
-            path.attribute.name.to_owned(),
-            fold_value(path.attribute, schemas),
-        );
-    }
-    Value::Object(form)
-}
-
-fn fold(attributes: &[Attribute], source: &Map<String, Value>) -> Map<String, Value> {
-    let pair = |a: &Attribute| Some((a.name.to_owned(), fold_value(a, source.get(a.name)?)));
-    attributes.iter().filter_map(pair).collect()
-}
-
-fn fold_value(attribute: &Attribute, value: &Value) -> Value {
-    match value {
-        Value::Array(values) => values
-            .iter()
-            .map(|value| fold_value(attribute, value))
-            .collect(),
-        Value::Object(object) => Value::Object(fold(attribute.sub_attributes, object)),
-        Value::String(text) => attribute.comparable(text).into(),
-        other => other.clone(),
-    }
-}
+use super::scim_resources::{SortKey, SortKind, Tenant};
+use super::sql::{Bound, Fragment};
 
 /// The condition on a row `t` of the type's table; `base` is the URL of the SCIM root.
 pub fn condition(
