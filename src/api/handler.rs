@@ -140,8 +140,8 @@ pub fn caller(ctx: &RequestContext) -> Result<&Caller, ConnectError> {
         .ok_or_else(|| Error::Unauthenticated.into())
 }
 
-/// What a request names by an identifier. An organization is none of it: [`Reader::organization`] reads that, and knows whether it
-/// is the caller's.
+/// What a request names by an identifier. An organization is none of it: [`Reader::organization`] reads that, and knows
+/// whether it is the caller's.
 ///
 /// [`Reader::organization`]: crate::domain::identity::Reader::organization
 pub trait Named: From<Uuid> {}
