@@ -1,7 +1,9 @@
 //! Turns `proto/` into Rust: messages and service traits (`_connectrpc.rs`), validators for their
-//! `buf.validate` rules (`validate/`), the ranges of numbers among these in words (`ranges.rs`), and
+//! `buf.validate` rules (`validate/`), these rules in words (`words.rs`), and
 //! the descriptor set that server reflection answers from. Everything goes to `OUT_DIR`; nothing
 //! generated is committed.
+
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -10,7 +12,7 @@ use anyhow::{Context, Result};
 use buffa::Message;
 use buffa_codegen::generated::compiler::CodeGeneratorRequest;
 use buffa_codegen::generated::descriptor::{FileDescriptorProto, FileDescriptorSet};
-use protoc_gen_protovalidate_buffa::scan::{FieldKind, MessageValidators, StandardRules};
+use protoc_gen_protovalidate_buffa::scan::{FieldKind, MessageValidators};
 use protoc_gen_protovalidate_buffa::{emit, scan};
 
 /// Where the contract is, from this folder.
@@ -42,11 +44,12 @@ fn main() -> Result<()> {
     println!("cargo:rustc-check-cfg=cfg(feature, values(\"generated-client\"))");
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR is set by cargo")?);
 
-    let descriptors = protox::Compiler::new([PROTO])?
+    let mut compiler = protox::Compiler::new([PROTO])?;
+    compiler
         .include_source_info(true)
         .include_imports(true)
-        .open_files(PROTOS)?
-        .encode_file_descriptor_set();
+        .open_files(PROTOS)?;
+    let descriptors = compiler.encode_file_descriptor_set();
     let descriptor_file = out.join("descriptors.bin");
     write_if_changed(&descriptor_file, &descriptors)?;
 
@@ -57,12 +60,13 @@ fn main() -> Result<()> {
         .client_feature_name("generated-client")
         .include_file("_connectrpc.rs")
         .compile()?;
-    generate_rules(&descriptors, &out)
+    let rules = words::rules(&compiler.descriptor_pool())?;
+    write_if_changed(&out.join("words.rs"), rules.as_bytes())?;
+    generate_validators(&descriptors, &out)
 }
 
-/// What the `protoc-gen-protovalidate-buffa` plugin does, without a protoc to run it; and words for
-/// the ranges, of which its messages do not tell the numbers.
-fn generate_rules(descriptors: &[u8], out: &Path) -> Result<()> {
+/// What the `protoc-gen-protovalidate-buffa` plugin does, without a protoc to run it.
+fn generate_validators(descriptors: &[u8], out: &Path) -> Result<()> {
     let set = FileDescriptorSet::decode_from_slice(descriptors)?;
     let request = CodeGeneratorRequest {
         file_to_generate: PROTOS.iter().map(ToString::to_string).collect(),
@@ -74,8 +78,6 @@ fn generate_rules(descriptors: &[u8], out: &Path) -> Result<()> {
         ..Default::default()
     };
     let mut messages = scan::gather(&request)?;
-    let ranges = format!("{:#?}", ranges(&request.proto_file, &messages));
-    write_if_changed(&out.join("ranges.rs"), format!("&{ranges}").as_bytes())?;
     let requests = in_requests(&request.proto_file, &messages);
     messages.retain(|message| requests.contains(&message.proto_name));
     let validators = out.join("validate");
@@ -124,66 +126,6 @@ fn in_requests(files: &[FileDescriptorProto], messages: &[MessageValidators]) ->
     found
 }
 
-/// For each method, the fields of its request that have a range, by their path: what they may be.
-fn ranges(
-    files: &[FileDescriptorProto],
-    messages: &[MessageValidators],
-) -> Vec<(String, String, String)> {
-    let mut found = vec![];
-    for file in files {
-        let package = file.package.as_deref().unwrap_or_default();
-        for service in &file.service {
-            for method in &service.method {
-                let names = (service.name.as_deref(), method.name.as_deref());
-                let (Some(service), Some(name)) = names else {
-                    continue;
-                };
-                let request = method.input_type.as_deref().unwrap_or_default();
-                let mut fields = vec![];
-                collect_ranges(
-                    messages,
-                    &mut vec![request.trim_start_matches('.')],
-                    "",
-                    &mut fields,
-                );
-                let method = format!("/{package}.{service}/{name}");
-                found.extend(
-                    fields
-                        .into_iter()
-                        .map(|(path, words)| (method.clone(), path, words)),
-                );
-            }
-        }
-    }
-    found
-}
-
-/// Adds the fields of the last of the messages in `inside`, and of the messages in it.
-fn collect_ranges<'a>(
-    messages: &'a [MessageValidators],
-    inside: &mut Vec<&'a str>,
-    path: &str,
-    found: &mut Vec<(String, String)>,
-) {
-    let name = inside.last().copied().unwrap_or_default();
-    let Some(message) = messages.iter().find(|m| m.proto_name == name) else {
-        return;
-    };
-    for field in &message.field_rules {
-        let path = format!("{path}{}", field.field_name);
-        if let Some(words) = range(&field.standard) {
-            found.push((path.clone(), words));
-        }
-        if let Some(name) = message_of(&field.field_type)
-            && !inside.contains(&name)
-        {
-            inside.push(name);
-            collect_ranges(messages, inside, &format!("{path}."), found);
-            inside.pop();
-        }
-    }
-}
-
 fn message_of(kind: &FieldKind) -> Option<&str> {
     match kind {
         FieldKind::Message { full_name } => Some(full_name),
@@ -191,25 +133,6 @@ fn message_of(kind: &FieldKind) -> Option<&str> {
         FieldKind::Map { value, .. } => message_of(value),
         _ => None,
     }
-}
-
-fn range(rules: &StandardRules) -> Option<String> {
-    let (least, most) = match (&rules.int32, &rules.duration) {
-        (Some(rule), _) => (rule.gte?.to_string(), rule.lte?.to_string()),
-        (_, Some(rule)) => (seconds(rule.gte?)?, seconds(rule.lte?)?),
-        _ => return None,
-    };
-    Some(format!("must be from {least} to {most}"))
-}
-
-/// A duration as JSON has it, and in days where it is a number of these.
-fn seconds((seconds, nanos): (i64, i32)) -> Option<String> {
-    let text = match (seconds / 86_400, seconds % 86_400) {
-        (1, 0) => format!("{seconds}s (1 day)"),
-        (days, 0) if days > 1 => format!("{seconds}s ({days} days)"),
-        _ => format!("{seconds}s"),
-    };
-    (nanos == 0).then_some(text)
 }
 
 fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {

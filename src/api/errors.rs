@@ -153,7 +153,7 @@ fn path(field: &str) -> FieldPath {
     }
 }
 
-/// The rules of the `.proto` files, in words that say what to send instead.
+/// The broken rules of the `.proto` files, in the words that the rules have there.
 fn explain(failure: &ValidationError, method: &str) -> ConnectError {
     if failure.compile_error.is_some() || failure.runtime_error.is_some() {
         return ConnectError::internal("internal error").with_source(failure.clone());
@@ -171,22 +171,7 @@ fn explain(failure: &ValidationError, method: &str) -> ConnectError {
         .map(|(v, path)| Violation {
             field: in_words(path),
             rule: v.rule_id.clone(),
-            message: match &*v.rule_id {
-                "duration.gte_lte" | "int32.gte_lte" => range(method, path).to_owned(),
-                "required" => "is required".to_owned(),
-                "string.uuid" | "string.uuid_empty" => {
-                    "must be a UUID such as 0190a6e0-1c2b-7def-8123-456789abcdef".to_owned()
-                }
-                "string.uri" | "string.uri_empty" => {
-                    "must be a URI such as https://accounts.example.com".to_owned()
-                }
-                "repeated.unique" => "must not hold the same value twice".to_owned(),
-                "enum.defined_only" => "must be a value that the enum defines".to_owned(),
-                "enum.not_in" => {
-                    "must be a value of the enum that is allowed here, not UNSPECIFIED".to_owned()
-                }
-                _ => v.message.replacen("value ", "", 1),
-            },
+            message: words(method, path, &v.rule_id).to_owned(),
         });
     let violations: Vec<Violation> = violations.collect();
     invalid(paths.into_iter().zip(violations).collect())
@@ -215,17 +200,19 @@ fn in_words(path: &FieldPath) -> String {
     elements.join(".")
 }
 
-/// What a field with a range may be.
-fn range(method: &str, field: &FieldPath) -> &'static str {
+/// What a field must be for a rule.
+fn words(method: &str, field: &FieldPath, rule: &str) -> &'static str {
     let names = field
         .elements
         .iter()
         .filter_map(|e| e.field_name.as_deref());
     let path = names.collect::<Vec<_>>().join(".");
-    proto::RANGES
+    // The empty text breaks a rule under a name of its own.
+    let id = rule.strip_suffix("_empty").unwrap_or(rule);
+    proto::RULES
         .iter()
-        .find(|range| (range.0, range.1) == (method, &*path))
-        .map_or("is out of its range", |range| range.2)
+        .find(|rule| (rule.method, rule.field, rule.id) == (method, &*path, id))
+        .map_or("breaks a rule", |rule| rule.words)
 }
 
 /// The outermost interceptor: explains broken rules, logs faults, and names the request in every

@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::domain::audit::Change;
-use crate::domain::identity::Caller;
+use crate::domain::identity::{Access, Caller, Writer};
+use crate::domain::ids::{
+    DomainVerificationId, LoginId, MemberId, ScimConfigurationId, SessionId, SsoConfigurationId,
+};
 use crate::error::{Error, Violation};
 use crate::store::{self, Transaction};
 
@@ -19,15 +22,54 @@ pub struct Api {
     pub app: Arc<App>,
 }
 
-/// Implements the trait of a service from a table. An entry has the method, its messages, and the call of its
-/// handler, whose arguments are some of `app`, `caller`, `ahead`, `paging` and `request`. Where the response's fields are named,
-/// they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response. The
-/// `buf.validate` rules of the request are checked before the handler is called.
+/// A row of the table of permissions: a method, and who may call it.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// The package of the service and of its messages.
+    pub package: &'static str,
+    /// The name of the service.
+    pub service: &'static str,
+    /// The message of the request, which is named after the method.
+    pub request: &'static str,
+    /// Who may call it.
+    pub access: Access,
+}
+
+impl Method {
+    /// The name, such as `GetGroup`.
+    pub fn name(&self) -> &'static str {
+        self.request.strip_suffix("Request").unwrap_or(self.request)
+    }
+
+    /// The path, such as `gitpod.v1.GroupService/GetGroup`.
+    pub fn path(&self) -> String {
+        format!("{}.{}/{}", self.package, self.service, self.name())
+    }
+}
+
+/// Implements the trait of a service from a table, and makes of the table a constant, which tells who may call each
+/// [`Method`]. An entry begins with that: `everybody`, `member` or `administrator`, and `reads` or `writes`. Then it has the
+/// method, its messages, and the call of its handler, whose arguments are some of `app`, `caller`, `ahead`, `paging` and
+/// `request`. `caller` is a `Reader` or a `Writer`; where everybody may call, there is none. Where the response's fields are
+/// named, they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response.
+///
+/// Before the handler is called, the `buf.validate` rules of the request are checked, then the caller.
 macro_rules! service {
-    ($service:ident {$(
-        $method:ident($request:ident) -> $response:ident $({$($field:ident),*})? =
+    ($methods:ident: $service:ident {$(
+        $audience:ident $effect:ident $method:ident($request:ident) -> $response:ident $({$($field:ident),*})? =
             $($handler:ident)::+($($argument:ident),*);
     )+}) => {
+        /// Who may call the methods of the service.
+        pub const $methods: &[$crate::api::handler::Method] = &[$($crate::api::handler::Method {
+            package: <$request as buffa::MessageName>::PACKAGE,
+            service: stringify!($service),
+            request: <$request as buffa::MessageName>::NAME,
+            access: $crate::domain::identity::Access {
+                audience: $crate::api::handler::service!(@audience $audience),
+                effect: $crate::api::handler::service!(@effect $effect),
+            },
+        }),+];
+
         #[expect(refining_impl_trait, reason = "naming the response type is the point")]
         #[protovalidate_buffa::connect_impl]
         impl $service for $crate::api::handler::Api {$(
@@ -36,9 +78,10 @@ macro_rules! service {
                 ctx: connectrpc::RequestContext,
                 request: connectrpc::ServiceRequest<'_, $request>,
             ) -> connectrpc::ServiceResult<$response> {
-                let _ = &ctx;
+                let caller = $crate::api::handler::service!(@permitted $audience $effect ctx);
+                let _ = (&ctx, &caller);
                 let result = $($handler)::+(
-                    $($crate::api::handler::service!(@$argument self ctx request)),*
+                    $($crate::api::handler::service!(@$argument self ctx request caller)),*
                 )
                 .await;
                 $(
@@ -52,11 +95,27 @@ macro_rules! service {
             }
         )+}
     };
-    (@app $self:ident $ctx:ident $request:ident) => { &$self.app };
-    (@caller $self:ident $ctx:ident $request:ident) => { $crate::api::handler::caller(&$ctx)? };
-    (@ahead $self:ident $ctx:ident $request:ident) => { $ctx.extensions().get::<$crate::store::tokens::ReadAhead>() };
-    (@paging $self:ident $ctx:ident $request:ident) => { $crate::api::paging::Paging::of(&$self.app, &$ctx) };
-    (@request $self:ident $ctx:ident $request:ident) => { $request.to_owned_message() };
+    (@audience everybody) => { $crate::domain::identity::Audience::Everybody };
+    (@audience member) => { $crate::domain::identity::Audience::Member };
+    (@audience administrator) => { $crate::domain::identity::Audience::Administrator };
+    (@effect reads) => { $crate::domain::identity::Effect::Reads };
+    (@effect writes) => { $crate::domain::identity::Effect::Writes };
+    (@permitted everybody reads $ctx:ident) => { () };
+    (@permitted $audience:ident reads $ctx:ident) => {
+        $crate::api::handler::caller(&$ctx)?.reader($crate::api::handler::service!(@audience $audience))?
+    };
+    (@permitted $audience:ident writes $ctx:ident) => {
+        $crate::api::handler::caller(&$ctx)?.writer($crate::api::handler::service!(@audience $audience))?
+    };
+    (@app $self:ident $ctx:ident $request:ident $caller:ident) => { &$self.app };
+    (@caller $self:ident $ctx:ident $request:ident $caller:ident) => { $caller };
+    (@ahead $self:ident $ctx:ident $request:ident $caller:ident) => {
+        $ctx.extensions().get::<$crate::store::tokens::ReadAhead>()
+    };
+    (@paging $self:ident $ctx:ident $request:ident $caller:ident) => {
+        $crate::api::paging::Paging::of(&$self.app, &$ctx)
+    };
+    (@request $self:ident $ctx:ident $request:ident $caller:ident) => { $request.to_owned_message() };
 }
 
 pub(super) use service;
@@ -81,12 +140,26 @@ pub fn caller(ctx: &RequestContext) -> Result<&Caller, ConnectError> {
         .ok_or_else(|| Error::Unauthenticated.into())
 }
 
+/// What a request names by an identifier. An organization is none of it: [`Reader::organization`] reads that, and knows
+/// whether it is the caller's.
+///
+/// [`Reader::organization`]: crate::domain::identity::Reader::organization
+pub trait Named: From<Uuid> {}
+
+impl Named for Uuid {}
+impl Named for DomainVerificationId {}
+impl Named for LoginId {}
+impl Named for MemberId {}
+impl Named for ScimConfigurationId {}
+impl Named for SessionId {}
+impl Named for SsoConfigurationId {}
+
 /// Reads an identifier, whose form the rules have checked.
 ///
 /// # Errors
 ///
 /// [`Error::Invalid`] for what is no UUID.
-pub fn parse_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Id, Error> {
+pub fn parse_id<Id: Named>(field: &'static str, text: &str) -> Result<Id, Error> {
     let id = Uuid::try_parse(text)
         .map_err(|_| Error::invalid(field, Violation::UUID, "must be a UUID"))?;
     Ok(id.into())
@@ -97,7 +170,7 @@ pub fn parse_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Id, E
 /// # Errors
 ///
 /// As [`parse_id`] has them.
-pub fn optional_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Option<Id>, Error> {
+pub fn optional_id<Id: Named>(field: &'static str, text: &str) -> Result<Option<Id>, Error> {
     match text {
         "" => Ok(None),
         text => parse_id(field, text).map(Some),
@@ -109,7 +182,7 @@ pub fn optional_id<Id: From<Uuid>>(field: &'static str, text: &str) -> Result<Op
 /// # Errors
 ///
 /// As [`parse_id`] has them.
-pub fn parse_ids<Id: From<Uuid>>(field: &'static str, texts: &[String]) -> Result<Vec<Id>, Error> {
+pub fn parse_ids<Id: Named>(field: &'static str, texts: &[String]) -> Result<Vec<Id>, Error> {
     texts.iter().map(|text| parse_id(field, text)).collect()
 }
 
@@ -123,14 +196,14 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
 }
 
 /// Commits a transaction with the record of the change that it makes; without one where it turned out to change nothing.
-/// No handler commits in another way, so that nothing changes without a record.
+/// No handler commits in another way, so that nothing changes without a record, nor by a caller who may not write.
 ///
 /// # Errors
 ///
 /// As the database has them.
 pub async fn commit(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     mut tx: Transaction,
     change: impl Into<Option<Change>>,
 ) -> Result<(), Error> {

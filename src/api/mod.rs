@@ -3,8 +3,8 @@
 //! A request passes [`transport::explain`] (panics, answers without a body),
 //! [`authentication::authenticate`] (who calls; `ahead` tells what is read at once), [`transport::check_protocol`],
 //! [`transport::read_page`] (the query of lists), the check of its JSON (`json`), then the RPC library,
-//! which decodes it. The folder of its service has a table of the methods ([`handler`]): the
-//! `buf.validate` rules run there, then the handler, one file a resource.
+//! which decodes it. The folder of its service has a table of the methods ([`handler`]): there the
+//! `buf.validate` rules run, the caller's permission is checked, and the handler is called, one file a resource.
 
 mod account;
 mod ahead;
@@ -21,9 +21,11 @@ mod rollcall;
 pub mod transport;
 mod user;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::any;
@@ -33,8 +35,9 @@ use connectrpc::{
 };
 use connectrpc_reflection::Reflector;
 
-use self::handler::Api;
+use self::handler::{Api, Method};
 use crate::app::App;
+use crate::domain::identity::Audience;
 use crate::http::observe::Told;
 use crate::metrics::Door;
 use proto::gitpod::v1::*;
@@ -57,6 +60,18 @@ const SERVICES: [&str; 7] = [
 const DEADLINE: Duration = Duration::from_secs(30);
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Every method, and who may call it: the table of permissions. It is made of the tables of the services.
+pub fn methods() -> impl Iterator<Item = &'static Method> {
+    let contract = [
+        account::METHODS,
+        group::METHODS,
+        identity::METHODS,
+        organization::METHODS,
+        user::METHODS,
+    ];
+    contract.into_iter().chain(rollcall::METHODS).flatten()
+}
+
 /// How its requests are told of.
 pub const TOLD: Told = Told {
     door: Door::Api,
@@ -77,8 +92,11 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let services = GroupServiceExt::register(api.clone(), services);
     let services = IdentityServiceExt::register(api.clone(), services);
     let services = UserServiceExt::register(api.clone(), services);
+    let services = AccountServiceExt::register(api.clone(), services);
     let services = rollcall::register(&api, services);
-    let mut closed = routes(services, &json);
+    let (open, closed) = by_audience(&services)?;
+    let services = rpc(services, &json);
+    let mut closed = routes(closed, &services);
     for service in SERVICES.into_iter().chain(rollcall::NAMES) {
         closed = closed.route(
             &format!("/{service}/{{method}}"),
@@ -93,7 +111,7 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
             authentication::authenticate,
         ));
 
-    let account = routes(AccountServiceExt::register(api, RpcRouter::new()), &json)
+    let open = routes(open, &services)
         .layer(from_fn(transport::read_page))
         .layer(from_fn(transport::check_protocol));
 
@@ -111,24 +129,45 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
         Reflector::from_descriptor_set_bytes(proto::DESCRIPTORS)?,
     );
 
-    let public = routes(public, &json).layer(from_fn(transport::check_protocol));
-    let routes = public.merge(account).merge(closed);
+    let methods: Vec<String> = public.methods().map(str::to_owned).collect();
+    let public = routes(methods, &rpc(public, &json)).layer(from_fn(transport::check_protocol));
+    let routes = public.merge(open).merge(closed);
     let routes = routes.clone().nest("/api", routes);
     Ok(routes
         .fallback(transport::nothing_here)
         .layer(from_fn(transport::explain)))
 }
 
+/// The paths of the methods that everybody may call, and those of the methods that need a caller.
+///
+/// # Errors
+///
+/// When a method is not in the table of permissions.
+fn by_audience(services: &RpcRouter) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    let table: HashMap<String, Audience> = methods()
+        .map(|method| (method.path(), method.access.audience))
+        .collect();
+    let (mut open, mut closed) = (vec![], vec![]);
+    for path in services.methods() {
+        let audience = table.get(path).with_context(|| {
+            format!("{path} is not in the table of permissions: the message of its request has another name")
+        })?;
+        match audience {
+            Audience::Everybody => open.push(path.to_owned()),
+            Audience::Member | Audience::Administrator => closed.push(path.to_owned()),
+        }
+    }
+    Ok((open, closed))
+}
+
 /// One route a method, so that a router's layers see its methods alone.
-fn routes(services: RpcRouter, json: &json::Json) -> Router {
-    let methods: Vec<String> = services.methods().map(str::to_owned).collect();
-    let services = rpc(services).with_interceptor(json.clone());
+fn routes(methods: Vec<String>, services: &ConnectRpcService) -> Router {
     methods.into_iter().fold(Router::new(), |router, method| {
         router.route_service(&format!("/{method}"), services.clone())
     })
 }
 
-fn rpc(services: RpcRouter) -> ConnectRpcService {
+fn rpc(services: RpcRouter, json: &json::Json) -> ConnectRpcService {
     let limits = Limits::default()
         .with_max_request_body_size(MAX_BODY)
         .with_max_message_size(MAX_BODY)
@@ -142,4 +181,5 @@ fn rpc(services: RpcRouter) -> ConnectRpcService {
                 .with_max(MAX_DEADLINE),
         )
         .with_interceptor(errors::Errors)
+        .with_interceptor(json.clone())
 }

@@ -149,13 +149,10 @@ pub async fn explain(request: Request, next: Next) -> Response {
         )
     });
 
-    let has_no_body = response.headers().get(CONTENT_TYPE).is_none();
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allow = response.headers().get(ALLOW).cloned();
-        if has_no_body {
-            let error = ConnectError::method_not_allowed("send this request with the method POST");
-            response = respond(error, &headers, id.as_ref());
-        }
+        let error = ConnectError::method_not_allowed("send this request with the method POST");
+        response = respond(error, &headers, id.as_ref());
         response
             .headers_mut()
             .insert(ALLOW, allow.unwrap_or(HeaderValue::from_static("POST")));

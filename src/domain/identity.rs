@@ -1,6 +1,7 @@
 //! Who calls, and what they may do.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use uuid::Uuid;
@@ -83,6 +84,35 @@ impl Subject {
     }
 }
 
+/// Whom a method of the API is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody, without a token or a session.
+    Everybody,
+    /// Every member and service account of the organization, in any role.
+    Member,
+    /// Administrators of the organization.
+    Administrator,
+}
+
+/// What a method of the API does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It changes nothing: tokens that may only read may call it.
+    Reads,
+    /// It changes something.
+    Writes,
+}
+
+/// Who may call a method of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Whom it is for.
+    pub audience: Audience,
+    /// What it does.
+    pub effect: Effect,
+}
+
 /// An authenticated caller of the API: the only source of the tenant of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
@@ -97,46 +127,73 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Lets administrators read.
+    /// Lets the caller read what is for an audience.
     ///
     /// # Errors
     ///
-    /// [`Error::PermissionDenied`] for everybody else.
-    pub fn may_read(&self) -> Result<(), Error> {
-        match self.role {
-            Role::Admin => Ok(()),
-            Role::Member => Err(Error::PermissionDenied(
+    /// [`Error::PermissionDenied`] for everybody who does not belong to the audience.
+    pub fn reader(&self, audience: Audience) -> Result<Reader<'_>, Error> {
+        match (audience, self.role) {
+            (Audience::Everybody | Audience::Member, _)
+            | (Audience::Administrator, Role::Admin) => Ok(Reader(self)),
+            (Audience::Administrator, Role::Member) => Err(Error::PermissionDenied(
                 "only an administrator of the organization may do this: use a token with the admin role",
             )),
         }
     }
 
-    /// Lets administrators write, unless their token is read-only.
+    /// Lets the caller change what an audience may change.
     ///
     /// # Errors
     ///
-    /// [`Error::PermissionDenied`] for everybody else.
-    pub fn may_write(&self) -> Result<(), Error> {
-        self.may_read()?;
+    /// [`Error::PermissionDenied`] for everybody who does not belong to the audience, and for a token that may only read.
+    pub fn writer(&self, audience: Audience) -> Result<Writer<'_>, Error> {
+        let reader = self.reader(audience)?;
         if self.read_only {
             return Err(Error::PermissionDenied(
                 "the token is read-only: use one that may write",
             ));
         }
-        Ok(())
+        Ok(Writer(reader))
     }
+}
 
-    /// Makes sure that a request that names an organization means the caller's.
+/// A caller who may read what is asked for. Only [`Caller::reader`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a>(&'a Caller);
+
+impl Reader<'_> {
+    /// The organization that a request names by its identifier: it has to be the caller's.
     ///
     /// # Errors
     ///
     /// [`Error::PermissionDenied`] for any other, whether it exists or not.
-    pub fn belongs_to(&self, organization_id: OrganizationId) -> Result<(), Error> {
-        if organization_id == self.organization_id {
-            return Ok(());
+    pub fn organization(&self, named: &str) -> Result<OrganizationId, Error> {
+        match Uuid::try_parse(named) {
+            Ok(id) if id == self.organization_id.as_uuid() => Ok(self.organization_id),
+            _ => Err(Error::PermissionDenied(
+                "the token belongs to another organization: use that organization's token, or this token's organization_id",
+            )),
         }
-        Err(Error::PermissionDenied(
-            "the token belongs to another organization: use that organization's token, or this token's organization_id",
-        ))
+    }
+}
+
+impl Deref for Reader<'_> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        self.0
+    }
+}
+
+/// A caller who may make the change that is asked for. Only [`Caller::writer`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a>(Reader<'a>);
+
+impl<'a> Deref for Writer<'a> {
+    type Target = Reader<'a>;
+
+    fn deref(&self) -> &Reader<'a> {
+        &self.0
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::tokens::{self, Row};
 use crate::app::App;
-use crate::domain::identity::Role;
+use crate::domain::identity::{Audience, Role};
 use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::organization::{Organization, check_name};
 use crate::domain::token::{Token, TokenKind};
@@ -186,7 +186,7 @@ pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<Organizat
         }
         Some(known) => {
             known.is_live(now)
-                && known.caller.may_write().is_ok()
+                && known.caller.writer(Audience::Administrator).is_ok()
                 && app.tokens.verify(token, &known.token_hash, now).await?
         }
     };

@@ -12,6 +12,18 @@ mod rules;
 /// The descriptors of everything in `proto/`, encoded as a `FileDescriptorSet`: for server reflection, and to check JSON.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// What numbers and durations with a range may be, in words: by method (`/package.Service/Method`) and path of the field in its
-/// request.
-pub const RANGES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/ranges.rs"));
+/// A rule for a field of the request of a method.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// `/package.Service/Method`.
+    pub method: &'static str,
+    /// The path of the field in the request, such as `filter.user_ids`, without the places in lists.
+    pub field: &'static str,
+    /// The identifier of the rule, such as `string.max_len`.
+    pub id: &'static str,
+    /// What the field must be, as the end of a sentence that starts with the field.
+    pub words: &'static str,
+}
+
+/// All rules of all requests.
+pub const RULES: &[Rule] = include!(concat!(env!("OUT_DIR"), "/words.rs"));

@@ -5,11 +5,11 @@ mod logins;
 use crate::api::handler::service;
 use proto::gitpod::v1::*;
 
-service! { AccountService {
-    get_sso_login_url(GetSSOLoginURLRequest) -> GetSSOLoginURLResponse { login_url } =
+service! { METHODS: AccountService {
+    everybody reads get_sso_login_url(GetSSOLoginURLRequest) -> GetSSOLoginURLResponse { login_url } =
         logins::get_sso_login_url(app, request);
-    list_sso_logins(ListSSOLoginsRequest) -> ListSSOLoginsResponse { logins, pagination } =
+    everybody reads list_sso_logins(ListSSOLoginsRequest) -> ListSSOLoginsResponse { logins, pagination } =
         logins::list_sso_logins(app, paging, request);
-    list_login_providers(ListLoginProvidersRequest) -> ListLoginProvidersResponse =
+    everybody reads list_login_providers(ListLoginProvidersRequest) -> ListLoginProvidersResponse =
         logins::list_login_providers(app, request);
 }}

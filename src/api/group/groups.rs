@@ -3,7 +3,7 @@
 use crate::api::handler::{parse_id, parse_ids, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
-use crate::domain::identity::Caller;
+use crate::domain::identity::Reader;
 use crate::domain::ids::OrganizationId;
 use crate::error::{Error, Violation};
 use crate::store::Items;
@@ -12,7 +12,7 @@ use proto::gitpod::v1::get_group_request::Group as Which;
 use proto::gitpod::v1::{GetGroupRequest, Group, ListGroupsRequest};
 
 /// `GetGroup`, by id or by name. Two round trips.
-pub async fn get(app: &App, caller: &Caller, request: GetGroupRequest) -> Result<Group, Error> {
+pub async fn get(app: &App, caller: Reader<'_>, request: GetGroupRequest) -> Result<Group, Error> {
     let mut filter = GroupFilter::default();
     match (&request.group, &*request.group_id) {
         (Some(Which::Id(id)), _) => filter.ids = vec![parse_id("id", id)?],
@@ -34,7 +34,7 @@ pub async fn get(app: &App, caller: &Caller, request: GetGroupRequest) -> Result
 /// `ListGroups`. Two round trips.
 pub async fn list(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     paging: Paging<'_>,
     request: ListGroupsRequest,
 ) -> Result<Answer<Group>, Error> {

@@ -3,7 +3,7 @@
 use crate::api::handler::parse_id;
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
-use crate::domain::identity::Caller;
+use crate::domain::identity::Reader;
 use crate::error::Error;
 use crate::store::members::{self, GroupFilter};
 use proto::gitpod::v1::{GroupMembership, ListMembershipsRequest, Principal, Subject};
@@ -11,7 +11,7 @@ use proto::gitpod::v1::{GroupMembership, ListMembershipsRequest, Principal, Subj
 /// `ListMemberships`. Three round trips.
 pub async fn list(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     paging: Paging<'_>,
     request: ListMembershipsRequest,
 ) -> Result<Answer<GroupMembership>, Error> {

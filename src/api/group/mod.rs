@@ -6,11 +6,11 @@ mod memberships;
 use crate::api::handler::service;
 use proto::gitpod::v1::*;
 
-service! { GroupService {
-    get_group(GetGroupRequest) -> GetGroupResponse { group } =
+service! { METHODS: GroupService {
+    member reads get_group(GetGroupRequest) -> GetGroupResponse { group } =
         groups::get(app, caller, request);
-    list_groups(ListGroupsRequest) -> ListGroupsResponse { groups, pagination } =
+    member reads list_groups(ListGroupsRequest) -> ListGroupsResponse { groups, pagination } =
         groups::list(app, caller, paging, request);
-    list_memberships(ListMembershipsRequest) -> ListMembershipsResponse { members, pagination } =
+    member reads list_memberships(ListMembershipsRequest) -> ListMembershipsResponse { members, pagination } =
         memberships::list(app, caller, paging, request);
 }}

@@ -1,15 +1,15 @@
 //! `IdentityService`: who the caller is.
 
 use crate::api::handler::service;
-use crate::domain::identity::{Caller, Principal};
+use crate::domain::identity::{Principal, Reader};
 use crate::error::Error;
 use proto::gitpod::v1::{
     GetAuthenticatedIdentityRequest, GetAuthenticatedIdentityResponse, IdentityService,
     Principal as WirePrincipal, Subject,
 };
 
-service! { IdentityService {
-    get_authenticated_identity(GetAuthenticatedIdentityRequest) -> GetAuthenticatedIdentityResponse =
+service! { METHODS: IdentityService {
+    member reads get_authenticated_identity(GetAuthenticatedIdentityRequest) -> GetAuthenticatedIdentityResponse =
         get_authenticated(caller);
 }}
 
@@ -17,7 +17,7 @@ service! { IdentityService {
 const TIER: &str = "ORGANIZATION_TIER_ENTERPRISE";
 
 /// Answers with the caller.
-async fn get_authenticated(caller: &Caller) -> Result<GetAuthenticatedIdentityResponse, Error> {
+async fn get_authenticated(caller: Reader<'_>) -> Result<GetAuthenticatedIdentityResponse, Error> {
     let principal = match caller.subject.principal {
         Principal::User => WirePrincipal::PRINCIPAL_USER,
         Principal::ServiceAccount => WirePrincipal::PRINCIPAL_SERVICE_ACCOUNT,

@@ -5,7 +5,7 @@ use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::domain_verification::{self, DomainVerification};
-use crate::domain::identity::Caller;
+use crate::domain::identity::{Reader, Writer};
 use crate::error::Error;
 use crate::store;
 use proto::gitpod::v1::{
@@ -17,13 +17,11 @@ use proto::gitpod::v1::{
 /// `CreateDomainVerification`.
 pub async fn create(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: CreateDomainVerificationRequest,
 ) -> Result<WireVerification, Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let domain = domain_verification::normal_domain(&request.domain)?;
-    caller.may_write()?;
-    caller.belongs_to(organization_id)?;
 
     let verification = DomainVerification {
         id: app.new_id(),
@@ -43,11 +41,10 @@ pub async fn create(
 /// `GetDomainVerification`. Two round trips.
 pub async fn get(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     request: GetDomainVerificationRequest,
 ) -> Result<WireVerification, Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
-    caller.may_read()?;
     let mut db = app.store.acquire().await?;
     let verification = store::domains::get(&mut db, caller.organization_id, id).await?;
     Ok(wire(verification))
@@ -56,19 +53,17 @@ pub async fn get(
 /// `ListDomainVerifications`. Two round trips.
 pub async fn list(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     paging: Paging<'_>,
     request: ListDomainVerificationsRequest,
 ) -> Result<Answer<WireVerification>, Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let list = paging.open(
         "domain_verifications",
         organization_id,
         "",
         &request.pagination,
     )?;
-    caller.may_read()?;
-    caller.belongs_to(organization_id)?;
 
     let mut db = app.store.acquire().await?;
     let found = store::domains::list(&mut db, organization_id, list.page()).await?;
@@ -78,11 +73,10 @@ pub async fn list(
 /// `VerifyDomain`. A domain that is verified already is not looked up again.
 pub async fn verify(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: VerifyDomainRequest,
 ) -> Result<WireVerification, Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
-    caller.may_write()?;
     let organization_id = caller.organization_id;
     let mut db = app.store.acquire().await?;
     let mut verification = store::domains::get(&mut db, organization_id, id).await?;
@@ -98,7 +92,7 @@ pub async fn verify(
 /// Writes that the record was found.
 async fn complete(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     checked: &DomainVerification,
 ) -> Result<DomainVerification, Error> {
     let (organization_id, id) = (caller.organization_id, checked.id);
@@ -121,11 +115,10 @@ async fn complete(
 /// `DeleteDomainVerification`: the domain is verified no more.
 pub async fn delete(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: DeleteDomainVerificationRequest,
 ) -> Result<(), Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
-    caller.may_write()?;
 
     let mut tx = app.store.begin().await?;
     let before = store::domains::lock(&mut tx, caller.organization_id, id).await?;

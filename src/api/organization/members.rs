@@ -1,9 +1,9 @@
 //! The members of an organization over the API (contract, section 3).
 
-use crate::api::handler::{parse_id, parse_ids, timestamp};
+use crate::api::handler::{parse_ids, timestamp};
 use crate::api::paging::{Paging, count};
 use crate::app::App;
-use crate::domain::identity::Caller;
+use crate::domain::identity::Reader;
 use crate::domain::member::MemberStatus;
 use crate::error::Error;
 use crate::store::members::{Filter, Member, Order};
@@ -21,11 +21,11 @@ pub const LOGIN_PROVIDER: &str = "custom";
 /// `ListMembers`. Two round trips, three with a count.
 pub async fn list(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     paging: Paging<'_>,
     request: ListMembersRequest,
 ) -> Result<ListMembersResponse, Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let wire = request.filter.as_option().cloned().unwrap_or_default();
     let order = Order {
         by_name: request.sort.field == SortField::SORT_FIELD_NAME,
@@ -37,7 +37,6 @@ pub async fn list(
         format_args!("{wire:?}{order:?}"),
         &request.pagination,
     )?;
-    caller.belongs_to(organization_id)?;
 
     let (found, total) = match filter(&wire)? {
         Some(filter) => {

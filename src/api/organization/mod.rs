@@ -11,51 +11,60 @@ pub mod sso;
 use crate::api::handler::service;
 use proto::gitpod::v1::*;
 
-service! { OrganizationService {
-    get_organization(GetOrganizationRequest) -> GetOrganizationResponse { organization } =
+service! { METHODS: OrganizationService {
+    member reads get_organization(GetOrganizationRequest) -> GetOrganizationResponse { organization } =
         organizations::get(app, caller, request);
-    list_members(ListMembersRequest) -> ListMembersResponse =
+    member reads list_members(ListMembersRequest) -> ListMembersResponse =
         members::list(app, caller, paging, request);
-    create_sso_configuration(CreateSSOConfigurationRequest) -> CreateSSOConfigurationResponse { sso_configuration } =
+    administrator writes create_sso_configuration(CreateSSOConfigurationRequest)
+        -> CreateSSOConfigurationResponse { sso_configuration } =
         sso::create(app, caller, request);
-    get_sso_configuration(GetSSOConfigurationRequest) -> GetSSOConfigurationResponse { sso_configuration } =
+    administrator reads get_sso_configuration(GetSSOConfigurationRequest)
+        -> GetSSOConfigurationResponse { sso_configuration } =
         sso::get(app, caller, ahead, request);
-    list_sso_configurations(ListSSOConfigurationsRequest)
+    administrator reads list_sso_configurations(ListSSOConfigurationsRequest)
         -> ListSSOConfigurationsResponse { sso_configurations, pagination } =
         sso::list(app, caller, ahead, paging, request);
-    update_sso_configuration(UpdateSSOConfigurationRequest) -> UpdateSSOConfigurationResponse {} =
+    administrator writes update_sso_configuration(UpdateSSOConfigurationRequest) -> UpdateSSOConfigurationResponse {} =
         sso::update(app, caller, request);
-    delete_sso_configuration(DeleteSSOConfigurationRequest) -> DeleteSSOConfigurationResponse {} =
+    administrator writes delete_sso_configuration(DeleteSSOConfigurationRequest) -> DeleteSSOConfigurationResponse {} =
         sso::delete(app, caller, request);
-    create_scim_configuration(CreateSCIMConfigurationRequest)
+    administrator writes create_scim_configuration(CreateSCIMConfigurationRequest)
         -> CreateSCIMConfigurationResponse { scim_configuration, token, token_expires_at } =
         scim::create(app, caller, request);
-    get_scim_configuration(GetSCIMConfigurationRequest) -> GetSCIMConfigurationResponse { scim_configuration } =
+    administrator reads get_scim_configuration(GetSCIMConfigurationRequest)
+        -> GetSCIMConfigurationResponse { scim_configuration } =
         scim::get(app, caller, ahead, request);
-    list_scim_configurations(ListSCIMConfigurationsRequest)
+    administrator reads list_scim_configurations(ListSCIMConfigurationsRequest)
         -> ListSCIMConfigurationsResponse { scim_configurations, pagination } =
         scim::list(app, caller, ahead, paging, request);
-    update_scim_configuration(UpdateSCIMConfigurationRequest)
+    administrator writes update_scim_configuration(UpdateSCIMConfigurationRequest)
         -> UpdateSCIMConfigurationResponse { scim_configuration } =
         scim::update(app, caller, request);
-    delete_scim_configuration(DeleteSCIMConfigurationRequest) -> DeleteSCIMConfigurationResponse {} =
+    administrator writes delete_scim_configuration(DeleteSCIMConfigurationRequest)
+        -> DeleteSCIMConfigurationResponse {} =
         scim::delete(app, caller, request);
-    regenerate_scim_token(RegenerateSCIMTokenRequest) -> RegenerateSCIMTokenResponse { token, token_expires_at } =
+    administrator writes regenerate_scim_token(RegenerateSCIMTokenRequest)
+        -> RegenerateSCIMTokenResponse { token, token_expires_at } =
         scim::regenerate_token(app, caller, request);
-    create_domain_verification(CreateDomainVerificationRequest)
+    administrator writes create_domain_verification(CreateDomainVerificationRequest)
         -> CreateDomainVerificationResponse { domain_verification } =
         domains::create(app, caller, request);
-    get_domain_verification(GetDomainVerificationRequest) -> GetDomainVerificationResponse { domain_verification } =
+    administrator reads get_domain_verification(GetDomainVerificationRequest)
+        -> GetDomainVerificationResponse { domain_verification } =
         domains::get(app, caller, request);
-    list_domain_verifications(ListDomainVerificationsRequest)
+    administrator reads list_domain_verifications(ListDomainVerificationsRequest)
         -> ListDomainVerificationsResponse { domain_verifications, pagination } =
         domains::list(app, caller, paging, request);
-    verify_domain(VerifyDomainRequest) -> VerifyDomainResponse { domain_verification } =
+    administrator writes verify_domain(VerifyDomainRequest) -> VerifyDomainResponse { domain_verification } =
         domains::verify(app, caller, request);
-    delete_domain_verification(DeleteDomainVerificationRequest) -> DeleteDomainVerificationResponse {} =
+    administrator writes delete_domain_verification(DeleteDomainVerificationRequest)
+        -> DeleteDomainVerificationResponse {} =
         domains::delete(app, caller, request);
-    get_organization_policies(GetOrganizationPoliciesRequest) -> GetOrganizationPoliciesResponse { policies } =
+    member reads get_organization_policies(GetOrganizationPoliciesRequest)
+        -> GetOrganizationPoliciesResponse { policies } =
         policies::get(app, caller, request);
-    update_organization_policies(UpdateOrganizationPoliciesRequest) -> UpdateOrganizationPoliciesResponse {} =
+    administrator writes update_organization_policies(UpdateOrganizationPoliciesRequest)
+        -> UpdateOrganizationPoliciesResponse {} =
         policies::update(app, caller, request);
 }}

@@ -1,8 +1,8 @@
 //! The organization itself over the API (contract, section 3).
 
-use crate::api::handler::{parse_id, timestamp};
+use crate::api::handler::timestamp;
 use crate::app::App;
-use crate::domain::identity::Caller;
+use crate::domain::identity::Reader;
 use crate::error::Error;
 use crate::store;
 use proto::gitpod::v1::{GetOrganizationRequest, Organization, OrganizationTier};
@@ -10,11 +10,10 @@ use proto::gitpod::v1::{GetOrganizationRequest, Organization, OrganizationTier};
 /// `GetOrganization`. Two round trips.
 pub async fn get(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     request: GetOrganizationRequest,
 ) -> Result<Organization, Error> {
-    let id = parse_id("organization_id", &request.organization_id)?;
-    caller.belongs_to(id)?;
+    let id = caller.organization(&request.organization_id)?;
     let mut db = app.store.acquire().await?;
     let organization = store::organizations::get(&mut db, id).await?;
     Ok(Organization {

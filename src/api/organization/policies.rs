@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::handler::{commit, parse_id};
+use crate::api::handler::commit;
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
-use crate::domain::identity::Caller;
+use crate::domain::identity::{Reader, Writer};
 use crate::domain::ids::OrganizationId;
 use crate::domain::organization_policies::OrganizationPolicies;
 use crate::error::Error;
@@ -18,11 +18,10 @@ use proto::gitpod::v1::{
 /// `GetOrganizationPolicies`. Two round trips.
 pub async fn get(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     request: GetOrganizationPoliciesRequest,
 ) -> Result<WirePolicies, Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
-    caller.belongs_to(organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let mut db = app.store.acquire().await?;
     let policies = store::policies::get(&mut db, organization_id).await?;
     wire(organization_id, policies)
@@ -31,12 +30,10 @@ pub async fn get(
 /// `UpdateOrganizationPolicies`: what is absent stays.
 pub async fn update(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: UpdateOrganizationPoliciesRequest,
 ) -> Result<(), Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
-    caller.may_write()?;
-    caller.belongs_to(organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let change = change(&request)?;
 
     let mut tx = app.store.begin().await?;

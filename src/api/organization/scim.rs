@@ -7,7 +7,7 @@ use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
-use crate::domain::identity::Caller;
+use crate::domain::identity::{Reader, Writer};
 use crate::domain::ids::{OrganizationId, ScimConfigurationId};
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
 use crate::domain::token::{Token, TokenKind};
@@ -25,10 +25,10 @@ use proto::gitpod::v1::{
 /// `CreateSCIMConfiguration`: the token is returned this once.
 pub async fn create(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: CreateSCIMConfigurationRequest,
 ) -> Result<(SCIMConfiguration, String, Timestamp), Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let sso_configuration_id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
     let change = ScimChange {
         name: Some(request.name.unwrap_or_default()),
@@ -36,8 +36,6 @@ pub async fn create(
         ..ScimChange::default()
     };
     change.check()?;
-    caller.may_write()?;
-    caller.belongs_to(organization_id)?;
 
     let now = app.clock.now();
     let lifetime = lifetime(request.token_expires_in.as_option()).unwrap_or(DEFAULT_TOKEN_LIFETIME);
@@ -63,12 +61,11 @@ pub async fn create(
 /// `GetSCIMConfiguration`. One round trip.
 pub async fn get(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     ahead: Option<&ReadAhead>,
     request: GetSCIMConfigurationRequest,
 ) -> Result<SCIMConfiguration, Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
-    caller.may_read()?;
     if let Some(configuration) = store::scim::read_ahead(ahead, id) {
         return Ok(wire(configuration));
     }
@@ -80,7 +77,7 @@ pub async fn get(
 /// `ListSCIMConfigurations`. One round trip for the first page, two for others.
 pub async fn list(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     ahead: Option<&ReadAhead>,
     paging: Paging<'_>,
     request: ListSCIMConfigurationsRequest,
@@ -91,7 +88,6 @@ pub async fn list(
         "",
         &request.pagination,
     )?;
-    caller.may_read()?;
 
     let found = match store::scim::page_read_ahead(ahead, list.page()) {
         Some(found) => found,
@@ -106,7 +102,7 @@ pub async fn list(
 /// `UpdateSCIMConfiguration`: what is absent stays.
 pub async fn update(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: UpdateSCIMConfigurationRequest,
 ) -> Result<SCIMConfiguration, Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
@@ -121,7 +117,6 @@ pub async fn update(
         allow_unverified_email_account_linking: request.allow_unverified_email_account_linking,
     };
     change.check()?;
-    caller.may_write()?;
 
     let mut tx = app.store.begin().await?;
     let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
@@ -136,11 +131,10 @@ pub async fn update(
 /// `DeleteSCIMConfiguration`: its token is refused from then on.
 pub async fn delete(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: DeleteSCIMConfigurationRequest,
 ) -> Result<(), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
-    caller.may_write()?;
 
     let mut tx = app.store.begin().await?;
     let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
@@ -153,11 +147,10 @@ pub async fn delete(
 /// `RegenerateSCIMToken`: the old token is refused from then on; the new one is returned this once.
 pub async fn regenerate_token(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: RegenerateSCIMTokenRequest,
 ) -> Result<(String, Timestamp), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
-    caller.may_write()?;
     // Hashing takes long: not while a row is locked.
     let (token, hash) = issue_token(app, caller.organization_id, id).await?;
 

@@ -9,7 +9,7 @@ use crate::api::handler::{commit, parse_id};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
-use crate::domain::identity::Caller;
+use crate::domain::identity::{Reader, Writer};
 use crate::domain::sso::{
     SsoChange, SsoConfiguration, client_secret_context, email_domains, too_long,
 };
@@ -27,10 +27,10 @@ use proto::gitpod::v1::{
 /// `CreateSSOConfiguration`. Five round trips: begin, insert, audit, commit, and the caller's token.
 pub async fn create(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: CreateSSOConfigurationRequest,
 ) -> Result<SSOConfiguration, Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let (email_domains, bad_domains) = email_domains(request.email_domain, request.email_domains);
     let change = SsoChange {
         client_id: Some(request.client_id),
@@ -43,8 +43,6 @@ pub async fn create(
     };
     let secret = request.client_secret.trim();
     let change = checked(change, Some(secret), bad_domains).await?;
-    caller.may_write()?;
-    caller.belongs_to(organization_id)?;
     check_issuer(app, change.issuer_url.as_deref().unwrap_or_default())?;
 
     let now = app.clock.now();
@@ -62,12 +60,11 @@ pub async fn create(
 /// `GetSSOConfiguration`. One round trip.
 pub async fn get(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     ahead: Option<&ReadAhead>,
     request: GetSSOConfigurationRequest,
 ) -> Result<SSOConfiguration, Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
-    caller.may_read()?;
     if let Some(configuration) = store::sso::read_ahead(ahead, id) {
         return Ok(wire(configuration));
     }
@@ -79,20 +76,18 @@ pub async fn get(
 /// `ListSSOConfigurations`. One round trip for the first page, two for others.
 pub async fn list(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     ahead: Option<&ReadAhead>,
     paging: Paging<'_>,
     request: ListSSOConfigurationsRequest,
 ) -> Result<Answer<SSOConfiguration>, Error> {
-    let organization_id = parse_id("organization_id", &request.organization_id)?;
+    let organization_id = caller.organization(&request.organization_id)?;
     let list = paging.open(
         "sso_configurations",
         organization_id,
         "",
         &request.pagination,
     )?;
-    caller.may_read()?;
-    caller.belongs_to(organization_id)?;
 
     let found = match store::sso::page_read_ahead(ahead, list.page()) {
         Some(found) => found,
@@ -107,7 +102,7 @@ pub async fn list(
 /// `UpdateSSOConfiguration`: what is absent stays.
 pub async fn update(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: UpdateSSOConfigurationRequest,
 ) -> Result<(), Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
@@ -136,7 +131,6 @@ pub async fn update(
     // Nobody reads it again, so what came along when it was copied is taken away.
     let secret = request.client_secret.as_deref().map(str::trim);
     let change = checked(change, secret, violations).await?;
-    caller.may_write()?;
 
     let mut tx = app.store.begin().await?;
     let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;
@@ -169,11 +163,10 @@ pub async fn update(
 /// `DeleteSSOConfiguration`.
 pub async fn delete(
     app: &App,
-    caller: &Caller,
+    caller: Writer<'_>,
     request: DeleteSSOConfigurationRequest,
 ) -> Result<(), Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
-    caller.may_write()?;
 
     let mut tx = app.store.begin().await?;
     let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use connectrpc::Router;
 
-use crate::api::handler::{Api, service};
+use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
@@ -21,6 +21,9 @@ pub const NAMES: [&str; 4] = [
     STATUS_SERVICE_SERVICE_NAME,
 ];
 
+/// Who may call the methods of the services.
+pub const METHODS: [&[Method]; 4] = [PROVISIONING, SESSIONS, SIGN_IN, STATUS];
+
 /// Adds the services to those of a router.
 pub fn register(api: &Arc<Api>, services: Router) -> Router {
     let services = ProvisioningServiceExt::register(api.clone(), services);
@@ -29,28 +32,31 @@ pub fn register(api: &Arc<Api>, services: Router) -> Router {
     StatusServiceExt::register(api.clone(), services)
 }
 
-service! { ProvisioningService {
-    list_provisioning_events(ListProvisioningEventsRequest) -> ListProvisioningEventsResponse { events, pagination } =
+service! { PROVISIONING: ProvisioningService {
+    administrator reads list_provisioning_events(ListProvisioningEventsRequest)
+        -> ListProvisioningEventsResponse { events, pagination } =
         provisioning::list_events(app, caller, paging, request);
 }}
 
-service! { SessionService {
-    list_sessions(ListSessionsRequest) -> ListSessionsResponse { sessions, pagination } =
+service! { SESSIONS: SessionService {
+    administrator reads list_sessions(ListSessionsRequest) -> ListSessionsResponse { sessions, pagination } =
         sessions::list(app, caller, paging, request);
-    end_sessions(EndSessionsRequest) -> EndSessionsResponse { ended_count } =
+    administrator writes end_sessions(EndSessionsRequest) -> EndSessionsResponse { ended_count } =
         sessions::end(app, caller, request);
 }}
 
-service! { SignInService {
-    list_sign_in_attempts(ListSignInAttemptsRequest) -> ListSignInAttemptsResponse { attempts, pagination } =
+service! { SIGN_IN: SignInService {
+    administrator reads list_sign_in_attempts(ListSignInAttemptsRequest)
+        -> ListSignInAttemptsResponse { attempts, pagination } =
         sign_in::list_attempts(app, caller, paging, request);
-    check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
+    administrator reads check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
         sign_in::check(app, caller, request);
-    evaluate_claims_expression(EvaluateClaimsExpressionRequest) -> EvaluateClaimsExpressionResponse =
-        sign_in::evaluate(caller, request);
+    administrator reads evaluate_claims_expression(EvaluateClaimsExpressionRequest)
+        -> EvaluateClaimsExpressionResponse =
+        sign_in::evaluate(request);
 }}
 
-service! { StatusService {
-    get_status(GetStatusRequest) -> GetStatusResponse =
+service! { STATUS: StatusService {
+    administrator reads get_status(GetStatusRequest) -> GetStatusResponse =
         status::get(app, caller);
 }}

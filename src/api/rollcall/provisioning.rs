@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::api::handler::{optional_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
-use crate::domain::identity::Caller;
+use crate::domain::identity::Reader;
 use crate::error::{Error, Violation};
 use crate::store;
 use crate::store::scim_events::{EventFilter, Listed, Outcome};
@@ -16,7 +16,7 @@ use proto::rollcall::v1::{ListProvisioningEventsRequest, ProvisioningEvent, Prov
 /// `ListProvisioningEvents`. Two round trips.
 pub async fn list_events(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     paging: Paging<'_>,
     request: ListProvisioningEventsRequest,
 ) -> Result<Answer<ProvisioningEvent>, Error> {
@@ -38,7 +38,6 @@ pub async fn list_events(
         format_args!("{filter:?}"),
         &request.pagination,
     )?;
-    caller.may_read()?;
 
     let mut db = app.store.acquire().await?;
     let (before, size) = (list.last_id(), list.size);

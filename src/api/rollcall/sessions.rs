@@ -6,9 +6,9 @@ use crate::api::handler::{commit, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
-use crate::domain::identity::Caller;
-use crate::domain::ids::MemberId;
-use crate::domain::ids::SessionId;
+use crate::domain::identity::{Reader, Writer};
+use crate::domain::ids::{MemberId, SessionId};
+
 use crate::error::Error;
 use crate::metrics::SessionEnd;
 use crate::store;
@@ -17,14 +17,13 @@ use proto::rollcall::v1::{EndSessionsRequest, ListSessionsRequest, Session};
 /// `ListSessions`. Three round trips.
 pub async fn list(
     app: &App,
-    caller: &Caller,
+    caller: Reader<'_>,
     paging: Paging<'_>,
     request: ListSessionsRequest,
 ) -> Result<Answer<Session>, Error> {
     let user_id: MemberId = parse_id("user_id", &request.user_id)?;
     let organization_id = caller.organization_id;
     let list = paging.open("sessions", organization_id, user_id, &request.pagination)?;
-    caller.may_read()?;
 
     let now = app.clock.now();
     let mut db = app.store.acquire().await?;
@@ -53,13 +52,12 @@ pub async fn list(
 }
 
 /// `EndSessions`. Where none ends, nothing is recorded.
-pub async fn end(app: &App, caller: &Caller, request: EndSessionsRequest) -> Result<i32, Error> {
+pub async fn end(app: &App, caller: Writer<'_>, request: EndSessionsRequest) -> Result<i32, Error> {
     let user_id: MemberId = parse_id("user_id", &request.user_id)?;
     let session_id = request
         .session_id
         .map(|id| parse_id::<SessionId>("session_id", &id))
         .transpose()?;
-    caller.may_write()?;
 
     let organization_id = caller.organization_id;
     let mut tx = app.store.begin().await?;

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 
 use crate::api::handler::timestamp;
 use crate::app::App;
-use crate::domain::identity::Caller;
+use crate::domain::identity::Reader;
 use crate::domain::sso::SsoConfiguration;
 use crate::error::Error;
 use crate::store::sign_in::AttemptCount;
@@ -26,8 +26,7 @@ const MAX_COUNT: i64 = 10_000;
 const COUNTED: TimeDelta = TimeDelta::hours(1);
 
 /// `GetStatus`. Seven round trips.
-pub async fn get(app: &App, caller: &Caller) -> Result<GetStatusResponse, Error> {
-    caller.may_read()?;
+pub async fn get(app: &App, caller: Reader<'_>) -> Result<GetStatusResponse, Error> {
     let id = caller.organization_id;
     let now = app.clock.now();
     let mut db = app.store.acquire().await?;

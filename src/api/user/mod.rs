@@ -3,7 +3,7 @@
 use crate::api::handler::{service, timestamp};
 use crate::api::organization::members::user_status;
 use crate::app::App;
-use crate::domain::identity::{Caller, Principal};
+use crate::domain::identity::{Principal, Reader};
 use crate::domain::ids::MemberId;
 use crate::error::Error;
 use crate::store;
@@ -11,13 +11,13 @@ use proto::gitpod::v1::{
     GetAuthenticatedUserRequest, GetAuthenticatedUserResponse, User, UserService,
 };
 
-service! { UserService {
-    get_authenticated_user(GetAuthenticatedUserRequest) -> GetAuthenticatedUserResponse { user } =
+service! { METHODS: UserService {
+    member reads get_authenticated_user(GetAuthenticatedUserRequest) -> GetAuthenticatedUserResponse { user } =
         get_authenticated(app, caller);
 }}
 
 /// `GetAuthenticatedUser`. Two round trips.
-async fn get_authenticated(app: &App, caller: &Caller) -> Result<User, Error> {
+async fn get_authenticated(app: &App, caller: Reader<'_>) -> Result<User, Error> {
     if caller.subject.principal != Principal::User {
         return Err(Error::FailedPrecondition(
             "the token stands for a service account, which is no user: use the token of a person, or call IdentityService.GetAuthenticatedIdentity"

@@ -6,6 +6,7 @@ mod domains;
 mod isolation;
 mod json;
 mod members;
+mod methods;
 mod paging;
 mod policies;
 pub mod rollcall;

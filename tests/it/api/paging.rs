@@ -1,10 +1,12 @@
 //! Pages of lists, with tokens in the body and in the query string.
 
 use axum::body::Body;
-use rollcall::domain::identity::Role;
+use rollcall::domain::identity::Audience;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, Server, run};
+use super::methods::{Things, call, described, table};
+use crate::login::Place;
+use crate::support::{Reply, Server, merge, run};
 
 /// A server with `count` SSO configurations, and their ids in the order of the list.
 async fn with_configurations(count: usize) -> (Server, Vec<String>) {
@@ -185,36 +187,105 @@ fn a_token_outlives_the_item_it_stands_on() {
     });
 }
 
+/// A request of a list for all that there is, and one for something else, where a list can be asked for that.
+fn requests(path: &str, things: &Things) -> (Value, Option<Value>) {
+    let organization = json!({ "organizationId": things.ids["organization"] });
+    let all = things.request(path);
+    match path.split_once('/').unwrap().1 {
+        "ListMembers" => (organization, Some(all)),
+        "ListGroups" | "ListSignInAttempts" => (json!({}), Some(all)),
+        "ListProvisioningEvents" => (
+            json!({}),
+            Some(json!({ "filter": { "onlyRefused": true } })),
+        ),
+        "ListMemberships" => {
+            let mut other = all.clone();
+            other["filter"] = json!({ "search": "ada" });
+            (all, Some(other))
+        }
+        "ListSessions" => (all, Some(json!({ "userId": Things::absent() }))),
+        "ListSSOLogins" => (all, Some(json!({ "email": "ada@elsewhere.example" }))),
+        _ => (all, None),
+    }
+}
+
+/// The items of a page.
+fn items(page: &Value) -> Vec<Value> {
+    let lists = page
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(Value::as_array);
+    lists.flatten().cloned().collect()
+}
+
 #[test]
-fn scim_configurations_page_in_the_same_way() {
+fn every_list_has_each_item_once_and_its_page_tokens_open_no_other_list() {
     run(async {
-        let server = Server::start().await;
-        let mut expected = vec![];
-        for _ in 0..3 {
-            expected.push(server.scim(json!({})).await["scimConfiguration"]["id"].clone());
-        }
-        expected.sort_by_key(Value::to_string);
-        let (mut seen, mut query) = (vec![], "?pageSize=2".to_owned());
-        loop {
-            let token = server.token(Role::Admin, true).await;
-            let request = server.request(&format!("ListSCIMConfigurations{query}"), &token);
-            let page = server
-                .send(request.body(Body::from("{}")).unwrap())
-                .await
-                .ok();
-            seen.extend(
-                page["scimConfigurations"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|c| c["id"].clone()),
-            );
-            if next(&page).is_empty() || seen.len() > 3 {
-                break;
+        let place = Place::start().await;
+        let server = &place.server;
+        let stranger = server.neighbour().await;
+        let theirs = Things::make(&stranger).await;
+        Things::make(server).await;
+        let mut own = Things::make(server).await;
+        // Two sign-ins of one person, and two ways to sign in.
+        let (_, ada) = place.signed_in("ada").await;
+        place.signed_in("ada").await;
+        place
+            .configure("another", json!({ "displayName": "Another" }))
+            .await;
+        own.ids.insert("user", ada);
+        own.email = place.email("ada");
+
+        let is_list = |path: &String| {
+            let all = described();
+            let method = all.iter().find(|method| method.path == *path).unwrap();
+            // There is always one login provider.
+            method.request.field_by_name("pagination").is_some()
+                && !path.ends_with("/ListLoginProviders")
+        };
+        let lists: Vec<_> = table().into_iter().filter(|(p, _)| is_list(p)).collect();
+        assert!(lists.len() > 2);
+        let ask = async |server: &Server, path: &str, request: &Value, size: u32, token: &str| {
+            let mut request = request.clone();
+            let page = json!({ "pagination": { "pageSize": size, "token": token } });
+            merge(&mut request, page);
+            call(server, path, Some(&server.token), &request).await
+        };
+        for (path, access) in &lists {
+            let (request, other) = requests(path, &own);
+            let whole = ask(server, path, &request, 100, "").await.ok();
+            assert!(items(&whole).len() > 1 && next(&whole).is_empty(), "{path}");
+            let page = ask(server, path, &request, 1, "").await.ok();
+            let (mut seen, first) = (items(&page), next(&page));
+            let mut token = first.clone();
+            while !token.is_empty() && seen.len() <= items(&whole).len() {
+                let page = ask(server, path, &request, 1, &token).await.ok();
+                assert_eq!(items(&page).len(), 1, "{path}");
+                seen.extend(items(&page));
+                token = next(&page);
             }
-            query = format!("?pageSize=2&token={}", next(&page));
+            assert_eq!(seen, items(&whole), "{path}");
+
+            for (another, _) in lists.iter().filter(|(another, _)| another != path) {
+                let (request, _) = requests(another, &own);
+                let reply = ask(server, another, &request, 1, &first).await;
+                assert_eq!(
+                    reply.violations(),
+                    ["pagination.token"],
+                    "{path}: {another}"
+                );
+            }
+            if let Some(other) = other {
+                let reply = ask(server, path, &other, 1, &first).await;
+                assert_eq!(reply.violations(), ["pagination.token"], "{path}: {other}");
+            }
+            if access.audience != Audience::Everybody {
+                let (request, _) = requests(path, &theirs);
+                let reply = ask(&stranger, path, &request, 1, &first).await;
+                assert_eq!(reply.violations(), ["pagination.token"], "{path}");
+            }
         }
-        assert_eq!(seen, expected);
     });
 }
 

@@ -1,8 +1,11 @@
 //! Every rule of the requests: an invalid one names each field at fault.
 
+use buffa::ExtensionSet;
+use proto::Rule;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::methods::{call, described, request_of, with_field};
 use crate::support::{Server, merge, run};
 
 fn id() -> Value {
@@ -105,7 +108,7 @@ fn the_message_says_what_to_send() {
         for part in [
             "organization_id must be a UUID",
             "issuer_url must be a URI",
-            "email_domains[1] length must be at least 4 characters",
+            "email_domains[1] must have at least 4 characters",
         ] {
             assert!(message.contains(part), "{message}");
         }
@@ -120,6 +123,117 @@ fn the_message_says_what_to_send() {
             "email_domains[1] must be a domain name such as example.com, without @"
         );
     });
+}
+
+/// Values that break a rule, and values that do not, as its words say.
+fn samples(rule: &Rule) -> (Vec<Value>, Vec<Value>) {
+    let words = rule.words;
+    let numbers: Vec<i64> = words
+        .split_whitespace()
+        .filter_map(|word| word.trim_end_matches('s').parse().ok())
+        .collect();
+    let text = |length: i64| json!("x".repeat(usize::try_from(length).unwrap()));
+    let list = |length: i64| {
+        (0..length)
+            .map(|i| json!(format!("x{i}")))
+            .collect::<Value>()
+    };
+    let time = |seconds: i64| json!(format!("{seconds}s"));
+    match (rule.id, &*numbers) {
+        ("required", []) => (vec![Value::Null], vec![]),
+        ("string.min_len", []) => (vec![text(0)], vec![text(1)]),
+        ("string.min_len", [n]) => (vec![text(n - 1)], vec![text(*n)]),
+        ("string.max_len", [n]) => (vec![text(n + 1)], vec![text(*n)]),
+        ("string.uuid", []) => (vec![json!("x")], vec![id()]),
+        ("string.uri", []) => (
+            vec![json!("x")],
+            vec![json!("https://accounts.example.com")],
+        ),
+        ("repeated.max_items", [n]) => (vec![list(n + 1)], vec![list(*n)]),
+        ("repeated.unique", []) => (vec![json!(["x", "x"])], vec![json!(["x", "y"])]),
+        ("enum.defined_only", []) => (vec![json!(777)], vec![json!(1)]),
+        ("enum.not_in", []) => (vec![json!(0)], vec![json!(1)]),
+        ("int32.gte_lte", [least, most]) => (
+            vec![json!(least - 1), json!(most + 1)],
+            vec![json!(least), json!(most)],
+        ),
+        ("duration.gte_lte", [least, most]) => (
+            vec![time(least - 1), time(most + 1)],
+            vec![time(*least), time(*most)],
+        ),
+        ("maximum_environment_timeout", [none, least]) => (
+            vec![time(none + 1), time(least - 1)],
+            vec![time(*none), time(*least)],
+        ),
+        ("archive_environments_after_whole_days", [days]) => {
+            (vec![time(days + 1)], vec![time(*days)])
+        }
+        _ => panic!("no samples of {rule:?} are known: write them here"),
+    }
+}
+
+#[test]
+fn every_rule_says_what_its_field_must_be() {
+    // Words of libraries.
+    const JARGON: [&str; 6] = ["value must", "regex", "pattern", "CEL", "satisfy", "items"];
+    run(async {
+        let server = Server::start().await;
+        for rule in proto::RULES {
+            let is_sentence = rule.words.starts_with("must ") || rule.words == "is required";
+            let is_plain = !JARGON.iter().any(|word| rule.words.contains(word));
+            assert!(is_sentence && is_plain, "{rule:?}");
+
+            let path = rule.method.trim_start_matches('/');
+            let is_required = |other: &Rule| {
+                (other.method, other.field, other.id) == (rule.method, rule.field, "required")
+            };
+            // Nothing is missing before it is too short.
+            let words =
+                match proto::RULES.iter().any(is_required) && rule.words == "must not be empty" {
+                    true => "is required",
+                    false => rule.words,
+                };
+            let (refused, taken) = samples(rule);
+            for (value, is_refused) in refused
+                .into_iter()
+                .map(|value| (value, true))
+                .chain(taken.into_iter().map(|value| (value, false)))
+            {
+                let is_list = rule.id.starts_with("repeated.") || rule.id == "required";
+                let (body, field) = with_field(request_of(path), rule.field, value, is_list);
+                let reply = call(&server, path, Some(&server.token), &body).await;
+                let message = reply.json()["message"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                assert_eq!(
+                    message
+                        .split("; ")
+                        .any(|part| part == format!("{field} {words}")),
+                    is_refused,
+                    "{rule:?} {}: {message}",
+                    body.to_string().chars().take(200).collect::<String>()
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn every_field_of_a_request_with_rules_has_their_words() {
+    /// `buf.validate.field`.
+    const RULES: u32 = 1159;
+    for method in described() {
+        for field in method.request.fields() {
+            let options = field.options();
+            let has_rules =
+                options.is_some_and(|o| o.unknown_fields().iter().any(|f| f.number == RULES));
+            let has_words = proto::RULES.iter().any(|rule| {
+                rule.method == format!("/{}", method.path) && rule.field == field.name()
+            });
+            assert_eq!(has_rules, has_words, "{}: {}", method.path, field.name());
+        }
+    }
 }
 
 #[test]

@@ -300,6 +300,17 @@ impl Place {
         (browser, id)
     }
 
+    /// Gives a member the role of an administrator.
+    pub async fn make_administrator(&self, member: &str) {
+        let mut db = self.server.app.store.acquire().await.unwrap();
+        sqlx::query("update users set role = 'admin' where organization_id = $1 and id = $2")
+            .bind(self.server.organization_id().as_uuid())
+            .bind(member.parse::<Uuid>().unwrap())
+            .execute(&mut *db)
+            .await
+            .unwrap();
+    }
+
     /// What came of each try, the last first.
     pub async fn attempts(&self) -> Vec<ListedAttempt> {
         let filter = AttemptFilter {

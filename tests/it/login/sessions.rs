@@ -722,61 +722,6 @@ fn a_session_is_no_bearer_token() {
 }
 
 #[test]
-fn a_member_does_not_administer() {
-    run(async {
-        let place = Place::start().await;
-        let (mut browser, _) = place.signed_in("ada").await;
-        let sso = json!({ "ssoConfigurationId": place.sso });
-        for (method, body) in [
-            ("CreateSSOConfiguration", place.server.sso_request("x")),
-            (
-                "UpdateSSOConfiguration",
-                json!({ "ssoConfigurationId": place.sso, "claimsExpression": "true" }),
-            ),
-            ("DeleteSSOConfiguration", sso.clone()),
-            (
-                "CreateSCIMConfiguration",
-                json!({ "organizationId": place.server.organization, "ssoConfigurationId": place.sso }),
-            ),
-            (
-                "UpdateOrganizationPolicies",
-                json!({ "organizationId": place.server.organization }),
-            ),
-            (
-                "CreateDomainVerification",
-                json!({ "organizationId": place.server.organization, "domain": "x.example" }),
-            ),
-        ] {
-            let reply = browser
-                .call(&format!("OrganizationService/{method}"), body)
-                .await;
-            reply.error("permission_denied");
-        }
-    });
-}
-
-#[test]
-fn an_administrator_administers_with_a_session() {
-    run(async {
-        let place = Place::start().await;
-        let (mut browser, id) = place.signed_in("ada").await;
-        let mut db = place.server.app.store.acquire().await.unwrap();
-        sqlx::query("update users set role = 'admin' where organization_id = $1 and id = $2")
-            .bind(place.server.organization_id().as_uuid())
-            .bind(id.parse::<Uuid>().unwrap())
-            .execute(&mut *db)
-            .await
-            .unwrap();
-        drop(db);
-        let request = place.server.sso_request("x");
-        browser
-            .call("OrganizationService/CreateSSOConfiguration", request)
-            .await
-            .ok();
-    });
-}
-
-#[test]
 fn what_is_over_is_tidied_up() {
     run(async {
         let place = Place::start().await;

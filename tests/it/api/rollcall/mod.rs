@@ -9,9 +9,8 @@ use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use buffa::Message;
-use http::{Method, Request, header};
+use http::{Request, header};
 use proto::rollcall::v1::{GetStatusRequest, GetStatusResponse};
-use rollcall::domain::identity::Role;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -65,38 +64,6 @@ pub async fn pages(
     }
 }
 
-/// A request that any of the methods takes, about things that do not exist.
-fn request() -> Value {
-    json!({ "userId": Uuid::nil(), "ssoConfigurationId": Uuid::nil() })
-}
-
-#[test]
-fn only_administrators_ask_and_only_tokens_that_may_write_change() {
-    run(async {
-        let server = Server::start().await;
-        let member = server.token(Role::Member, false).await;
-        let read_only = server.token(Role::Admin, true).await;
-        for method in READS.iter().chain(&QUESTIONS).chain(&[WRITE]) {
-            let message = ask_as(&server, &member, method, request())
-                .await
-                .error("permission_denied");
-            assert!(message.contains("administrator"), "{method}: {message}");
-            ask_as(&server, "nobody", method, request())
-                .await
-                .error("unauthenticated");
-        }
-        for method in READS.iter().chain(&QUESTIONS) {
-            let read = ask_as(&server, &read_only, method, request()).await;
-            let written = ask(&server, method, request()).await;
-            assert_eq!(read.status, written.status, "{method}");
-        }
-        let message = ask_as(&server, &read_only, WRITE, request())
-            .await
-            .error("permission_denied");
-        assert!(message.contains("read-only"), "{message}");
-    });
-}
-
 #[test]
 fn an_invalid_request_names_each_field_at_fault() {
     run(async {
@@ -143,27 +110,6 @@ fn an_invalid_request_names_each_field_at_fault() {
                 let reply = ask(&server, method, request).await;
                 assert_eq!(reply.violations(), ["pagination.token"], "{method}");
             }
-        }
-    });
-}
-
-#[test]
-fn reads_take_get_and_what_is_private_or_changes_something_does_not() {
-    run(async {
-        let server = Server::start().await;
-        let get = async |method: &str| {
-            let uri = format!("/api/rollcall.v1.{method}?encoding=json&message=%7B%7D");
-            let request = Request::builder()
-                .method(Method::GET)
-                .uri(uri)
-                .header(header::AUTHORIZATION, format!("Bearer {}", server.token));
-            server.send(request.body(Body::empty()).unwrap()).await
-        };
-        for method in READS {
-            assert_ne!(get(method).await.status, 405, "{method}");
-        }
-        for method in QUESTIONS.iter().chain(&[WRITE]) {
-            assert_eq!(get(method).await.status, 405, "{method}");
         }
     });
 }
@@ -216,28 +162,4 @@ fn the_services_are_served_like_those_of_the_contract() {
             assert_eq!(reply.ok()["status"], "SERVING", "{name}");
         }
     });
-}
-
-#[test]
-fn the_rules_of_every_request_message_compile() {
-    use proto::rollcall::v1::*;
-    use protovalidate_buffa::Validate;
-
-    macro_rules! compiled {
-        ($($message:ty),+ $(,)?) => {$(
-            if let Err(error) = <$message>::default().validate() {
-                assert_eq!((error.compile_error, error.runtime_error), (None, None), stringify!($message));
-                assert!(!error.violations.is_empty());
-            }
-        )+};
-    }
-    compiled!(
-        CheckSSOConfigurationRequest,
-        EndSessionsRequest,
-        EvaluateClaimsExpressionRequest,
-        GetStatusRequest,
-        ListProvisioningEventsRequest,
-        ListSessionsRequest,
-        ListSignInAttemptsRequest,
-    );
 }
