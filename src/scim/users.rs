@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::provisioning::users::link;
 use crate::store::folding::UserKeys;
 use crate::store::scim_events::{Event, Outcome};
-use crate::store::scim_resources::{self, Source, Stored, Table};
+use crate::store::scim_resources::{self, Prefetched, Source, Stored, Table};
 use crate::store::scim_users::{self, Extent, Inserted, UserRow};
 use crate::store::{Json, Later};
 
@@ -226,7 +226,7 @@ fn told<'a>(context: &Context, new: &'a [New]) -> Vec<(&'a UserRow, Event)> {
 pub async fn replace(
     context: &Context,
     id: Uuid,
-    found: Option<Stored>,
+    prefetched: Prefetched,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -237,7 +237,7 @@ pub async fn replace(
     } = normalize(USER, body)?;
     resource::check_references(context, &references).await?;
     let change = |old: &Map<String, Value>| Ok(with_active_of(old, resource.clone()));
-    update(context, id, found, wishes, traits, change).await
+    update(context, id, prefetched, wishes, traits, change).await
 }
 
 /// Modifies a user.
@@ -248,7 +248,7 @@ pub async fn replace(
 pub async fn modify(
     context: &Context,
     id: Uuid,
-    found: Option<Stored>,
+    prefetched: Prefetched,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -262,7 +262,7 @@ pub async fn modify(
         resource.remove("id");
         Ok(with_active_of(old, resource))
     };
-    update(context, id, found, wishes, traits, change).await
+    update(context, id, prefetched, wishes, traits, change).await
 }
 
 /// The new form of a user, as active as the old one if it does not say: who leaves it out or takes
@@ -299,12 +299,13 @@ fn extent(old: &Map<String, Value>, new: &Map<String, Value>) -> Extent {
 async fn update(
     context: &Context,
     id: Uuid,
-    mut found: Option<Stored>,
+    prefetched: Prefetched,
     wishes: &Wishes,
     traits: Vec<&'static str>,
     change: impl Fn(&Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
 ) -> Result<Reply, Failure> {
     let source = resource::source(USER, &wishes.projection);
+    let mut found = prefetched.one();
     for _ in 0..ATTEMPTS {
         let mut db = Later::new(&context.app.store);
         let stored = match found.take() {
