@@ -1,9 +1,10 @@
-//! What every door is handed: the store, the clock, randomness and keys. Nothing else in the crate
-//! reads the time or the operating system's randomness, so that tests can decide both.
+//! What every door is handed, and the part of it that operators' commands are: the store, the clock and randomness.
+//! Nothing else in the crate reads the time or the operating system's randomness, so that tests can decide both.
 
 pub mod clock;
 pub mod random;
 
+use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
 
 use uuid::Uuid;
@@ -17,23 +18,62 @@ use crate::http::large::Large;
 use crate::metrics::Metrics;
 use crate::oidc::Providers;
 use crate::outgoing::dns::Dns;
-use crate::outgoing::{Outgoing, Reach};
+use crate::outgoing::{self, Outgoing};
 use crate::secrets::keys::Keyring;
 use crate::secrets::tokens::TokenHasher;
 use crate::store::Store;
 
-/// The parts that doors work with.
-pub struct App {
+/// What work on the data takes: all that an operator's command is handed, and part of what doors are.
+pub struct Operator {
     /// PostgreSQL.
     pub store: Store,
     /// The time.
     pub clock: Clock,
     /// Unpredictable bytes.
     pub random: Random,
-    /// The keys that seal secrets and page tokens.
-    pub keys: Keyring,
     /// The hashes of bearer tokens.
     pub tokens: TokenHasher,
+}
+
+impl Operator {
+    /// Works on `store`, with the system's clock and randomness.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no randomness to give.
+    pub fn new(store: Store) -> anyhow::Result<Self> {
+        Ok(Self {
+            store,
+            clock: Clock::System,
+            random: Random::system()?,
+            tokens: TokenHasher::default(),
+        })
+    }
+
+    /// A new identifier: UUIDv7 (RFC 9562, section 5.7), so that rows made together lie together.
+    pub fn new_id<Id: From<Uuid>>(&self) -> Id {
+        self.random.uuid_v7(self.clock.now()).into()
+    }
+}
+
+/// How a server is set up.
+pub struct Setup {
+    /// The keys that seal secrets and page tokens.
+    pub keys: Keyring,
+    /// Where clients reach the server, without a slash at the end.
+    pub public_url: String,
+    /// How requests to addresses that users chose leave, and what resolves names.
+    pub outgoing: outgoing::Settings,
+    /// How people sign in.
+    pub sign_in: SignInSettings,
+}
+
+/// The parts that doors work with: those of an [`Operator`], and what a server needs besides.
+pub struct App {
+    /// The store, the clock, randomness and hashes.
+    pub operator: Operator,
+    /// The keys that seal secrets and page tokens.
+    pub keys: Keyring,
     /// The domain name system.
     pub dns: Dns,
     /// Where clients reach the server, without a slash at the end.
@@ -54,37 +94,41 @@ pub struct App {
     pub is_stopping: AtomicBool,
 }
 
+impl Deref for App {
+    type Target = Operator;
+
+    fn deref(&self) -> &Operator {
+        &self.operator
+    }
+}
+
 impl App {
-    /// An application on `store`, reached at `public_url`, with the system's clock, randomness and
-    /// name servers.
+    /// A server that nothing was counted of yet, and that has no home.
     ///
     /// # Errors
     ///
-    /// When the operating system has no randomness to give, or TLS cannot be set up.
-    pub fn new(store: Store, keys: Keyring, public_url: String) -> anyhow::Result<Self> {
+    /// When TLS cannot be set up.
+    pub fn new(operator: Operator, setup: Setup) -> anyhow::Result<Self> {
         Ok(Self {
-            outgoing: Outgoing::new(Reach::default())?,
-            providers: Providers::new(Clock::System),
-            sign_in: SignInSettings::default(),
+            keys: setup.keys,
+            dns: setup.outgoing.dns.clone(),
+            public_url: setup.public_url,
+            outgoing: Outgoing::with(setup.outgoing)?,
+            providers: Providers::new(operator.clock.clone()),
+            sign_in: setup.sign_in,
             home: None,
-            store,
-            clock: Clock::System,
-            random: Random::system()?,
-            keys,
-            tokens: TokenHasher::default(),
-            dns: Dns::default(),
-            public_url,
             metrics: Metrics::default(),
             large: Large::default(),
             is_stopping: AtomicBool::new(false),
+            operator,
         })
     }
 
     /// Has everything counted in `metrics`.
     pub fn measure(&mut self, metrics: &Metrics) {
         self.metrics = metrics.clone();
-        self.store.measure(metrics.clone());
-        self.tokens.measure(metrics.clone());
+        self.operator.store.measure(metrics.clone());
+        self.operator.tokens.measure(metrics.clone());
         self.outgoing.measure(metrics.clone());
     }
 
@@ -92,10 +136,5 @@ impl App {
     /// [`home`](Self::home).
     pub fn organization_of(&self, token: &Token) -> Option<OrganizationId> {
         token.organization().or(self.home)
-    }
-
-    /// A new identifier: UUIDv7 (RFC 9562, section 5.7), so that rows made together lie together.
-    pub fn new_id<Id: From<Uuid>>(&self) -> Id {
-        self.random.uuid_v7(self.clock.now()).into()
     }
 }

@@ -27,7 +27,7 @@ use crate::{outgoing as ways_out, store};
 
 pub use self::bad_setting::BadSetting;
 pub use self::outgoing::OutgoingSettings;
-pub use self::remote::RemoteSettings;
+pub use self::remote::{RemoteSettings, ResolvedRemote};
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -180,7 +180,7 @@ pub struct ServeSettings {
         default_value = "127.0.0.1:8080",
         value_name = "ADDRESS"
     )]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
 
     /// The address and port for metrics, at /metrics in Prometheus' text format: for an internal network only. Port 0
     /// takes a free one. Unless given, there are none.
@@ -240,7 +240,7 @@ pub struct ServeSettings {
         default_value = "./rollcall-data",
         value_name = "FOLDER"
     )]
-    pub data_dir: PathBuf,
+    data_dir: PathBuf,
 
     /// Makes sure that an organization of this name exists, with the bootstrap token as its administrator's.
     #[arg(long, env = "ROLLCALL_BOOTSTRAP_ORGANIZATION", value_name = "NAME")]
@@ -311,32 +311,68 @@ const MAX_EVENT_RETENTION: TimeDelta = TimeDelta::days(3650);
 
 /// An organization and a token that the settings ask for.
 #[derive(Debug)]
-pub struct Bootstrap<'a> {
+pub struct Bootstrap {
     /// The organization's name.
-    pub organization: &'a str,
+    pub organization: String,
     /// Its administrator's token.
     pub token: Token,
 }
 
+/// The settings of `serve`, checked.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The address and port to listen on.
+    pub listen: SocketAddr,
+    /// The address and port for metrics, if they are wanted.
+    pub metrics_listen: Option<SocketAddr>,
+    /// How the listener treats clients.
+    pub listening: Listening,
+    /// How long requests are still taken after SIGTERM.
+    pub drain: Duration,
+    /// How many connections to PostgreSQL are opened at most.
+    pub database_connections: u32,
+    /// Where the server is reached, without a slash at the end, if it is not where it listens.
+    pub public_url: Option<String>,
+    /// The folder of the embedded PostgreSQL.
+    pub data_dir: PathBuf,
+    /// The organization and token to make sure of, if any.
+    pub bootstrap: Option<Bootstrap>,
+    /// How people sign in.
+    pub sign_in: SignInSettings,
+    /// How requests to providers leave.
+    pub outgoing: ways_out::Settings,
+    /// How long provisioning events and tries to sign in are kept.
+    pub event_retention: TimeDelta,
+}
+
 impl ServeSettings {
-    /// Where the server is reached when it listens on `address`, without a slash at the end.
+    /// Reads and checks every setting.
     ///
     /// # Errors
     ///
-    /// What is wrong with `ROLLCALL_PUBLIC_URL`.
-    pub fn public_url(&self, address: SocketAddr) -> Result<String, BadSetting> {
-        let Some(url) = self.public_url.as_deref().filter(|url| !url.is_empty()) else {
-            return Ok(format!("http://{address}"));
-        };
-        public_url(url)
+    /// What is wrong with one of them, and what form it must have.
+    pub fn resolve(self) -> Result<Resolved, BadSetting> {
+        Ok(Resolved {
+            bootstrap: self.bootstrap()?,
+            public_url: self.public_url()?,
+            sign_in: self.sign_in()?,
+            event_retention: self.event_retention()?,
+            outgoing: self.outgoing.outgoing()?,
+            metrics_listen: self.metrics_listen()?,
+            listening: self.listening()?,
+            drain: self.drain()?,
+            database_connections: self.database_connections()?,
+            listen: self.listen,
+            data_dir: self.data_dir,
+        })
     }
 
-    /// The address and port for metrics, if they are wanted.
-    ///
-    /// # Errors
-    ///
-    /// What form it must have.
-    pub fn metrics_listen(&self) -> Result<Option<SocketAddr>, BadSetting> {
+    fn public_url(&self) -> Result<Option<String>, BadSetting> {
+        let url = self.public_url.as_deref().filter(|url| !url.is_empty());
+        url.map(public_url).transpose()
+    }
+
+    fn metrics_listen(&self) -> Result<Option<SocketAddr>, BadSetting> {
         let text = self.metrics_listen.as_deref();
         let address = text.filter(|text| !text.is_empty()).map(|text| {
             text.parse().map_err(|_| {
@@ -348,12 +384,7 @@ impl ServeSettings {
         address.transpose()
     }
 
-    /// How the listener treats clients.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with one of the settings.
-    pub fn listening(&self) -> Result<Listening, BadSetting> {
+    fn listening(&self) -> Result<Listening, BadSetting> {
         let networks = self.trusted_proxies.iter().flat_map(|list| list.split(','));
         let networks = networks.map(str::trim).filter(|text| !text.is_empty());
         let proxies: Result<Vec<IpNet>, BadSetting> = networks
@@ -387,21 +418,11 @@ impl ServeSettings {
         })
     }
 
-    /// How long requests are still taken after SIGTERM.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with `ROLLCALL_DRAIN`.
-    pub fn drain(&self) -> Result<Duration, BadSetting> {
+    fn drain(&self) -> Result<Duration, BadSetting> {
         seconds("ROLLCALL_DRAIN", &self.drain, 0..=MAX_DRAIN, "5s")
     }
 
-    /// How many connections to PostgreSQL are opened at most.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with `ROLLCALL_DATABASE_CONNECTIONS`.
-    pub fn database_connections(&self) -> Result<u32, BadSetting> {
+    fn database_connections(&self) -> Result<u32, BadSetting> {
         number(
             "ROLLCALL_DATABASE_CONNECTIONS",
             &self.database_connections,
@@ -409,21 +430,7 @@ impl ServeSettings {
         )
     }
 
-    /// How requests to providers leave.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with one of the settings.
-    pub fn outgoing(&self) -> Result<ways_out::Settings, BadSetting> {
-        self.outgoing.outgoing()
-    }
-
-    /// How people sign in.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with one of the settings.
-    pub fn sign_in(&self) -> Result<SignInSettings, BadSetting> {
+    fn sign_in(&self) -> Result<SignInSettings, BadSetting> {
         let origins = self.return_origins.as_deref().unwrap_or_default();
         let origins = origins
             .split(',')
@@ -443,12 +450,7 @@ impl ServeSettings {
         })
     }
 
-    /// How long provisioning events and tries to sign in are kept.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with `ROLLCALL_EVENT_RETENTION`.
-    pub fn event_retention(&self) -> Result<TimeDelta, BadSetting> {
+    fn event_retention(&self) -> Result<TimeDelta, BadSetting> {
         duration(
             "ROLLCALL_EVENT_RETENTION",
             &self.event_retention,
@@ -457,12 +459,7 @@ impl ServeSettings {
         )
     }
 
-    /// The organization and token to make sure of, if any.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with either setting, or that one is missing.
-    pub fn bootstrap(&self) -> Result<Option<Bootstrap<'_>>, BadSetting> {
+    fn bootstrap(&self) -> Result<Option<Bootstrap>, BadSetting> {
         let organization = self
             .bootstrap_organization
             .as_deref()
@@ -479,7 +476,10 @@ impl ServeSettings {
                 let token = Token::parse(TokenKind::Api, token.trim()).ok_or_else(|| {
                     BadSetting("ROLLCALL_BOOTSTRAP_TOKEN is not a complete token: make one with `rollcall token generate`".into())
                 })?;
-                Ok(Some(Bootstrap { organization, token }))
+                Ok(Some(Bootstrap {
+                    organization: organization.to_owned(),
+                    token,
+                }))
             }
             _ => Err(BadSetting(
                 "ROLLCALL_BOOTSTRAP_ORGANIZATION and ROLLCALL_BOOTSTRAP_TOKEN belong together: set both or neither".into(),

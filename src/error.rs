@@ -8,8 +8,12 @@
 //! What only the operator may see is its source, which is logged and never sent.
 
 use std::borrow::Cow;
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
+
+/// When to try again what failed for want of a part, or of room.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What went wrong that the operator should know: logged, never sent.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -80,6 +84,33 @@ impl Error {
     pub fn internal(cause: impl Into<Cause>) -> Self {
         Self::Internal(cause.into())
     }
+
+    /// What a client is told of [`Error::Internal`], at every door.
+    pub const INTERNAL: &str = "internal error: the server's log has the cause under the id of this request, which is in the header x-request-id of the response";
+
+    /// Logs the causes, if there are any: for the door that answers with this error, once.
+    pub fn report(&self) {
+        if let Some(cause) = self.source() {
+            report(cause);
+        }
+    }
+
+    /// After how many seconds another attempt may succeed, where waiting helps: whole ones, rounded up, at least one,
+    /// as `Retry-After` has them (RFC 9110, section 10.2.3).
+    pub fn retry_after(&self) -> Option<u64> {
+        let wait = match self {
+            Self::Throttled(wait) => *wait,
+            Self::Busy | Self::Unavailable(_) => RETRY,
+            _ => return None,
+        };
+        let begun = u64::from(wait.subsec_nanos() > 0);
+        Some(wait.as_secs().saturating_add(begun).max(1))
+    }
+}
+
+/// Logs why a request was not carried out: the only place that does.
+pub fn report(cause: &(dyn std::error::Error + 'static)) {
+    tracing::error!(cause = %Chain(cause), "a request failed");
 }
 
 /// An error with its causes, for the log. The debug form of an error of the database has values of the
@@ -167,5 +198,23 @@ pub fn no_violations(violations: Vec<Violation>) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::Invalid(violations))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds_that_are_enough() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (2_999, 3)] {
+            let error = Error::Throttled(Duration::from_millis(millis));
+            assert_eq!(error.retry_after(), Some(seconds), "{millis} ms");
+        }
+        assert_eq!(Error::Busy.retry_after(), Some(1));
+        assert_eq!(Error::Unavailable("gone".into()).retry_after(), Some(1));
+        for error in [Error::Unauthenticated, Error::internal("a fault")] {
+            assert_eq!(error.retry_after(), None, "{error:?}");
+        }
     }
 }

@@ -456,7 +456,7 @@ impl Metrics {
         }
     }
 
-    /// A background job ended that never should, and begins again.
+    /// A run of a background job ended by a panic.
     pub fn job_ended(&self, job: &'static str) {
         let Some(inner) = &self.0 else { return };
         inner

@@ -16,35 +16,32 @@
 //! Every error names its request: a `google.rpc.RequestInfo` detail with the id that the log has.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use buffa::{Message, MessageName};
 use connectrpc::interceptor::{StreamRequest, StreamResponse, UnaryRequest, UnaryResponse};
 use connectrpc::{
     ConnectError, ErrorCode, ErrorDetail, Interceptor, Next, NextStream, PayloadStream,
 };
+use http::HeaderValue;
 use http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue};
 use protovalidate_buffa::ValidationError;
 use protovalidate_buffa::proto::field_path_element::Subscript;
 use protovalidate_buffa::proto::{
     FieldPath, FieldPathElement, Violation as ViolationDetail, Violations,
 };
 
-use crate::error::{Chain, Error, Violation};
+use crate::error::{Error, Violation, report};
 use crate::http::request_id::RequestId;
 use proto::google::rpc::{RequestInfo, RetryInfo};
 
 /// How many violations an error names: details travel in headers over gRPC, whose size is limited.
 const MAX_VIOLATIONS: usize = 20;
 
-/// When to try again after [`Error::Unavailable`].
-const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
-
 impl From<Error> for ConnectError {
     fn from(error: Error) -> Self {
         let text = error.to_string();
-        match error {
+        let wait = error.retry_after();
+        let mut error = match error {
             Error::Unauthenticated => {
                 let mut error = Self::unauthenticated(text);
                 error
@@ -62,43 +59,33 @@ impl From<Error> for ConnectError {
                     .map(|v| (path(&v.field), v))
                     .collect(),
             ),
-            Error::Throttled(wait) => {
-                let mut error = Self::resource_exhausted(text).with_detail(detail(&RetryInfo {
-                    retry_delay: buffa_types::google::protobuf::Duration {
-                        seconds: i64::try_from(seconds(wait)).unwrap_or(i64::MAX),
-                        ..Default::default()
-                    }
-                    .into(),
-                    ..Default::default()
-                }));
-                say_when_to_retry(error.response_headers_mut(), wait);
-                error
+            Error::Throttled(_) => {
+                Self::resource_exhausted(text).with_detail(retry_info(wait.unwrap_or_default()))
             }
-            Error::Unavailable(cause) => {
-                let mut error = Self::unavailable(text).with_source(cause);
-                say_when_to_retry(error.response_headers_mut(), UNAVAILABLE_RETRY);
-                error
-            }
-            Error::Busy => {
-                let mut error = Self::unavailable(text);
-                say_when_to_retry(error.response_headers_mut(), UNAVAILABLE_RETRY);
-                error
-            }
+            Error::Unavailable(cause) => Self::unavailable(text).with_source(cause),
+            Error::Busy => Self::unavailable(text),
             Error::TooLong(_) => Self::deadline_exceeded(text),
             Error::Internal(cause) => Self::internal(text).with_source(cause),
+        };
+        if let Some(seconds) = wait {
+            let value = HeaderValue::from(seconds);
+            let headers = error.response_headers_mut();
+            headers.insert(RETRY_AFTER, value.clone());
+            headers.insert(HeaderName::from_static("ratelimit-retryafter"), value);
         }
+        error
     }
 }
 
-/// Whole seconds, rounded up, at least one.
-fn seconds(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
-}
-
-fn say_when_to_retry(headers: &mut HeaderMap, wait: Duration) {
-    let value = HeaderValue::from(seconds(wait));
-    headers.insert(RETRY_AFTER, value.clone());
-    headers.insert(HeaderName::from_static("ratelimit-retryafter"), value);
+fn retry_info(seconds: u64) -> ErrorDetail {
+    let retry_delay = buffa_types::google::protobuf::Duration {
+        seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+        ..Default::default()
+    };
+    detail(&RetryInfo {
+        retry_delay: retry_delay.into(),
+        ..Default::default()
+    })
 }
 
 fn detail<M: Message + MessageName>(message: &M) -> ErrorDetail {
@@ -261,14 +248,11 @@ fn explained(error: ConnectError, method: &str) -> ConnectError {
 /// Makes an error ready to be sent: see [`Errors`].
 pub fn finish(mut error: ConnectError, request_id: Option<&RequestId>) -> ConnectError {
     if let Some(cause) = error.source() {
-        tracing::error!(code = error.code.as_str(), cause = %Chain(cause), "a request failed");
+        report(cause);
     }
     if error.code == ErrorCode::Internal {
         // Whatever the text was, it was written for us.
-        error.message = Some(
-            "internal error: the server's log has the cause under the id of this request"
-                .to_owned(),
-        );
+        error.message = Some(Error::INTERNAL.to_owned());
     }
     match request_id {
         Some(id) => error.with_detail(detail(&RequestInfo {

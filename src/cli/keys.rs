@@ -4,18 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
-use secrecy::zeroize::Zeroizing;
+use secrecy::ExposeSecret;
 
 use super::remote::plain;
 #[cfg(feature = "embedded-postgres")]
 use super::serve::embedded;
-use crate::app::{App, Random};
+use crate::app::{Operator, Random};
 use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, DatabaseSettings, KeySettings};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
-use crate::domain::sso::{FORGOTTEN_SECRET, client_key_context, client_secret_context};
-use crate::provisioning::keys::unopened;
-use crate::secrets::keys;
+use crate::domain::sso::client_key_context;
+use crate::provisioning::keys::{open_client_secret, seal_client_secret};
+use crate::secrets::keys::{self, Keyring};
 use crate::{provisioning, store};
 
 /// How many secrets one transaction re-seals.
@@ -69,8 +69,8 @@ impl Keys {
                 Ok(())
             }
             Self::Reseal { database, keys } => {
-                let store = super::connect(database.required_url()?, 1).await?;
-                reseal(&App::new(store, keys.required_keyring()?, String::new())?).await
+                let operator = super::operator(&database).await?;
+                reseal(&operator, &keys.required_keyring()?).await
             }
             Self::Forget {
                 id,
@@ -80,43 +80,43 @@ impl Keys {
             } => {
                 #[cfg(feature = "embedded-postgres")]
                 if database.url()?.is_none() && embedded::is_there(&data_dir) {
-                    let (server, app) = embedded::open(&data_dir, keys.keyring()?).await?;
-                    let result = forget(&app, &id).await;
-                    app.store.close().await;
+                    let (server, operator, keyring) =
+                        embedded::open(&data_dir, keys.keyring()?).await?;
+                    let result = forget(&operator, &keyring, &id).await;
+                    operator.store.close().await;
                     server.stop().await;
                     return result;
                 }
                 let _ = data_dir;
-                let url = database.required_url()?;
+                database.required_url()?;
                 let keyring = keys.required_keyring()?;
-                let store = super::connect(url, 1).await?;
-                forget(&App::new(store, keyring, String::new())?, &id).await
+                forget(&super::operator(&database).await?, &keyring, &id).await
             }
         }
     }
 }
 
-async fn reseal(app: &App) -> Result<()> {
+async fn reseal(operator: &Operator, keyring: &Keyring) -> Result<()> {
     let (mut seen, mut changed) = (0, 0);
     let mut last = (
         OrganizationId::from(uuid::Uuid::nil()),
         SsoConfigurationId::from(uuid::Uuid::nil()),
     );
     loop {
-        let mut tx = app.store.begin().await?;
+        let mut tx = operator.store.begin().await?;
         let batch = store::sso::lock_secrets(&mut tx, last, BATCH).await?;
         for mut secret in batch.iter().cloned() {
-            let context = client_secret_context(secret.organization_id, secret.id);
-            let opened = if secret.is_forgotten {
-                Zeroizing::new(FORGOTTEN_SECRET.to_vec())
-            } else {
-                let opened = app.keys.open(&secret.client_secret, &context);
-                opened.ok_or_else(|| anyhow!(unopened(app, &secret)))?
+            let (organization_id, id) = (secret.organization_id, secret.id);
+            let opened = match secret.is_forgotten {
+                true => None,
+                false => open_client_secret(keyring, organization_id, id, &secret.client_secret)?,
             };
-            if app.keys.is_current(&secret.client_secret) {
+            if keyring.is_current(&secret.client_secret) {
                 continue;
             }
-            secret.client_secret = app.keys.seal(&opened, &context, &app.random)?;
+            let plain = opened.as_ref().map(ExposeSecret::expose_secret);
+            secret.client_secret =
+                seal_client_secret(keyring, &operator.random, organization_id, id, plain)?;
             store::sso::update_secret(&mut tx, &secret).await?;
             changed += 1;
         }
@@ -127,7 +127,7 @@ async fn reseal(app: &App) -> Result<()> {
             None => break,
         }
     }
-    let keys = reseal_client_keys(app).await?;
+    let keys = reseal_client_keys(operator, keyring).await?;
     (seen, changed) = (seen + keys.0, changed + keys.1);
     remark(format_args!(
         "Sealed {changed} of {seen} secrets anew. Keys other than the first are needed no more."
@@ -136,7 +136,7 @@ async fn reseal(app: &App) -> Result<()> {
 }
 
 /// How many client keys there are, and how many were sealed anew.
-async fn reseal_client_keys(app: &App) -> Result<(usize, usize)> {
+async fn reseal_client_keys(operator: &Operator, keyring: &Keyring) -> Result<(usize, usize)> {
     let (mut seen, mut changed) = (0, 0);
     let nobody = uuid::Uuid::nil();
     let mut last = (
@@ -144,14 +144,14 @@ async fn reseal_client_keys(app: &App) -> Result<(usize, usize)> {
         SsoConfigurationId::from(nobody),
     );
     loop {
-        let mut tx = app.store.begin().await?;
+        let mut tx = operator.store.begin().await?;
         let batch = store::client_keys::lock(&mut tx, last, BATCH).await?;
         for mut key in batch.iter().cloned() {
             let context = client_key_context(key.organization_id, key.sso_configuration_id);
-            if app.keys.is_current(&key.sealed_key) {
+            if keyring.is_current(&key.sealed_key) {
                 continue;
             }
-            let opened = app.keys.open(&key.sealed_key, &context);
+            let opened = keyring.open(&key.sealed_key, &context);
             let opened = opened.ok_or_else(|| {
                 anyhow!(
                     "no key of ROLLCALL_ENCRYPTION_KEYS opens the client key of the SSO configuration {}: add the key that sealed it, {:?}",
@@ -159,7 +159,7 @@ async fn reseal_client_keys(app: &App) -> Result<(usize, usize)> {
                     keys::key_id(&key.sealed_key).unwrap_or("?")
                 )
             })?;
-            key.sealed_key = app.keys.seal(&opened, &context, &app.random)?;
+            key.sealed_key = keyring.seal(&opened, &context, &operator.random)?;
             store::client_keys::update(&mut tx, &key).await?;
             changed += 1;
         }
@@ -172,10 +172,10 @@ async fn reseal_client_keys(app: &App) -> Result<(usize, usize)> {
     }
 }
 
-async fn forget(app: &App, id: &str) -> Result<()> {
-    let forgotten = provisioning::keys::forget(app, id).await?;
+async fn forget(operator: &Operator, keyring: &Keyring, id: &str) -> Result<()> {
+    let forgotten = provisioning::keys::forget(operator, keyring, id).await?;
     if forgotten.is_empty() {
-        let mut db = app.store.acquire().await?;
+        let mut db = operator.store.acquire().await?;
         let samples = store::sso::sample_secrets(&mut db).await?;
         let known = samples
             .iter()

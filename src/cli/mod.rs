@@ -28,11 +28,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use self::output::{NobodyReads, remark};
-use crate::app::App;
+use crate::app::Operator;
 use crate::config::{BadSetting, DatabaseSettings, LogFormat, LogSettings};
 use crate::error::{Error, Violation};
 use crate::log;
-use crate::secrets::keys::Keyring;
 use crate::store::{self, Store};
 use crate::traces::{self, Traces};
 
@@ -270,8 +269,7 @@ async fn migrate(store: &Store) -> Result<(), Error> {
     said(what, store.migrate()).await
 }
 
-/// What a command works with that runs beside the servers and needs no keys.
-async fn operator(database: &DatabaseSettings) -> Result<App> {
-    let store = connect(database.required_url()?, 1).await?;
-    App::new(store, Keyring::default(), String::new())
+/// What a command works with that runs beside the servers.
+async fn operator(database: &DatabaseSettings) -> Result<Operator> {
+    Operator::new(connect(database.required_url()?, 1).await?)
 }

@@ -42,9 +42,9 @@ impl Command {
                 json,
                 database,
             } => {
-                let app = operator(&database).await?;
-                let mut db = app.store.acquire().await?;
-                let organization = organizations::create(&app, &mut db, &name).await?;
+                let operator = operator(&database).await?;
+                let mut db = operator.store.acquire().await?;
+                let organization = organizations::create(&operator, &mut db, &name).await?;
                 if json {
                     print(row(&organization))?
                 } else {
@@ -52,8 +52,8 @@ impl Command {
                 }
             }
             Self::List { json, database } => {
-                let app = operator(&database).await?;
-                let mut db = app.store.acquire().await?;
+                let operator = operator(&database).await?;
+                let mut db = operator.store.acquire().await?;
                 let all = store::organizations::list(&mut db).await?;
                 if json {
                     print(json!(all.iter().map(row).collect::<Vec<_>>()))?;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::config::{BadSetting, RemoteSettings};
+use crate::config::{BadSetting, RemoteSettings, ResolvedRemote};
 use crate::domain::sign_in::is_loopback;
 use crate::outgoing::trust;
 
@@ -47,9 +47,11 @@ struct Refusal {
 
 impl Remote {
     pub fn new(settings: &RemoteSettings) -> Result<Self> {
-        let server = settings.server()?.to_owned();
-        settings.check_way()?;
-        let (token, token_place) = settings.token()?;
+        let ResolvedRemote {
+            server,
+            token,
+            token_place,
+        } = settings.resolve()?;
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose()))?;
         authorization.set_sensitive(true);
         // A redirect would lead the token elsewhere.

@@ -6,23 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use chrono::TimeDelta;
+use anyhow::{Context, Result};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::app::App;
+use crate::app::{App, Operator, Setup};
 use crate::cli::output::announce;
-use crate::config::{DatabaseSettings, KeySettings, ServeSettings};
+use crate::config::{DatabaseSettings, KeySettings, Resolved, ServeSettings};
 use crate::domain::sign_in::is_loopback;
-use crate::domain::sso::client_secret_context;
 use crate::http::listener::{self, Listening};
 use crate::http::observe::metrics_router;
 use crate::metrics::Metrics;
-use crate::outgoing::Outgoing;
-use crate::provisioning::keys::unopened;
+use crate::provisioning::keys::open_client_secret;
 use crate::provisioning::organizations;
 use crate::secrets::keys::Keyring;
 use crate::store::{self, Store};
@@ -46,84 +43,58 @@ pub struct Serve {
 
 impl Serve {
     pub async fn run(self) -> Result<()> {
-        let bootstrap = self.settings.bootstrap()?;
-        self.settings.public_url(self.settings.listen)?;
-        self.settings.sign_in()?;
-        self.settings.event_retention()?;
-        self.settings.outgoing()?;
-        self.settings.metrics_listen()?;
-        self.settings.listening()?;
-        self.settings.drain()?;
-        self.settings.database_connections()?;
+        let settings = self.settings.resolve()?;
         let keys = self.keys.keyring()?;
         let Some(url) = self.database.url()? else {
-            return self.run_embedded(keys).await;
+            #[cfg(feature = "embedded-postgres")]
+            return embedded::run(settings, keys).await;
+            #[cfg(not(feature = "embedded-postgres"))]
+            return self.database.required_url().map(drop).map_err(Into::into);
         };
         let keys = keys.map_or_else(|| self.keys.required_keyring(), Ok)?;
-        let listeners = self.listen()?;
-        let store = super::connect(url, self.settings.database_connections()?).await?;
+        let listeners = Listeners::take(&settings)?;
+        let store = super::connect(url, settings.database_connections).await?;
         super::migrate(&store).await?;
-        let url = self.settings.public_url(listeners.doors.local_addr()?)?;
-        let mut app = self.app(store, keys, url)?;
+        let mut app = app(&settings, store, keys, &listeners)?;
         check_keys(&app).await?;
-        if let Some(bootstrap) = bootstrap {
-            let organization = bootstrap.organization;
+        if let Some(bootstrap) = &settings.bootstrap {
+            let organization = &bootstrap.organization;
             app.home = Some(organizations::bootstrap(&app, organization, &bootstrap.token).await?);
         }
         announce(format_args!("Rollcall listens on {}.", app.public_url));
-        self.serve(listeners, &Arc::new(app)).await
+        serve(listeners, &settings, &Arc::new(app)).await
     }
+}
 
-    async fn serve(&self, listeners: Listeners, app: &Arc<App>) -> Result<()> {
-        let listening = self.settings.listening()?;
-        let (kept, drain) = (self.settings.event_retention()?, self.settings.drain()?);
-        serve(listeners, listening, app, kept, drain).await
+fn app(settings: &Resolved, store: Store, keys: Keyring, listeners: &Listeners) -> Result<App> {
+    let public_url = match &settings.public_url {
+        Some(url) => url.clone(),
+        None => format!("http://{}", listeners.doors.local_addr()?),
+    };
+    if public_url.starts_with("http://") && !is_loopback(&public_url) {
+        tracing::warn!(
+            "the public URL {public_url} is not https: browsers send sessions over it in the clear"
+        );
     }
-
-    /// Takes the addresses early: one that is in use is told before anything else is done.
-    fn listen(&self) -> Result<Listeners> {
-        Ok(Listeners {
-            doors: listen(self.settings.listen, "ROLLCALL_LISTEN")?,
-            metrics: match self.settings.metrics_listen()? {
-                Some(address) => Some(listen(address, "ROLLCALL_METRICS_LISTEN")?),
-                None => None,
-            },
-        })
+    let setup = Setup {
+        keys,
+        public_url,
+        outgoing: settings.outgoing.clone(),
+        sign_in: settings.sign_in.clone(),
+    };
+    let mut app = App::new(Operator::new(store)?, setup)?;
+    if settings.metrics_listen.is_some() {
+        app.measure(&Metrics::on(app.clock.now()));
     }
-
-    fn app(&self, store: Store, keys: Keyring, url: String) -> Result<App> {
-        let outgoing = self.settings.outgoing()?;
-        let mut app = App {
-            dns: outgoing.dns.clone(),
-            outgoing: Outgoing::with(outgoing)?,
-            sign_in: self.settings.sign_in()?,
-            ..App::new(store, keys, url)?
-        };
-        if app.public_url.starts_with("http://") && !is_loopback(&app.public_url) {
-            tracing::warn!(
-                "the public URL {} is not https: browsers send sessions over it in the clear",
-                app.public_url
-            );
-        }
-        if self.settings.metrics_listen()?.is_some() {
-            app.measure(&Metrics::on(app.clock.now()));
-        }
-        Ok(app)
-    }
-
-    #[cfg(not(feature = "embedded-postgres"))]
-    async fn run_embedded(&self, _: Option<Keyring>) -> Result<()> {
-        self.database.required_url().map(drop).map_err(Into::into)
-    }
+    Ok(app)
 }
 
 /// Makes sure that the keys open what is in the database: with wrong ones nobody could sign in.
 async fn check_keys(app: &App) -> Result<()> {
     let mut db = app.store.acquire().await?;
     for secret in store::sso::sample_secrets(&mut db).await? {
-        let context = client_secret_context(secret.organization_id, secret.id);
-        let opened = app.keys.open(&secret.client_secret, &context);
-        opened.ok_or_else(|| anyhow!(unopened(app, &secret)))?;
+        let (organization_id, id) = (secret.organization_id, secret.id);
+        open_client_secret(&app.keys, organization_id, id, &secret.client_secret)?;
     }
     Ok(())
 }
@@ -132,6 +103,19 @@ async fn check_keys(app: &App) -> Result<()> {
 struct Listeners {
     doors: TcpListener,
     metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Takes the addresses early: one that is in use is told before anything else is done.
+    fn take(settings: &Resolved) -> Result<Self> {
+        let doors = listen(settings.listen, "ROLLCALL_LISTEN")?;
+        let metrics = settings.metrics_listen;
+        let metrics = metrics.map(|address| listen(address, "ROLLCALL_METRICS_LISTEN"));
+        Ok(Self {
+            doors,
+            metrics: metrics.transpose()?,
+        })
+    }
 }
 
 fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
@@ -188,15 +172,10 @@ async fn follow_signals(wish: watch::Sender<Wish>) -> Result<()> {
     }
 }
 
-/// Serves until it is told to stop: requests go on being taken for the time `drain` after SIGTERM, while
+/// Serves until it is told to stop: requests go on being taken for some time after SIGTERM, while
 /// readiness makes load balancers choose another process.
-async fn serve(
-    listeners: Listeners,
-    listening: Listening,
-    app: &Arc<App>,
-    kept: TimeDelta,
-    drain: Duration,
-) -> Result<()> {
+async fn serve(listeners: Listeners, settings: &Resolved, app: &Arc<App>) -> Result<()> {
+    let (kept, drain) = (settings.event_retention, settings.drain);
     let router = router::router(app)?;
     if let Some(listener) = &listeners.metrics {
         let address = listener.local_addr()?;
@@ -220,7 +199,7 @@ async fn serve(
         listener::serve(
             listeners.doors,
             router,
-            listening,
+            settings.listening.clone(),
             stop,
             wished(Wish::StopNow),
         )
@@ -231,21 +210,9 @@ async fn serve(
             () = tokio::time::sleep(CLOSE_GRACE) => tracing::warn!("the database did not let go of all connections"),
         }
     };
-    let jobs = futures_util::future::join4(
-        jobs::repeat(&app.metrics, "provisioning_events", || {
-            jobs::events::run(app.clone(), kept)
-        }),
-        jobs::repeat(&app.metrics, "sign_in", || {
-            jobs::sign_in::run(app.clone(), kept)
-        }),
-        jobs::repeat(&app.metrics, "statistics", || {
-            jobs::statistics::run(app.clone())
-        }),
-        jobs::repeat(&app.metrics, "folding", || jobs::folding::run(app.clone())),
-    );
     tokio::select! {
         () = work => Ok(()),
-        _ = jobs => Ok(()),
+        () = jobs::run_all(app, kept) => Ok(()),
         () = serve_metrics(listeners.metrics, app) => Ok(()),
         failed = follow_signals(sender) => failed,
     }

@@ -79,10 +79,10 @@ impl Command {
                 json,
                 database,
             } => {
-                let app = operator(&database).await?;
-                let mut tx = app.store.begin().await?;
+                let operator = operator(&database).await?;
+                let mut tx = operator.store.begin().await?;
                 let expires_at = expires_in
-                    .map(|after| end(app.clock.now(), after))
+                    .map(|after| end(operator.clock.now(), after))
                     .transpose()?;
                 let grant = Grant {
                     name: &name,
@@ -90,7 +90,8 @@ impl Command {
                     read_only,
                     expires_at,
                 };
-                let token = issue_token(&app, &mut tx, organization.into(), &grant).await?;
+                let token =
+                    issue_token(&operator, None, &mut tx, organization.into(), &grant).await?;
                 tx.commit().await?;
                 let printed = if json {
                     print(
@@ -100,8 +101,8 @@ impl Command {
                     print(token.expose())
                 };
                 if let Err(error) = printed {
-                    let mut db = app.store.acquire().await?;
-                    let (id, now) = (token.id().into(), app.clock.now());
+                    let mut db = operator.store.acquire().await?;
+                    let (id, now) = (token.id().into(), operator.clock.now());
                     store::tokens::revoke(&mut db, organization.into(), id, now).await?;
                     bail!("the token could not be printed, and was taken back: {error:#}");
                 }
@@ -111,14 +112,14 @@ impl Command {
                 json,
                 database,
             } => {
-                let app = operator(&database).await?;
-                let mut db = app.store.acquire().await?;
+                let operator = operator(&database).await?;
+                let mut db = operator.store.acquire().await?;
                 let tokens = store::tokens::list(&mut db, organization.into()).await?;
                 if json {
                     print(json!(tokens.iter().map(row).collect::<Vec<_>>()))?;
                 } else {
                     for token in tokens {
-                        print(line(&token, app.clock.now()))?;
+                        print(line(&token, operator.clock.now()))?;
                     }
                 }
             }
@@ -127,10 +128,15 @@ impl Command {
                 token,
                 database,
             } => {
-                let app = operator(&database).await?;
-                let mut db = app.store.acquire().await?;
-                store::tokens::revoke(&mut db, organization.into(), token.into(), app.clock.now())
-                    .await?;
+                let operator = operator(&database).await?;
+                let mut db = operator.store.acquire().await?;
+                store::tokens::revoke(
+                    &mut db,
+                    organization.into(),
+                    token.into(),
+                    operator.clock.now(),
+                )
+                .await?;
                 remark("The token is revoked.");
             }
             Self::Generate => {

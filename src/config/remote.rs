@@ -46,13 +46,35 @@ pub struct RemoteSettings {
     data_dir: PathBuf,
 }
 
-impl RemoteSettings {
+/// The settings of a command that asks a server, checked.
+pub struct ResolvedRemote {
     /// Where the server is reached, without a slash at the end.
+    pub server: String,
+    /// The token that it is asked with.
+    pub token: Token,
+    /// Where the token comes from.
+    pub token_place: String,
+}
+
+impl RemoteSettings {
+    /// Reads and checks every setting, and the certificates and the proxy of the environment, where the server is
+    /// reached with them.
     ///
     /// # Errors
     ///
-    /// What is wrong with `ROLLCALL_SERVER`.
-    pub fn server(&self) -> Result<&str, BadSetting> {
+    /// What is wrong with one of them; that there is no complete token, and where to get one.
+    pub fn resolve(&self) -> Result<ResolvedRemote, BadSetting> {
+        let server = self.server()?;
+        check_way(server)?;
+        let (token, token_place) = self.token(server)?;
+        Ok(ResolvedRemote {
+            server: server.to_owned(),
+            token,
+            token_place,
+        })
+    }
+
+    fn server(&self) -> Result<&str, BadSetting> {
         let server = match &*self.server {
             "" => DEFAULT_SERVER,
             server => server,
@@ -69,44 +91,11 @@ impl RemoteSettings {
         ))
     }
 
-    /// Makes sure that the certificates and the proxy of the environment can be used, where the server is
-    /// reached with them.
-    ///
-    /// # Errors
-    ///
-    /// Which variable cannot be used.
-    pub fn check_way(&self) -> Result<(), BadSetting> {
-        let server = self.server()?;
-        let is_https = server.starts_with("https://");
-        if is_https {
-            trust::check().map_err(BadSetting)?;
-        }
-        if sign_in::is_loopback(server) {
-            return Ok(());
-        }
-        let names = if is_https {
-            &HTTPS_PROXIES
-        } else {
-            &HTTP_PROXIES
-        };
-        match first_set(names) {
-            None => Ok(()),
-            Some((name, url)) => proxy_url(&url)
-                .map(drop)
-                .map_err(|error| BadSetting(format!("{name} {error}"))),
-        }
-    }
-
     /// The token, and where it comes from.
-    ///
-    /// # Errors
-    ///
-    /// That there is none, or none that is complete, and where to get one.
-    pub fn token(&self) -> Result<(Token, String), BadSetting> {
+    fn token(&self, server: &str) -> Result<(Token, String), BadSetting> {
         if let Some(text) = set(self.token.as_ref()) {
             return Ok((api_token(text, "ROLLCALL_TOKEN")?, "ROLLCALL_TOKEN".into()));
         }
-        let server = self.server()?;
         if !sign_in::is_loopback(server) {
             return Err(BadSetting(format!(
                 "there is no token to ask {server} with: set ROLLCALL_TOKEN to one that `rollcall token create` made"
@@ -121,6 +110,29 @@ impl RemoteSettings {
         })?;
         let place = file.display().to_string();
         Ok((api_token(&text, &place)?, place))
+    }
+}
+
+/// Makes sure that the certificates and the proxy of the environment can be used, where the server is
+/// reached with them.
+fn check_way(server: &str) -> Result<(), BadSetting> {
+    let is_https = server.starts_with("https://");
+    if is_https {
+        trust::check().map_err(BadSetting)?;
+    }
+    if sign_in::is_loopback(server) {
+        return Ok(());
+    }
+    let names = if is_https {
+        &HTTPS_PROXIES
+    } else {
+        &HTTP_PROXIES
+    };
+    match first_set(names) {
+        None => Ok(()),
+        Some((name, url)) => proxy_url(&url)
+            .map(drop)
+            .map_err(|error| BadSetting(format!("{name} {error}"))),
     }
 }
 

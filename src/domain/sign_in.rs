@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::ids::{LoginId, MemberId, OrganizationId, SsoConfigurationId};
 use super::letters::{address_key, domain_key};
+use crate::error::Error;
 
 /// How long a person may take at the provider.
 pub const LOGIN_LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -163,11 +164,34 @@ impl Refusal {
     }
 }
 
+/// Why nobody is signed in.
+#[derive(Debug)]
+pub enum SignInError {
+    /// The person is kept out, and administrators can read why.
+    Refused(Refusal),
+    /// Neither the person's nor the provider's doing.
+    Fault(Error),
+}
+
+impl From<Refusal> for SignInError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Error> for SignInError {
+    fn from(error: Error) -> Self {
+        Self::Fault(error)
+    }
+}
+
 /// What is kept of a try.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The reference that the person is shown.
     pub id: LoginId,
+    /// Whether other tries have the same reference: the first of them alone is kept.
+    pub is_shared: bool,
     /// Whose.
     pub organization_id: OrganizationId,
     /// Through which provider.
@@ -186,6 +210,30 @@ pub struct Attempt {
     pub claim_names: Vec<String>,
     /// The member, if it is known.
     pub user_id: Option<MemberId>,
+}
+
+impl Attempt {
+    /// A try that begins now, of which nothing else is known yet.
+    pub const fn new(
+        id: LoginId,
+        organization_id: OrganizationId,
+        sso_configuration_id: SsoConfigurationId,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            is_shared: false,
+            organization_id,
+            sso_configuration_id,
+            at: now,
+            refusal: None,
+            note: None,
+            email: None,
+            subject: None,
+            claim_names: vec![],
+            user_id: None,
+        }
+    }
 }
 
 /// Settings of signing in.

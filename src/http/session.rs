@@ -2,7 +2,6 @@
 
 use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method};
-use subtle::ConstantTimeEq;
 
 use crate::app::App;
 use crate::domain::identity::{Caller, Principal, Subject};
@@ -10,7 +9,9 @@ use crate::domain::ids::SessionId;
 use crate::domain::sign_in;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::provisioning::tokens::{Presented, present};
 use crate::store;
+use crate::store::sessions::Candidate;
 
 /// The name of the session's cookie. Over https it has the prefix that keeps other hosts of the same
 /// domain, and plain http, from setting it (RFC 6265bis, section 4.1.3.2).
@@ -94,21 +95,14 @@ pub fn clear(app: &App, headers: &mut HeaderMap) {
 ///
 /// [`Error::Unauthenticated`] when there is none that is live, whose member has access.
 pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
-    let token = presented(app, headers).ok_or(Error::Unauthenticated)?;
-    let id = SessionId::from(token.id());
-    let organization_id = app.organization_of(&token).ok_or(Error::Unauthenticated)?;
-    let candidate = app
-        .store
-        .read(move |db| Box::pin(store::sessions::find_candidate(db, organization_id, id)))
-        .await?
-        .ok_or(Error::Unauthenticated)?;
-    let now = app.clock.now();
-    let is_live = now < candidate.expires_at
-        && now < candidate.last_used_at + app.sign_in.session_idle
-        && bool::from(candidate.token_hash.ct_eq(&token.digest()));
-    if !is_live {
-        return Err(Error::Unauthenticated);
-    }
+    let text = cookie(headers, &cookie_name(app, COOKIE_NAME));
+    let Presented {
+        organization_id,
+        id,
+        row: candidate,
+        now,
+    } = present::<Candidate>(app, text, ()).await?;
+    let id = SessionId::from(id);
     if now >= candidate.last_used_at + TOUCH_INTERVAL {
         let mut db = app.store.acquire().await?;
         store::sessions::touch(&mut db, organization_id, id, now).await?;

@@ -2,12 +2,11 @@
 //! an upgrade, and for what replicas of the older release wrote since. What is done is no longer found, so that a run that was
 //! interrupted is continued by the next.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::counted;
+use super::Job;
 use crate::app::App;
 use crate::domain::letters::{address_key, fold, user_name_key};
 use crate::error::Error;
@@ -20,20 +19,13 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// How many rows one transaction locks.
 const BATCH: i64 = 200;
 
-/// Runs until it is dropped.
-pub async fn run(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    loop {
-        ticks.tick().await;
-        match fold_all(&app).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "folded letters of names and addresses anew"),
-            Err(error) => {
-                tracing::warn!(cause = ?error, "letters of names and addresses could not be folded anew")
-            }
-        }
-    }
-}
+/// The job.
+pub const JOB: Job = Job {
+    name: "folding",
+    interval: INTERVAL,
+    is_frequent: false,
+    run: |app, _| Box::pin(fold_all(app)),
+};
 
 /// Makes all keys of older programs anew, and tells of how many rows.
 ///
@@ -41,13 +33,10 @@ pub async fn run(app: Arc<App>) {
 ///
 /// As the database has them.
 pub async fn fold_all(app: &App) -> Result<u64, Error> {
-    let fold = async {
-        Ok(fold_groups(app).await?
-            + fold_users(app).await?
-            + fold_former(app).await?
-            + fold_members(app).await?)
-    };
-    counted(app, "folding", fold).await
+    Ok(fold_groups(app).await?
+        + fold_users(app).await?
+        + fold_former(app).await?
+        + fold_members(app).await?)
 }
 
 async fn fold_members(app: &App) -> Result<u64, Error> {

@@ -8,57 +8,108 @@ pub mod statistics;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::app::App;
-use crate::error::Error;
-use crate::metrics::Metrics;
+use crate::error::{Chain, Error};
 use crate::store::Connection;
 
 /// How many rows one statement deletes, so that no lock is held for long.
 const BATCH: i64 = 5_000;
 
-/// How long after its end a job begins again.
-const PAUSE: Duration = Duration::from_secs(10);
+/// How long after a run that failed the next begins, at most; each failure doubles the time.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+const LAST_RETRY: Duration = Duration::from_secs(300);
 
-/// Runs a job without end: one that panics or returns begins again, and nothing else ends with it.
-pub async fn repeat<F: Future<Output = ()>>(
-    metrics: &Metrics,
-    job: &'static str,
-    run: impl Fn() -> F,
-) {
-    repeat_after(PAUSE, metrics, job, run).await;
+/// Work that is done again and again.
+pub struct Job {
+    /// What the log and the metrics call it.
+    pub name: &'static str,
+    /// How long after the end of a run the next begins.
+    pub interval: Duration,
+    /// Whether its runs are too frequent for the log, unless somebody looks for the cause of something.
+    pub is_frequent: bool,
+    /// Does it once, and tells how many rows it changed. The time is how long logs are kept.
+    pub run: for<'a> fn(&'a App, TimeDelta) -> BoxFuture<'a, Result<u64, Error>>,
 }
 
-async fn repeat_after<F: Future<Output = ()>>(
-    pause: Duration,
-    metrics: &Metrics,
-    job: &'static str,
-    run: impl Fn() -> F,
-) {
-    loop {
-        let ended = match AssertUnwindSafe(run()).catch_unwind().await {
-            Ok(()) => "returned",
-            Err(_) => "panicked",
-        };
-        tracing::error!(job, "a background job {ended}, and begins again");
-        metrics.job_ended(job);
-        tokio::time::sleep(pause).await;
+/// Every job of a server.
+const ALL: [&Job; 4] = [&events::JOB, &sign_in::JOB, &statistics::JOB, &folding::JOB];
+
+/// Runs every job without end. `kept` is how long logs are kept.
+pub async fn run_all(app: &App, kept: TimeDelta) {
+    join_all(ALL.map(|job| job.repeat(app, kept))).await;
+}
+
+impl Job {
+    /// Runs the job once, and counts what came of it.
+    ///
+    /// # Errors
+    ///
+    /// As the database has them.
+    pub async fn once(&self, app: &App, kept: TimeDelta) -> Result<u64, Error> {
+        let begun = Instant::now();
+        let result = (self.run)(app, kept).await;
+        let rows = result.as_ref().ok().copied();
+        app.metrics
+            .job(self.name, rows, begun.elapsed(), app.clock.now());
+        result
     }
-}
 
-/// Runs a job once, and counts what came of it.
-async fn counted(
-    app: &App,
-    job: &'static str,
-    run: impl Future<Output = Result<u64, Error>>,
-) -> Result<u64, Error> {
-    let begun = Instant::now();
-    let result = run.await;
-    let rows = result.as_ref().ok().copied();
-    app.metrics.job(job, rows, begun.elapsed(), app.clock.now());
-    result
+    /// Runs the job without end: after a run that fails or panics there is another, and nothing else ends with it.
+    pub async fn repeat(&self, app: &App, kept: TimeDelta) {
+        let mut failures = 0;
+        loop {
+            let run = AssertUnwindSafe(self.once(app, kept)).catch_unwind().await;
+            failures = match &run {
+                Ok(Ok(_)) => 0,
+                _ => failures + 1,
+            };
+            match run {
+                Ok(Ok(0)) => {}
+                Ok(Ok(count)) => self.tell(format_args!("a background job changed {count} rows")),
+                Ok(Err(error)) if self.is_frequent => {
+                    tracing::debug!(job = self.name, cause = %Chain(&error), "a background job failed");
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(job = self.name, cause = %Chain(&error), "a background job failed");
+                }
+                Err(_) => {
+                    tracing::error!(
+                        job = self.name,
+                        "a background job panicked, and begins again"
+                    );
+                    app.metrics.job_ended(self.name);
+                }
+            }
+            let pause = self.pause(failures);
+            // Replicas that start together do not run together for long.
+            let jitter = f64::from(app.random.bytes::<1>()[0]) / 255.0;
+            tokio::time::sleep(pause.mul_f64(0.9 + jitter / 5.0)).await;
+        }
+    }
+
+    fn tell(&self, text: std::fmt::Arguments<'_>) {
+        if self.is_frequent {
+            tracing::debug!(job = self.name, "{text}");
+        } else {
+            tracing::info!(job = self.name, "{text}");
+        }
+    }
+
+    /// How long to wait after so many runs in a row that failed.
+    fn pause(&self, failures: u32) -> Duration {
+        match failures.checked_sub(1) {
+            None => self.interval,
+            Some(doublings) => self
+                .interval
+                .min(FIRST_RETRY)
+                .saturating_mul(2_u32.saturating_pow(doublings))
+                .min(LAST_RETRY),
+        }
+    }
 }
 
 /// Deletes a batch after the other until one is not full, and tells how many rows.
@@ -80,26 +131,21 @@ async fn in_batches(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use super::*;
 
-    #[tokio::test]
-    async fn a_job_that_panics_or_returns_begins_again() {
-        let runs = AtomicU32::new(0);
-        let metrics = crate::metrics::Metrics::default();
-        let third = tokio::sync::Notify::new();
-        let job = || async {
-            match runs.fetch_add(1, Ordering::Relaxed) {
-                0 => panic!("on purpose"),
-                1 => {}
-                _ => third.notify_one(),
-            }
-        };
-        tokio::select! {
-            () = repeat_after(Duration::ZERO, &metrics, "test", job) => unreachable!("it never ends"),
-            () = third.notified() => {}
+    const fn job(interval: u64) -> Job {
+        Job {
+            name: "test",
+            interval: Duration::from_secs(interval),
+            is_frequent: false,
+            run: |_, _| Box::pin(async { Ok(0) }),
         }
-        assert!(runs.load(Ordering::Relaxed) >= 3);
+    }
+
+    #[test]
+    fn a_job_that_fails_runs_again_soon_and_then_ever_later() {
+        let pauses = |job: Job| [0, 1, 2, 5, 6, 40].map(|n| job.pause(n).as_secs());
+        assert_eq!(pauses(job(600)), [600, 10, 20, 160, 300, 300]);
+        assert_eq!(pauses(job(3)), [3, 3, 6, 48, 96, 300]);
     }
 }

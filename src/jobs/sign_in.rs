@@ -1,12 +1,11 @@
 //! Deletes sessions that ended, logins that are over, and tries to sign in that are older than they
 //! are kept.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{BATCH, counted, in_batches};
+use super::{BATCH, Job, in_batches};
 use crate::app::App;
 use crate::error::Error;
 use crate::metrics::SessionEnd;
@@ -15,20 +14,13 @@ use crate::store;
 /// How often there is a look.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// Runs until it is dropped.
-pub async fn run(app: Arc<App>, kept: TimeDelta) {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    loop {
-        ticks.tick().await;
-        match tidy_up(&app, kept).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "deleted old sessions, logins and tries"),
-            Err(error) => {
-                tracing::warn!(cause = ?error, "old sessions could not be deleted")
-            }
-        }
-    }
-}
+/// The job.
+pub const JOB: Job = Job {
+    name: "sign_in",
+    interval: INTERVAL,
+    is_frequent: false,
+    run: |app, kept| Box::pin(tidy_up(app, kept)),
+};
 
 /// Deletes everything that is over, and tells how much.
 ///
@@ -36,10 +28,6 @@ pub async fn run(app: Arc<App>, kept: TimeDelta) {
 ///
 /// As the database has them.
 pub async fn tidy_up(app: &App, kept: TimeDelta) -> Result<u64, Error> {
-    counted(app, "sign_in", delete_all_over(app, kept)).await
-}
-
-async fn delete_all_over(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let now = app.clock.now();
     let unused_since = now - app.sign_in.session_idle;
     let sessions = in_batches(app, |db| {

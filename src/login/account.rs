@@ -27,7 +27,7 @@ pub async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     };
     match read(&app, &session).await {
         Ok(account) => Page::account(&account).into_response(),
-        Err(error) => failed(&error),
+        Err(error) => failed(error),
     }
 }
 
@@ -96,7 +96,7 @@ pub async fn end_session(
             app.metrics.sessions_ended(SessionEnd::EndedByMember, count);
             redirect("/account")
         }
-        Err(error) => failed(&error),
+        Err(error) => failed(error),
     }
 }
 
@@ -126,7 +126,7 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
         };
         match ended.await {
             Ok(count) => app.metrics.sessions_ended(SessionEnd::SignedOut, count),
-            Err(error) => return failed(&error),
+            Err(error) => return failed(error),
         }
     }
     let mut response = redirect("/signed-out");

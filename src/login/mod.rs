@@ -12,10 +12,15 @@
 //! | `POST /logout` | ends the session of the browser |
 
 mod account;
+mod begun;
+mod callback;
 mod claims;
-mod flow;
+mod client_keys;
 mod pages;
+mod start;
+mod stop;
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::extract::rejection::{FormRejection, QueryRejection};
@@ -29,7 +34,7 @@ use serde::Deserialize;
 
 use self::pages::Page;
 use crate::app::App;
-use crate::error::{Chain, Error};
+use crate::error::Error;
 use crate::http::session;
 use crate::oidc::{CALLBACK_PATH, CLIENT_KEYS_PATH};
 use crate::provisioning::sign_in::{self, START_PATH};
@@ -44,11 +49,11 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/", get(home))
         .route("/login", get(ask).post(offer))
         .route("/login/", get(async || redirect("/login")))
-        .route(START_PATH, get(flow::start))
-        .route(CALLBACK_PATH, get(flow::callback))
+        .route(START_PATH, get(start::start))
+        .route(CALLBACK_PATH, get(callback::callback))
         .route(
             &format!("{CLIENT_KEYS_PATH}/{{organization}}/{{id}}"),
-            get(flow::client_keys),
+            get(client_keys::client_keys),
         )
         .route("/account", get(account::show))
         .route("/account/end-session", post(account::end_session))
@@ -128,7 +133,7 @@ async fn show_choices(app: &App, ask: &Ask) -> Response {
     let first = store::Page::first(MAX_CHOICES);
     let choices = match sign_in::choices(app, email, first).await {
         Ok(choices) => choices.items,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(error),
     };
     let url = |choice: &store::sso::Choice| {
         sign_in::start_url(app, &choice.configuration, email, &ask.return_to)
@@ -157,9 +162,21 @@ fn redirect(url: &str) -> Response {
 }
 
 /// The page for what is not the person's doing.
-fn failed(error: &Error) -> Response {
-    tracing::error!(cause = %Chain(error), "a page failed");
-    Page::fault().into_response()
+fn failed(error: Error) -> Response {
+    let retry_after = error.retry_after();
+    // What another door tells its client is something that nobody expects here.
+    let fault = match error.source() {
+        Some(_) => error,
+        None => Error::internal(error),
+    };
+    fault.report();
+    let mut response = Page::fault().into_response();
+    if let Some(seconds) = retry_after {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// The session of a request, or the way to get one.
@@ -168,6 +185,20 @@ async fn signed_in(app: &App, headers: &HeaderMap) -> Result<session::Session, R
         .await
         .map_err(|error| match error {
             Error::Unauthenticated => redirect("/login"),
-            error => failed(&error),
+            error => failed(error),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_for_what_passes_says_when_to_come_back() {
+        let passing = failed(Error::Unavailable("the database is gone".into()));
+        assert_eq!(passing.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(passing.headers()[header::RETRY_AFTER], "1");
+        let lasting = failed(Error::internal("a fault"));
+        assert_eq!(lasting.headers().get(header::RETRY_AFTER), None);
+    }
 }

@@ -1,13 +1,15 @@
-//! What becomes of client secrets whose key is lost.
+//! Client secrets as they are stored: sealed, opened, and forgotten when their key is lost.
 
-use crate::app::App;
+use secrecy::SecretString;
+
+use crate::app::{Operator, Random};
 use crate::domain::audit::Change;
 use crate::domain::identity::Subject;
+use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::sso::{FORGOTTEN_SECRET, SsoChange, SsoConfiguration, client_secret_context};
 use crate::error::{Error, Violation};
-use crate::secrets::keys;
+use crate::secrets::keys::{self, Keyring};
 use crate::store;
-use crate::store::sso::SealedSecret;
 
 /// How many secrets one transaction forgets.
 const BATCH: i64 = 500;
@@ -19,17 +21,21 @@ const BATCH: i64 = 500;
 /// # Errors
 ///
 /// [`Error::Invalid`] for what is no identifier of a key; [`Error::FailedPrecondition`] while the server has the key.
-pub async fn forget(app: &App, id: &str) -> Result<Vec<SsoConfiguration>, Error> {
+pub async fn forget(
+    operator: &Operator,
+    keyring: &Keyring,
+    id: &str,
+) -> Result<Vec<SsoConfiguration>, Error> {
     let prefix =
         keys::prefix(id).map_err(|e| Error::invalid("the key's id", Violation::LENGTH, e))?;
-    if app.keys.has(id) {
+    if keyring.has(id) {
         return Err(Error::FailedPrecondition(format!(
             "the key {id:?} is in ROLLCALL_ENCRYPTION_KEYS, so nothing is lost: to replace it, put another key in front of it and run `rollcall keys reseal`; to forget what it sealed nevertheless, remove it from the setting first"
         )));
     }
     let mut forgotten = vec![];
     loop {
-        let mut tx = app.store.begin().await?;
+        let mut tx = operator.store.begin().await?;
         let batch = store::sso::lock_sealed_with(&mut tx, &prefix, BATCH).await?;
         if batch.is_empty() {
             let keys = store::client_keys::delete_sealed_with(&mut tx, &prefix).await?;
@@ -40,16 +46,15 @@ pub async fn forget(app: &App, id: &str) -> Result<Vec<SsoConfiguration>, Error>
             return Ok(forgotten);
         }
         for before in batch {
-            let now = app.clock.now();
+            let now = operator.clock.now();
             let mut after = before.clone();
             SsoChange::default().apply(&mut after, now);
             after.needs_client_secret = true;
-            let context = client_secret_context(after.organization_id, after.id);
-            let sealed = app.keys.seal(FORGOTTEN_SECRET, &context, &app.random)?;
+            let (organization_id, random) = (after.organization_id, &operator.random);
+            let sealed = seal_client_secret(keyring, random, organization_id, after.id, None)?;
             store::sso::forget_secret(&mut tx, &after, &sealed).await?;
             let change = Change::updated("ForgetEncryptionKey", &before, &after);
-            let organization_id = after.organization_id;
-            let row = app.new_id();
+            let row = operator.new_id();
             store::audit::insert(
                 &mut tx,
                 organization_id,
@@ -65,14 +70,45 @@ pub async fn forget(app: &App, id: &str) -> Result<Vec<SsoConfiguration>, Error>
     }
 }
 
+/// The client secret of a configuration, from the form that is stored; `None` for one that is forgotten.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when no key opens it, for an operator: with the key's id, and what to do.
+pub fn open_client_secret(
+    keyring: &Keyring,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+    sealed: &[u8],
+) -> Result<Option<SecretString>, Error> {
+    let opened = keyring.open(sealed, &client_secret_context(organization_id, id));
+    let opened = opened.ok_or_else(|| Error::internal(unopened(keyring, id, sealed)))?;
+    Ok(std::str::from_utf8(&opened).ok().map(SecretString::from))
+}
+
+/// Seals a client secret, or what stands for one that is forgotten.
+///
+/// # Errors
+///
+/// [`Error::Internal`] without keys.
+pub fn seal_client_secret(
+    keyring: &Keyring,
+    random: &Random,
+    organization_id: OrganizationId,
+    id: SsoConfigurationId,
+    secret: Option<&str>,
+) -> Result<Vec<u8>, Error> {
+    let plain = secret.map_or(FORGOTTEN_SECRET, str::as_bytes);
+    keyring.seal(plain, &client_secret_context(organization_id, id), random)
+}
+
 /// Why no key of the server's opens a secret, and what to do.
-pub fn unopened(app: &App, secret: &SealedSecret) -> String {
+fn unopened(keyring: &Keyring, configuration: SsoConfigurationId, sealed: &[u8]) -> String {
     let lost = format!(
-        "no key of ROLLCALL_ENCRYPTION_KEYS opens the client secret of the SSO configuration {}",
-        secret.id
+        "no key of ROLLCALL_ENCRYPTION_KEYS opens the client secret of the SSO configuration {configuration}"
     );
-    match keys::key_id(&secret.client_secret) {
-        Some(id) if app.keys.has(id) => format!(
+    match keys::key_id(sealed) {
+        Some(id) if keyring.has(id) => format!(
             "{lost}: the key {id:?} that sealed it was another one; if that is lost, give the new one another id, and `rollcall keys forget {id}` has the secrets that it sealed entered again"
         ),
         Some(id) => format!(

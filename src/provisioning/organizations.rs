@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::tokens::{self, Row};
-use crate::app::App;
+use super::tokens;
+use crate::app::{App, Operator};
 use crate::domain::identity::{Audience, Role};
 use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::organization::{Organization, check_name};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::secrets::keys::Keyring;
 use crate::store::tokens::NewToken;
 use crate::store::{self, Connection};
 
@@ -50,11 +51,15 @@ pub struct Founded {
 /// # Errors
 ///
 /// [`Error::Invalid`] on `name`.
-pub async fn create(app: &App, db: &mut Connection, name: &str) -> Result<Organization, Error> {
+pub async fn create(
+    operator: &Operator,
+    db: &mut Connection,
+    name: &str,
+) -> Result<Organization, Error> {
     check_name(name)?;
-    let now = app.clock.now();
+    let now = operator.clock.now();
     let organization = Organization {
-        id: app.new_id(),
+        id: operator.new_id(),
         name: name.to_owned(),
         created_at: now,
         updated_at: now,
@@ -63,26 +68,29 @@ pub async fn create(app: &App, db: &mut Connection, name: &str) -> Result<Organi
     Ok(organization)
 }
 
-/// Issues an API token.
+/// Issues an API token. With the keys of the servers, they recognise it without a run of argon2id.
 ///
 /// # Errors
 ///
 /// [`Error::Invalid`] on `name`; [`Error::NotFound`] when there is no such organization.
 pub async fn issue_token(
-    app: &App,
+    operator: &Operator,
+    keyring: Option<&Keyring>,
     db: &mut Connection,
     organization_id: OrganizationId,
     grant: &Grant<'_>,
 ) -> Result<Token, Error> {
-    let token = app
+    let id = operator.new_id();
+    let token = operator
         .random
-        .token(TokenKind::Api, Some(organization_id), app.new_id());
-    add_token(app, db, organization_id, grant, &token, false).await?;
+        .token(TokenKind::Api, Some(organization_id), id);
+    add_token(operator, keyring, db, organization_id, grant, &token, false).await?;
     Ok(token)
 }
 
 async fn add_token(
-    app: &App,
+    operator: &Operator,
+    keyring: Option<&Keyring>,
     db: &mut Connection,
     organization_id: OrganizationId,
     grant: &Grant<'_>,
@@ -93,21 +101,25 @@ async fn add_token(
     if !store::organizations::exists(db, organization_id).await? {
         return Err(Error::NotFound("organization"));
     }
-    let token_hash = app.tokens.hash(token, app.random.bytes()).await?;
+    let token_hash = operator.tokens.hash(token, operator.random.bytes()).await?;
     let new = NewToken {
         id: token.id().into(),
-        service_account_id: app.new_id(),
+        service_account_id: operator.new_id(),
         name: grant.name,
         role: grant.role,
         read_only: grant.read_only,
         is_bootstrap,
         token_hash: &token_hash,
-        created_at: app.clock.now(),
+        created_at: operator.clock.now(),
         expires_at: grant.expires_at,
     };
     store::tokens::insert(db, organization_id, &new).await?;
-    let row = Row::Api(organization_id, new.id);
-    tokens::keep_digest(app, db, token, row, &token_hash).await
+    match keyring {
+        Some(keyring) => {
+            tokens::keep_digest(keyring, db, organization_id, token, &token_hash).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Makes the first organization and its administrator's token, on a database that has none.
@@ -131,6 +143,7 @@ pub async fn found(
     let organization = create(app, &mut tx, name).await?;
     let token = issue_token(
         app,
+        Some(&app.keys),
         &mut tx,
         organization.id,
         &Grant::administrator("First administrator"),
@@ -149,8 +162,8 @@ pub async fn found(
 /// # Errors
 ///
 /// As the database has them.
-pub async fn only(app: &App) -> Result<Option<OrganizationId>, Error> {
-    let mut db = app.store.acquire().await?;
+pub async fn only(operator: &Operator) -> Result<Option<OrganizationId>, Error> {
+    let mut db = operator.store.acquire().await?;
     let all = store::organizations::list(&mut db).await?;
     Ok(match &*all {
         [only] => Some(only.id),
@@ -177,11 +190,11 @@ pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<Organizat
     let now = app.clock.now();
     let is_elsewhere = token.organization().is_some_and(|named| named != id)
         || store::tokens::is_of_another(&mut tx, id, token_id).await?;
-    let is_ours = match store::tokens::find_candidate(&mut tx, id, token_id).await? {
+    let is_ours = match store::tokens::find_candidate(&mut tx, id, token_id, None).await? {
         _ if is_elsewhere => false,
         None => {
             let grant = Grant::administrator("Bootstrap");
-            add_token(app, &mut tx, id, &grant, token, true).await?;
+            add_token(app, Some(&app.keys), &mut tx, id, &grant, token, true).await?;
             true
         }
         Some(known) => {

@@ -1,10 +1,10 @@
 //! Which member a person is whom the provider vouches for, and whether that person may sign in.
 
 use crate::app::App;
-use crate::domain::ids::{LoginId, MemberId, SessionId};
+use crate::domain::ids::{MemberId, SessionId};
 use crate::domain::letters::address_key;
 use crate::domain::member::MemberStatus;
-use crate::domain::sign_in::{Attempt, Check, Person, Refusal, email_domain, origin};
+use crate::domain::sign_in::{Attempt, Check, Person, Refusal, SignInError, email_domain, origin};
 use crate::domain::sso::SsoConfiguration;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Error, Violation};
@@ -90,76 +90,52 @@ pub fn check_return_to(app: &App, return_to: &str) -> Result<(), Error> {
 
 /// What a login brings with it.
 pub struct SignIn<'a> {
-    /// The reference of the login.
-    pub id: LoginId,
     /// Through which provider.
     pub configuration: &'a SsoConfiguration,
     /// Who the provider says it is.
     pub person: &'a Person,
-    /// The names of the claims.
-    pub claim_names: Vec<String>,
     /// The session that the browser had before.
     pub former: Option<Token>,
     /// What the browser calls itself.
     pub user_agent: &'a str,
+    /// What is kept of the try, as far as it is known.
+    pub attempt: &'a Attempt,
 }
 
-/// What becomes of a login.
+/// What becomes of a login that is not refused.
 pub enum Outcome {
     /// The person has a new session.
     SignedIn(Token),
-    /// The person is kept out, and administrators can read why.
-    Refused(Refusal),
     /// The configuration is not what it was when it was read. Nothing was done.
     Changed,
 }
 
-/// Signs in a person whom the provider vouches for, with a new session, or says why not.
-/// Everything, the row that tells administrators included, is one transaction.
+/// Signs in a person whom the provider vouches for, with a new session.
+/// Everything, the row that tells administrators included, is one transaction. Of a refusal nothing is kept here: whoever
+/// asked records it, as every other refusal of the login.
 ///
 /// # Errors
 ///
-/// As the database has them.
-pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, Error> {
-    let organization_id = login.configuration.organization_id;
+/// [`SignInError::Refused`] for a person who is kept out; [`SignInError::Fault`] as the database has them.
+pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, SignInError> {
     let mut tx = app.store.begin().await?;
     // What changed it may have ended sessions: this one would not be among them.
     if !store::sso::lock_as_read(&mut tx, login.configuration).await? {
         return Ok(Outcome::Changed);
     }
-    let mut attempt = Attempt {
-        id: login.id,
-        organization_id,
-        sso_configuration_id: login.configuration.id,
-        at: app.clock.now(),
-        refusal: None,
-        note: None,
-        email: Some(login.person.email.clone()),
-        subject: Some(login.person.subject.clone()),
-        claim_names: login.claim_names.clone(),
-        user_id: None,
-    };
     let admitted = admit(app, &mut tx, login).await?;
-    let mut replaced = 0;
-    let result = match admitted {
-        Ok(admitted) => {
-            attempt.user_id = Some(admitted.user_id);
-            attempt.note = admitted.note;
-            replaced = end_former_session(app, &mut tx, login).await?;
-            Outcome::SignedIn(begin_session(app, &mut tx, login, admitted.user_id).await?)
-        }
-        Err(refusal) => {
-            attempt.refusal = Some(refusal.clone());
-            Outcome::Refused(refusal)
-        }
+    let replaced = end_former_session(app, &mut tx, login).await?;
+    let token = begin_session(app, &mut tx, login, admitted.user_id).await?;
+    let attempt = Attempt {
+        user_id: Some(admitted.user_id),
+        note: admitted.note,
+        ..login.attempt.clone()
     };
     store::sign_in::record(&mut tx, &attempt).await?;
     tx.commit().await?;
-    if matches!(result, Outcome::SignedIn(_)) {
-        app.metrics.session_begun();
-        app.metrics.sessions_ended(SessionEnd::Replaced, replaced);
-    }
-    Ok(result)
+    app.metrics.session_begun();
+    app.metrics.sessions_ended(SessionEnd::Replaced, replaced);
+    Ok(Outcome::SignedIn(token))
 }
 
 struct Admitted {
@@ -171,7 +147,7 @@ async fn admit(
     app: &App,
     db: &mut Connection,
     login: &SignIn<'_>,
-) -> Result<Result<Admitted, Refusal>, Error> {
+) -> Result<Admitted, SignInError> {
     let (configuration, person) = (login.configuration, login.person);
     let organization_id = configuration.organization_id;
     let is_domain_verified = match email_domain(&person.email) {
@@ -179,10 +155,11 @@ async fn admit(
         None => false,
     };
     if app.sign_in.require_verified_domains && !is_domain_verified {
-        return Ok(Err(Refusal::new(
+        let refusal = Refusal::new(
             Check::Email,
             "the domain of the address is not verified for the organization, which ROLLCALL_REQUIRE_VERIFIED_DOMAINS demands: verify it",
-        )));
+        );
+        return Err(refusal.into());
     }
     let now = app.clock.now();
     let is_email_verified = person.email_verified.unwrap_or(is_domain_verified);
@@ -197,7 +174,7 @@ async fn admit(
     }
     let member = match choice {
         Choice::Member(member) => member,
-        Choice::Nobody(refusal) => return Ok(Err(refusal)),
+        Choice::Nobody(refusal) => return Err(refusal.into()),
         Choice::New => return join(app, db, login, None, is_email_verified).await,
         Choice::Instead(holder) => {
             return join(app, db, login, Some(holder), is_email_verified).await;
@@ -213,10 +190,10 @@ async fn admit(
         now,
     )
     .await?;
-    Ok(Ok(Admitted {
+    Ok(Admitted {
         user_id: member.id,
         note,
-    }))
+    })
 }
 
 /// Makes a person a new member. Another member who has the address without proof loses it.
@@ -226,14 +203,15 @@ async fn join(
     login: &SignIn<'_>,
     holder: Option<&Candidate>,
     is_email_verified: bool,
-) -> Result<Result<Admitted, Refusal>, Error> {
+) -> Result<Admitted, SignInError> {
     let (configuration, person) = (login.configuration, login.person);
     let organization_id = configuration.organization_id;
     if store::policies::restricts_account_creation_to_scim(db, organization_id).await? {
-        return Ok(Err(Refusal::new(
+        let refusal = Refusal::new(
             Check::Member,
             "nobody with this address is a member, and the organization's policy restrict_account_creation_to_scim says that only provisioning makes members: assign the person to the provisioning of the identity provider",
-        )));
+        );
+        return Err(refusal.into());
     }
     let now = app.clock.now();
     let mut note = None;
@@ -251,7 +229,7 @@ async fn join(
     };
     store::sign_in::insert_member(db, organization_id, user_id, &profile, now).await?;
     store::sign_in::remember(db, organization_id, configuration.id, person, user_id, now).await?;
-    Ok(Ok(Admitted { user_id, note }))
+    Ok(Admitted { user_id, note })
 }
 
 enum Choice<'a> {

@@ -46,44 +46,40 @@ impl From<ScimError> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        error.report();
+        let retry_after = error.retry_after();
         let text = error.to_string();
-        let plain = |status| ScimError::new(status, text.clone());
-        let (error, retry_after, is_worth_an_event) = match error {
-            Error::Unauthenticated => (plain(401), None, false),
-            Error::PermissionDenied(_) => (plain(403), None, true),
-            Error::NotFound(_) => (plain(404), None, true),
+        // What the server lacks is nothing that the administrator of the configuration can mend.
+        let is_worth_an_event = !matches!(
+            error,
+            Error::Unauthenticated
+                | Error::Throttled(_)
+                | Error::Busy
+                | Error::TooLong(_)
+                | Error::Unavailable(_)
+                | Error::Internal(_)
+        );
+        let error = match error {
+            Error::Unauthenticated => ScimError::new(401, text),
+            Error::PermissionDenied(_) => ScimError::new(403, text),
+            Error::NotFound(_) => ScimError::new(404, text),
             Error::AlreadyExists(_) => {
-                let mut error = plain(409);
+                let mut error = ScimError::new(409, text);
                 error.scim_type = Some(ScimType::Uniqueness);
-                (error, None, true)
+                error
             }
-            Error::FailedPrecondition(_) => (plain(409), None, true),
+            Error::FailedPrecondition(_) => ScimError::new(409, text),
             Error::Invalid(violations) => {
                 let texts: Vec<String> = violations
                     .iter()
                     .map(|v| format!("{} {}", v.field, v.message))
                     .collect();
-                (
-                    ScimError::bad_request(ScimType::InvalidValue, texts.join("; ")),
-                    None,
-                    true,
-                )
+                ScimError::bad_request(ScimType::InvalidValue, texts.join("; "))
             }
-            Error::Throttled(wait) => (plain(429), Some(wait.as_secs().max(1)), false),
-            Error::Busy => (plain(503), Some(1), false),
-            Error::TooLong(_) => {
-                let error = ScimError::bad_request(ScimType::TooMany, text);
-                (error, None, false)
-            }
-            Error::Unavailable(cause) => {
-                tracing::error!(cause = %Chain(&*cause), "a request failed");
-                (plain(503), Some(1), false)
-            }
-            Error::Internal(cause) => {
-                tracing::error!(cause = %Chain(&*cause), "a request failed");
-                let text = "internal error: the server's log has the cause under the x-request-id of this response";
-                (ScimError::new(500, text), None, false)
-            }
+            Error::Throttled(_) => ScimError::new(429, text),
+            Error::Busy | Error::Unavailable(_) => ScimError::new(503, text),
+            Error::TooLong(_) => ScimError::bad_request(ScimType::TooMany, text),
+            Error::Internal(_) => ScimError::new(500, Error::INTERNAL),
         };
         Self {
             error,
@@ -168,4 +164,22 @@ pub fn respond(result: Result<Reply, Failure>) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_and_a_cause_is_not_told() {
+        let throttled = Failure::from(Error::Throttled(Duration::from_millis(1_500)));
+        let response = respond(Err(throttled));
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        let fault = Failure::from(Error::internal("a column is missing"));
+        assert_eq!(fault.error.detail, Error::INTERNAL);
+        assert_eq!(respond(Err(fault)).headers().get(header::RETRY_AFTER), None);
+    }
 }

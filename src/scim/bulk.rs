@@ -22,6 +22,7 @@ use super::users::{self, New};
 use super::{Context, Precondition, Reply, Wishes, groups, resource, writes};
 use crate::domain::ids::ResourceId;
 use crate::http::path::{Malformed, segments};
+use crate::store::scim_resources::Prefetched::NotAsked;
 
 /// The most operations of a request.
 pub const MAX_OPERATIONS: usize = 1000;
@@ -524,8 +525,12 @@ async fn carry_out_one(
                 None => id_of(id, ids).ok_or_else(|| no_such(kind))?,
             };
             match method {
-                "PUT" => writes::replace(context, kind, id, None, data(ids)?, &wishes).await,
-                "PATCH" => writes::modify(context, kind, id, None, data(ids)?, &wishes).await,
+                "PUT" => {
+                    writes::replace(context, kind, id, NotAsked, data(ids)?, &wishes).await
+                }
+                "PATCH" => {
+                    writes::modify(context, kind, id, NotAsked, data(ids)?, &wishes).await
+                }
                 _ => writes::delete(context, kind, id, &wishes.if_match).await,
             }
         }

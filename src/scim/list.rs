@@ -20,7 +20,7 @@ use super::request::{Query, projection};
 use super::{Context, Reply, Wishes, resource};
 use crate::domain::ids::ResourceId;
 use crate::error::Error;
-use crate::store::scim_resources::{self, List, Lookup, Order, Place, Stored, Table};
+use crate::store::scim_resources::{self, List, Lookup, Order, Place, Prefetched, Stored, Table};
 use crate::store::scim_search;
 use crate::store::sql::Fragment;
 use crate::store::{Connection, Later};
@@ -35,7 +35,7 @@ pub const DEFAULT_COUNT: i64 = 100;
 /// How long a cursor is good for.
 pub const CURSOR_LIFETIME: TimeDelta = TimeDelta::hours(1);
 
-/// Answers with one resource, which was looked up.
+/// Answers with one resource.
 ///
 /// # Errors
 ///
@@ -44,9 +44,17 @@ pub async fn one(
     context: &Context,
     kind: ResourceType,
     id: ResourceId,
-    stored: Option<Stored>,
+    prefetched: Prefetched,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
+    let mut db = Later::new(&context.app.store);
+    let stored = match prefetched {
+        Prefetched::Found(_) => prefetched.one(),
+        Prefetched::NotAsked => {
+            let source = resource::source(kind, &wishes.projection);
+            scim_resources::get(db.get().await?, context.tenant, source, id).await?
+        }
+    };
     let stored = stored.ok_or_else(|| no_such(kind))?;
     let version = stored.version;
     let location = resource::location(&context.base, kind, id);
@@ -58,7 +66,6 @@ pub async fn one(
             body: None,
         });
     }
-    let mut db = Later::new(&context.app.store);
     let shown = resource::show(&mut db, context, kind, vec![stored], &wishes.projection).await?;
     drop(db);
     Ok(Reply::resource(
@@ -90,7 +97,7 @@ pub async fn get(
     context: &Context,
     kinds: &[ResourceType],
     query: &Query,
-    found: Option<Vec<Stored>>,
+    prefetched: Prefetched,
 ) -> Result<Reply, Failure> {
     let request = Request::of(query)?;
     list(
@@ -98,7 +105,7 @@ pub async fn get(
         kinds,
         &request,
         |kind| projection(kind, query),
-        found,
+        prefetched,
     )
     .await
 }
@@ -211,7 +218,7 @@ pub async fn search(
     };
     let (attributes, excluded) = (names("attributes")?, names("excludedAttributes")?);
     let projection = |kind| Projection::from_json(kind, attributes, excluded);
-    list(context, kinds, &request, projection, None).await
+    list(context, kinds, &request, projection, Prefetched::NotAsked).await
 }
 
 /// Whether a member of a SearchRequest can name attributes, or none.
@@ -342,7 +349,7 @@ async fn list(
     kinds: &[ResourceType],
     request: &Request,
     projection: impl Fn(ResourceType) -> Projection,
-    found: Option<Vec<Stored>>,
+    prefetched: Prefetched,
 ) -> Result<Reply, Failure> {
     let parts = parts(context, kinds, request)?;
     let is_wide = parts.iter().any(|part| part.is_wide);
@@ -352,7 +359,7 @@ async fn list(
     };
     let body = match &request.cursor {
         Some(cursor) => by_cursor(context, &mut db, &parts, request, cursor, &projection).await,
-        None => by_index(context, &mut db, &parts, request, &projection, found)
+        None => by_index(context, &mut db, &parts, request, &projection, prefetched)
             .await
             .map_err(Failure::from),
     };
@@ -366,16 +373,17 @@ async fn by_index(
     parts: &[Part],
     request: &Request,
     projection: &impl Fn(ResourceType) -> Projection,
-    mut found: Option<Vec<Stored>>,
+    mut prefetched: Prefetched,
 ) -> Result<Value, Error> {
     let start = request.start_index.unwrap_or(1).max(1);
     let mut left = request.page_size();
     let (mut total, mut skip, mut shown) = (0, start - 1, vec![]);
     for part in parts {
         let projection = projection(part.kind);
-        let (count, stored) = match found.take() {
-            Some(found) => whole(context, db, part, found, left).await?,
-            None => page(context, db, part, &projection, skip, left).await?,
+        // What was looked up is of the first type.
+        let (count, stored) = match std::mem::take(&mut prefetched) {
+            Prefetched::Found(found) => whole(context, db, part, found, left).await?,
+            Prefetched::NotAsked => page(context, db, part, &projection, skip, left).await?,
         };
         total += count;
         left -= length(&stored);

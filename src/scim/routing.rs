@@ -20,7 +20,7 @@ use scim::schema::{ResourceType, endpoint_type};
 use tokio::time::timeout;
 
 use super::answers::{Failure, no_such, record, respond};
-use super::authentication::authenticate;
+use super::authentication::{Authenticated, authenticate};
 use super::request::{Query, precondition, projection, read_json};
 use super::{Context, MAX_BODY, ROOT, Reply, TOP, Wishes, bulk, discovery, list, resource, writes};
 use crate::app::App;
@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::http::body::drain;
 use crate::http::large;
 use crate::http::path::{Malformed, segments};
-use crate::store::scim_resources::{Lookup, Stored};
+use crate::store::scim_resources::{Lookup, Prefetched};
 
 /// The version of the protocol: the last segment of [`ROOT`].
 const VERSION: &str = "v2";
@@ -72,8 +72,12 @@ async fn handle(app: Arc<App>, request: Request) -> Response {
         .as_ref()
         .ok()
         .and_then(|target| lookup(answered_as(&head.method), target, &query));
-    let (context, closed, found) = match authenticate(&app, &head, path, lookup).await {
-        Ok(found) => found,
+    let Authenticated {
+        context,
+        closed,
+        prefetched,
+    } = match authenticate(&app, &head, path, lookup).await {
+        Ok(authenticated) => authenticated,
         Err(error) => {
             drain(body).await;
             let failure = Failure::from(error);
@@ -93,7 +97,7 @@ async fn handle(app: Arc<App>, request: Request) -> Response {
             Ok(Err(error.into()))
         }
         (None, Ok(target)) => {
-            let answer = answer(&context, &target, &head, &query, found, body);
+            let answer = answer(&context, &target, &head, &query, prefetched, body);
             timeout(DEADLINE, answer).await
         }
     };
@@ -131,7 +135,7 @@ async fn answer(
     target: &[String],
     head: &Parts,
     query: &Query,
-    found: Option<Vec<Stored>>,
+    prefetched: Prefetched,
     body: Body,
 ) -> Result<Reply, Failure> {
     let length = large::length(&head.headers, &body, MAX_BODY);
@@ -141,12 +145,12 @@ async fn answer(
         _ => Ok(Bytes::new()),
     };
     if context.app.clock.now() - context.now > TRUSTED {
-        let (_, closed, _) = authenticate(&context.app, head, "", None).await?;
-        if let Some(error) = closed {
+        let again = authenticate(&context.app, head, "", None).await?;
+        if let Some(error) = again.closed {
             return Err(error.into());
         }
     }
-    dispatch(context, target, head, query, found, body.ok()).await
+    dispatch(context, target, head, query, prefetched, body.ok()).await
 }
 
 /// How to read what a request is about together with its token's row. Nothing of it is used before
@@ -180,7 +184,7 @@ async fn dispatch(
     target: &[String],
     head: &Parts,
     query: &Query,
-    found: Option<Vec<Stored>>,
+    prefetched: Prefetched,
     body: Option<Bytes>,
 ) -> Result<Reply, Failure> {
     let segments: Vec<&str> = target.iter().map(String::as_str).collect();
@@ -213,13 +217,17 @@ async fn dispatch(
         (&Method::POST, [".search"]) => {
             Ok(list::search(context, &ResourceType::ALL, &body()?).await?)
         }
-        (&Method::GET, []) => Ok(list::get(context, &ResourceType::ALL, query, None).await?),
+        (&Method::GET, []) => {
+            Ok(list::get(context, &ResourceType::ALL, query, Prefetched::NotAsked).await?)
+        }
         (_, [".search"]) => Err(Failure::not_allowed("POST")),
         (_, []) => Err(Failure::not_allowed("GET, HEAD")),
         (_, [endpoint, rest @ ..]) => {
             let resource_type = endpoint_type(endpoint).ok_or_else(nothing_here)?;
             match (method, rest) {
-                (&Method::GET, []) => Ok(list::get(context, &[resource_type], query, found).await?),
+                (&Method::GET, []) => {
+                    Ok(list::get(context, &[resource_type], query, prefetched).await?)
+                }
                 (&Method::POST, []) => {
                     writes::create(context, resource_type, body()?, &wishes(resource_type)).await
                 }
@@ -236,18 +244,26 @@ async fn dispatch(
                     }
                     let id = ResourceId::from_str(id).map_err(|_| no_such(resource_type))?;
                     let wishes = wishes(resource_type);
-                    let found = found.and_then(|found| found.into_iter().next());
                     match *method {
-                        Method::GET => list::one(context, resource_type, id, found, &wishes).await,
+                        Method::GET => {
+                            list::one(context, resource_type, id, prefetched, &wishes).await
+                        }
                         Method::DELETE => {
                             writes::delete(context, resource_type, id, &wishes.if_match).await
                         }
                         Method::PUT => {
-                            writes::replace(context, resource_type, id, found, body()?, &wishes)
-                                .await
+                            writes::replace(
+                                context,
+                                resource_type,
+                                id,
+                                prefetched,
+                                body()?,
+                                &wishes,
+                            )
+                            .await
                         }
                         _ => {
-                            writes::modify(context, resource_type, id, found, body()?, &wishes)
+                            writes::modify(context, resource_type, id, prefetched, body()?, &wishes)
                                 .await
                         }
                     }

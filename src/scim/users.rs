@@ -25,7 +25,7 @@ use crate::metrics::SessionEnd;
 use crate::provisioning::users::{Link, link};
 use crate::store::folding::UserKeys;
 use crate::store::scim_events::{Event, Outcome};
-use crate::store::scim_resources::{self, Source, Stored, Table};
+use crate::store::scim_resources::{self, Prefetched, Source, Stored, Table};
 use crate::store::scim_users::{self, Extent, Inserted, NewUser, UserRow};
 use crate::store::{self, Json, Later, Transaction};
 
@@ -278,7 +278,7 @@ fn given<'a>(context: &Context, new: &'a [New]) -> Vec<NewUser<'a>> {
 pub async fn replace(
     context: &Context,
     id: ResourceId,
-    found: Option<Stored>,
+    prefetched: Prefetched,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -289,7 +289,7 @@ pub async fn replace(
     } = normalize(USER, body)?;
     resource::check_references(context, &references).await?;
     let change = |old: &Map<String, Value>| Ok(with_active_of(old, resource.clone()));
-    update(context, id, found, wishes, traits, change).await
+    update(context, id, prefetched, wishes, traits, change).await
 }
 
 /// Modifies a user.
@@ -300,7 +300,7 @@ pub async fn replace(
 pub async fn modify(
     context: &Context,
     id: ResourceId,
-    found: Option<Stored>,
+    prefetched: Prefetched,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
@@ -314,7 +314,7 @@ pub async fn modify(
         resource.remove("id");
         Ok(with_active_of(old, resource))
     };
-    update(context, id, found, wishes, traits, change).await
+    update(context, id, prefetched, wishes, traits, change).await
 }
 
 /// The new form of a user, as active as the old one if it does not say: who leaves it out or takes
@@ -351,12 +351,13 @@ fn extent(old: &Map<String, Value>, new: &Map<String, Value>) -> Extent {
 async fn update(
     context: &Context,
     id: ResourceId,
-    mut found: Option<Stored>,
+    prefetched: Prefetched,
     wishes: &Wishes,
     traits: Vec<&'static str>,
     change: impl Fn(&Map<String, Value>) -> Result<Map<String, Value>, ScimError>,
 ) -> Result<Reply, Failure> {
     let source = resource::source(USER, &wishes.projection);
+    let mut found = prefetched.one();
     for _ in 0..ATTEMPTS {
         let mut db = Later::new(&context.app.store);
         let stored = match found.take() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::answers::Failure;
 use super::{Context, Precondition, Reply, Wishes, groups, users};
 use crate::domain::ids::ResourceId;
-use crate::store::scim_resources::Stored;
+use crate::store::scim_resources::Prefetched;
 
 /// Creates a resource (RFC 7644, section 3.3).
 ///
@@ -25,7 +25,7 @@ pub async fn create(
     }
 }
 
-/// Replaces a resource (RFC 7644, section 3.5.1); `found` is what there is of it, if it was looked up.
+/// Replaces a resource (RFC 7644, section 3.5.1); `prefetched` is what there is of it, if it was looked up.
 ///
 /// # Errors
 ///
@@ -34,17 +34,17 @@ pub async fn replace(
     context: &Context,
     kind: ResourceType,
     id: ResourceId,
-    found: Option<Stored>,
+    prefetched: Prefetched,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     match kind {
-        ResourceType::User => users::replace(context, id, found, body, wishes).await,
+        ResourceType::User => users::replace(context, id, prefetched, body, wishes).await,
         ResourceType::Group => groups::replace(context, id, body, wishes).await,
     }
 }
 
-/// Modifies a resource (RFC 7644, section 3.5.2); `found` is what there is of it, if it was looked up.
+/// Modifies a resource (RFC 7644, section 3.5.2); `prefetched` is what there is of it, if it was looked up.
 ///
 /// # Errors
 ///
@@ -53,12 +53,12 @@ pub async fn modify(
     context: &Context,
     kind: ResourceType,
     id: ResourceId,
-    found: Option<Stored>,
+    prefetched: Prefetched,
     body: Value,
     wishes: &Wishes,
 ) -> Result<Reply, Failure> {
     match kind {
-        ResourceType::User => users::modify(context, id, found, body, wishes).await,
+        ResourceType::User => users::modify(context, id, prefetched, body, wishes).await,
         ResourceType::Group => groups::modify(context, id, body, wishes).await,
     }
 }

@@ -6,7 +6,7 @@ use sqlx::{FromRow as _, QueryBuilder, Row as _, query, query_as};
 use uuid::Uuid;
 
 use super::aggregate::aggregate;
-use super::scim_resources::{Lookup, Stored, Tenant};
+use super::scim_resources::{Lookup, Prefetched, Stored, Tenant};
 use super::tokens::{Configurations, ReadAhead};
 use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
@@ -231,6 +231,8 @@ pub struct Candidate {
     pub enabled: bool,
     /// Whether a user is linked to a member by an address that nobody has verified.
     pub allow_unverified_email_account_linking: bool,
+    /// What was read together with it. It may be shown when the token verified.
+    pub prefetched: Prefetched,
 }
 
 /// Finds the configuration that a presented token names. With a lookup, it reads some of the tenant's
@@ -243,7 +245,7 @@ pub async fn find_candidate(
     db: &mut Connection,
     tenant: Tenant,
     lookup: Option<&Lookup>,
-) -> Result<Option<(Candidate, Vec<Stored>)>, Error> {
+) -> Result<Option<Candidate>, Error> {
     let mut query = QueryBuilder::new(
         "select c.token_hash, c.token_digest, c.token_expires_at, c.enabled, c.allow_unverified_email_account_linking",
     );
@@ -266,14 +268,6 @@ pub async fn find_candidate(
     let Some(first) = rows.first() else {
         return Ok(None);
     };
-    let candidate = Candidate {
-        token_hash: first.try_get("token_hash")?,
-        token_digest: first.try_get("token_digest")?,
-        token_expires_at: first.try_get("token_expires_at")?,
-        enabled: first.try_get("enabled")?,
-        allow_unverified_email_account_linking: first
-            .try_get("allow_unverified_email_account_linking")?,
-    };
     let mut found = vec![];
     for row in rows.iter().filter(|_| lookup.is_some()) {
         // Without any, there is one row that has none.
@@ -281,5 +275,16 @@ pub async fn find_candidate(
             found.push(Stored::from_row(row)?);
         }
     }
-    Ok(Some((candidate, found)))
+    Ok(Some(Candidate {
+        token_hash: first.try_get("token_hash")?,
+        token_digest: first.try_get("token_digest")?,
+        token_expires_at: first.try_get("token_expires_at")?,
+        enabled: first.try_get("enabled")?,
+        allow_unverified_email_account_linking: first
+            .try_get("allow_unverified_email_account_linking")?,
+        prefetched: match lookup {
+            Some(_) => Prefetched::Found(found),
+            None => Prefetched::NotAsked,
+        },
+    }))
 }

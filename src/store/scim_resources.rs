@@ -564,6 +564,26 @@ async fn count_users(db: &mut Connection, tenant: Tenant) -> Result<i64, Error> 
     Ok(count)
 }
 
+/// What was read of a tenant's resources together with its token.
+#[derive(Debug, Default)]
+pub enum Prefetched {
+    /// Nothing was looked up: who needs a resource reads it.
+    #[default]
+    NotAsked,
+    /// What a [`Lookup`] found, up to its limit; if it found nothing, there was nothing.
+    Found(Vec<Stored>),
+}
+
+impl Prefetched {
+    /// The first, if there is one.
+    pub fn one(self) -> Option<Stored> {
+        match self {
+            Self::NotAsked => None,
+            Self::Found(found) => found.into_iter().next(),
+        }
+    }
+}
+
 /// Resources that are found by the statement that finds out whose they are.
 #[derive(Clone, Debug)]
 pub struct Lookup {

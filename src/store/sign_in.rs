@@ -287,33 +287,46 @@ pub async fn remember(
     Ok(())
 }
 
-/// Keeps what came of a try.
+macro_rules! insert_attempt {
+    ($rest:literal, $attempt:ident, $refusal:ident) => {
+        query!(
+            "insert into sso_attempts (organization_id, id, created_at, sso_configuration_id, outcome, failed_check, reason, email,
+                 subject, claim_names, failed_expression, user_id)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)" + $rest,
+            $attempt.organization_id.as_uuid(),
+            $attempt.id.as_uuid(),
+            $attempt.at,
+            $attempt.sso_configuration_id.as_uuid(),
+            if $refusal.is_some() { REFUSED } else { SIGNED_IN },
+            $refusal.map(|r| r.check.as_str()),
+            $refusal.map(|r| &*r.reason).or($attempt.note.as_deref()),
+            $attempt.email,
+            $attempt.subject,
+            &$attempt.claim_names,
+            $refusal.and_then(|r| r.part.as_deref()),
+            $attempt.user_id.map(MemberId::as_uuid),
+        )
+    };
+}
+
+/// Keeps what came of a try, once; of those that share a reference, the first.
 ///
 /// # Errors
 ///
-/// As the database has them.
+/// [`Error::Internal`] when another try has the reference.
 pub async fn record(db: &mut Connection, attempt: &Attempt) -> Result<(), Error> {
     let refusal = attempt.refusal.as_ref();
-    query!(
-        "insert into sso_attempts (organization_id, id, created_at, sso_configuration_id, outcome, failed_check, reason, email,
-             subject, claim_names, failed_expression, user_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         on conflict do nothing",
-        attempt.organization_id.as_uuid(),
-        attempt.id.as_uuid(),
-        attempt.at,
-        attempt.sso_configuration_id.as_uuid(),
-        if refusal.is_some() { REFUSED } else { SIGNED_IN },
-        refusal.map(|r| r.check.as_str()),
-        refusal.map(|r| &*r.reason).or(attempt.note.as_deref()),
-        attempt.email,
-        attempt.subject,
-        &attempt.claim_names,
-        refusal.and_then(|r| r.part.as_deref()),
-        attempt.user_id.map(MemberId::as_uuid),
-    )
-    .execute(db)
-    .await?;
+    if attempt.is_shared {
+        insert_attempt!(
+            " on conflict (organization_id, id) do nothing",
+            attempt,
+            refusal
+        )
+        .execute(db)
+        .await?;
+    } else {
+        insert_attempt!("", attempt, refusal).execute(db).await?;
+    }
     Ok(())
 }
 

@@ -68,6 +68,8 @@ pub struct Candidate {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// What was read together with it, if anything was asked for. It may be shown when the token verified.
+    pub read_ahead: Option<ReadAhead>,
 }
 
 impl Candidate {
@@ -173,8 +175,14 @@ macro_rules! find {
 }
 
 impl Row {
-    fn candidate(self, organization_id: OrganizationId) -> Result<Candidate, Error> {
+    fn candidate(
+        self,
+        organization_id: OrganizationId,
+        ahead: Option<Ahead>,
+    ) -> Result<Candidate, Error> {
+        let rows = self.ahead;
         Ok(Candidate {
+            read_ahead: ahead.map(|ahead| ReadAhead { ahead, rows }),
             caller: Caller {
                 organization_id,
                 subject: Subject {
@@ -193,7 +201,8 @@ impl Row {
     }
 }
 
-/// Finds the row that a presented token names.
+/// Finds the row that a presented token names, and in the same round trip the configurations of its organization that
+/// `ahead` describes.
 ///
 /// # Errors
 ///
@@ -202,55 +211,39 @@ pub async fn find_candidate(
     db: &mut Connection,
     organization_id: OrganizationId,
     id: ApiTokenId,
+    ahead: Option<Ahead>,
 ) -> Result<Option<Candidate>, Error> {
-    let row = find!("'{}'::jsonb[]", organization_id.as_uuid(), id.as_uuid())
-        .fetch_optional(db)
-        .await?;
-    row.map(|row| row.candidate(organization_id)).transpose()
-}
-
-/// The same, and some configurations of the token's organization in the same round trip. They may be shown when the
-/// token verified.
-///
-/// # Errors
-///
-/// As [`find_candidate`] has them.
-pub async fn find_candidate_ahead(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: ApiTokenId,
-    ahead: Ahead,
-) -> Result<Option<(Candidate, ReadAhead)>, Error> {
     let (organization, id) = (organization_id.as_uuid(), id.as_uuid());
-    let row = match ahead.kind {
-        Configurations::Sso => find!(
+    let row = match ahead {
+        None => {
+            find!("'{}'::jsonb[]", organization, id)
+                .fetch_optional(db)
+                .await?
+        }
+        Some(Ahead { kind: Configurations::Sso, from, limit }) => find!(
             "array(select to_jsonb(c) - '{client_secret, forgotten_secret}'::text[]
                        || jsonb_build_object('needs_client_secret', coalesce(c.client_secret = c.forgotten_secret, false))
                    from sso_configurations c where c.organization_id = $1 and c.id >= $3 order by c.id limit $4)",
             organization,
             id,
-            ahead.from,
-            ahead.limit,
+            from,
+            limit,
         )
         .fetch_optional(db)
         .await?,
-        Configurations::Scim => find!(
+        Some(Ahead { kind: Configurations::Scim, from, limit }) => find!(
             "array(select to_jsonb(c) - '{token_hash, token_digest}'::text[]
                    from scim_configurations c where c.organization_id = $1 and c.id >= $3 order by c.id limit $4)",
             organization,
             id,
-            ahead.from,
-            ahead.limit,
+            from,
+            limit,
         )
         .fetch_optional(db)
         .await?,
     };
-    let Some(mut row) = row else {
-        return Ok(None);
-    };
-    let rows = std::mem::take(&mut row.ahead);
-    let read = ReadAhead { ahead, rows };
-    Ok(Some((row.candidate(organization_id)?, read)))
+    row.map(|row| row.candidate(organization_id, ahead))
+        .transpose()
 }
 
 /// Whether an organization other than this one has a token with this identifier: for the start of the

@@ -47,7 +47,15 @@ const ROOMS: [(&str, &[&str]); 19] = [
     (
         "http",
         &[
-            "app", "domain", "error", "log", "metrics", "store", "traces",
+            "app",
+            "domain",
+            "error",
+            "log",
+            "metrics",
+            // The session of a request is a presented token as any other.
+            "provisioning",
+            "store",
+            "traces",
         ],
     ),
     (

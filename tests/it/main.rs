@@ -14,6 +14,7 @@ mod api;
 mod architecture;
 mod cli;
 mod folding;
+mod jobs;
 mod login;
 mod metrics;
 mod no_echo;

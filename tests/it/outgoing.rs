@@ -7,6 +7,11 @@ use rollcall::outgoing::dns::Dns;
 use rollcall::outgoing::{Outgoing, Proxy, Reach, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::dns::NameServer;
 
@@ -316,4 +321,30 @@ async fn a_proxy_that_refuses_is_told() {
         assert!(error.contains(words), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+/// A provider whose certificate no authority signed.
+const UNTRUSTED: &[u8] = include_bytes!("untrusted.pem");
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusts_is_told_with_what_to_do() {
+    let certificate = CertificateDer::from_pem_slice(UNTRUSTED).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(UNTRUSTED).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    let outgoing = Outgoing::new(Reach::Anywhere).unwrap();
+    let error = refused(&outgoing, &format!("https://localhost:{port}/")).await;
+    assert!(error.contains("SSL_CERT_FILE"), "{error}");
 }

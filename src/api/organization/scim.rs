@@ -12,9 +12,8 @@ use crate::domain::ids::{OrganizationId, ScimConfigurationId};
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
-use crate::provisioning::tokens::{self, Row};
+use crate::provisioning::tokens;
 use crate::store;
-use crate::store::scim_resources::Tenant;
 use crate::store::tokens::ReadAhead;
 use proto::gitpod::v1::{
     CreateSCIMConfigurationRequest, DeleteSCIMConfigurationRequest, GetSCIMConfigurationRequest,
@@ -51,7 +50,7 @@ pub async fn create(
 
     let mut tx = app.store.begin().await?;
     store::scim::insert(&mut tx, organization_id, &configuration, &hash).await?;
-    tokens::keep_digest(app, &mut tx, &token, row(&configuration), &hash).await?;
+    tokens::keep_digest(&app.keys, &mut tx, organization_id, &token, &hash).await?;
     let change = Change::created("CreateSCIMConfiguration", &configuration);
     commit(app, caller, tx, change).await?;
     let expires_at = timestamp(configuration.token_expires_at);
@@ -164,7 +163,7 @@ pub async fn regenerate_token(
     );
     ScimChange::default().apply(&mut after, now);
     store::scim::update(&mut tx, caller.organization_id, &after, Some(&hash)).await?;
-    tokens::keep_digest(app, &mut tx, &token, row(&after), &hash).await?;
+    tokens::keep_digest(&app.keys, &mut tx, caller.organization_id, &token, &hash).await?;
     let change = Change::updated("RegenerateSCIMToken", &before, &after);
     commit(app, caller, tx, change).await?;
     let expires_at = timestamp(after.token_expires_at);
@@ -181,14 +180,6 @@ async fn issue_token(
         .token(TokenKind::Scim, Some(organization_id), id.as_uuid());
     let hash = app.tokens.hash(&token, app.random.bytes()).await?;
     Ok((token, hash))
-}
-
-/// Where the token of a configuration is.
-fn row(of: &ScimConfiguration) -> Row {
-    Row::Scim(Tenant {
-        organization_id: of.organization_id,
-        scim_configuration_id: of.id,
-    })
 }
 
 /// Whole seconds; the rules keep it between a day and two years.

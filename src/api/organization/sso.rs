@@ -10,12 +10,11 @@ use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
 use crate::domain::identity::{Reader, Writer};
-use crate::domain::sso::{
-    SsoChange, SsoConfiguration, client_secret_context, email_domains, too_long,
-};
+use crate::domain::sso::{SsoChange, SsoConfiguration, email_domains, too_long};
 use crate::error::{Error, Violation, no_violations};
 use crate::metrics::SessionEnd;
 use crate::oidc::check::unusable_issuer;
+use crate::provisioning::keys::seal_client_secret;
 use crate::store;
 use crate::store::tokens::ReadAhead;
 use proto::gitpod::v1::{
@@ -213,8 +212,8 @@ fn check_issuer(app: &App, issuer: &str) -> Result<(), Error> {
 }
 
 fn seal(app: &App, configuration: &SsoConfiguration, secret: &str) -> Result<Vec<u8>, Error> {
-    let context = client_secret_context(configuration.organization_id, configuration.id);
-    app.keys.seal(secret.as_bytes(), &context, &app.random)
+    let (organization_id, id) = (configuration.organization_id, configuration.id);
+    seal_client_secret(&app.keys, &app.random, organization_id, id, Some(secret))
 }
 
 fn is_active(state: EnumValue<SSOConfigurationState>) -> Result<bool, Violation> {

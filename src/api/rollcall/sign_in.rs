@@ -15,11 +15,11 @@ use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::identity::Reader;
 use crate::domain::policy::{self, Part, Verdict};
-use crate::domain::sso::client_secret_context;
 use crate::error::{Error, Violation};
 use crate::oidc::check::{self, Finding, Outcome};
 use crate::oidc::{Providers, Registration};
 use crate::provisioning::client_keys::client_key;
+use crate::provisioning::keys::open_client_secret;
 use crate::provisioning::sign_in::start_url;
 use crate::store;
 use crate::store::sign_in::{AttemptFilter, ListedAttempt};
@@ -115,15 +115,14 @@ pub async fn check(
     let configuration = store::sso::get(&mut db, organization_id, id).await?;
     let sealed = store::sso::client_secret(&mut db, organization_id, id).await?;
     drop(db);
-    let secret = app
-        .keys
-        .open(&sealed, &client_secret_context(organization_id, id))
-        .and_then(|secret| String::from_utf8(secret.to_vec()).ok());
+    // The check goes on without one, and says that it is lost.
+    let secret = open_client_secret(&app.keys, organization_id, id, &sealed);
+    let secret = secret.unwrap_or_default();
     let _turn = CHECKS.acquire().await.map_err(Error::internal)?;
     // What is remembered of a provider may be older than its last change, which is being tested.
     let providers = Providers::new(app.clock.clone());
     let registration = Registration {
-        client_secret: secret.map(Into::into),
+        client_secret: secret,
         client_key: Some(&|| Box::pin(client_key(app, organization_id, id))),
         configuration: &configuration,
         public_url: &app.public_url,

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
 
-use super::{Serve, check_keys};
-use crate::app::{App, Random};
+use super::{Listeners, app, check_keys, serve};
+use crate::app::{Operator, Random};
 use crate::cli::output::announce;
+use crate::config::Resolved;
 use crate::domain::ids::OrganizationId;
+use crate::domain::token::Token;
 use crate::error::Error;
 use crate::provisioning::organizations;
 use crate::secrets::keys::{self, Keyring};
@@ -21,53 +23,50 @@ use crate::store::embedded::Embedded;
 /// The name of the first organization, unless the bootstrap settings give one.
 const FIRST_ORGANIZATION: &str = "My organization";
 
-impl Serve {
-    pub(super) async fn run_embedded(&self, keys: Option<Keyring>) -> Result<()> {
-        let folder = &*self.settings.data_dir;
-        let bootstrap = self.settings.bootstrap()?;
-        let listeners = self.listen()?;
-        make_private(folder)
-            .with_context(|| format!("cannot use the data directory {}", folder.display()))?;
-        let (mut embedded, store) = Embedded::start(&folder.join("postgres")).await?;
-        store.migrate().await?;
+/// Serves what the data directory has.
+pub(super) async fn run(settings: Resolved, keys: Option<Keyring>) -> Result<()> {
+    let folder = &*settings.data_dir;
+    let listeners = Listeners::take(&settings)?;
+    make_private(folder)
+        .with_context(|| format!("cannot use the data directory {}", folder.display()))?;
+    let (mut embedded, store) = Embedded::start(&folder.join("postgres")).await?;
+    store.migrate().await?;
 
-        let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
-        let url = self.settings.public_url(listeners.doors.local_addr()?)?;
-        let mut app = self.app(store, keys, url.clone())?;
-        check_keys(&app).await?;
-        let token_file = folder.join("admin-token");
-        if let Some(bootstrap) = bootstrap {
-            let organization = bootstrap.organization;
+    let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
+    let mut app = app(&settings, store, keys, &listeners)?;
+    check_keys(&app).await?;
+    let founded = match &settings.bootstrap {
+        Some(bootstrap) => {
+            let organization = &bootstrap.organization;
             app.home = Some(organizations::bootstrap(&app, organization, &bootstrap.token).await?);
-            announce(format_args!(
-                "Rollcall listens on {url}; its data is in {}.",
-                folder.display()
-            ));
-        } else {
-            let keep = |token: &crate::domain::token::Token| {
-                write_private(&token_file, token.expose()).map_err(Error::internal)
-            };
-            match organizations::found(&app, FIRST_ORGANIZATION, keep).await? {
-                Some(founded) => {
-                    announce(welcome(&url, founded.organization.id, folder, &token_file))
-                }
-                None => announce(format_args!(
-                    "Rollcall listens on {url}; its data is in {}.",
-                    folder.display()
-                )),
-            }
+            None
         }
-        if app.home.is_none() {
+        None => {
+            let token_file = folder.join("admin-token");
+            let keep =
+                |token: &Token| write_private(&token_file, token.expose()).map_err(Error::internal);
+            let founded = organizations::found(&app, FIRST_ORGANIZATION, keep).await?;
             app.home = organizations::only(&app).await?;
+            founded.map(|founded| (founded.organization.id, token_file))
         }
-        let app = Arc::new(app);
-        tokio::select! {
-            served = self.serve(listeners, &app) => served?,
-            () = embedded.watch(&app.store) => {}
+    };
+    match founded {
+        Some((organization, token_file)) => {
+            announce(welcome(&app.public_url, organization, folder, &token_file));
         }
-        embedded.stop().await;
-        Ok(())
+        None => announce(format_args!(
+            "Rollcall listens on {}; its data is in {}.",
+            app.public_url,
+            folder.display()
+        )),
     }
+    let app = Arc::new(app);
+    tokio::select! {
+        served = serve(listeners, &settings, &app) => served?,
+        () = embedded.watch(&app.store) => {}
+    }
+    embedded.stop().await;
+    Ok(())
 }
 
 /// Whether a folder has an embedded PostgreSQL.
@@ -76,11 +75,11 @@ pub fn is_there(folder: &Path) -> bool {
 }
 
 /// Opens the data directory for a command, with the keys of the setting or its own.
-pub async fn open(folder: &Path, keys: Option<Keyring>) -> Result<(Embedded, App)> {
+pub async fn open(folder: &Path, keys: Option<Keyring>) -> Result<(Embedded, Operator, Keyring)> {
     let (server, store) = Embedded::start(&folder.join("postgres")).await?;
     store.migrate().await?;
     let keys = keys.map_or_else(|| own_keys(&folder.join("encryption-keys")), Ok)?;
-    Ok((server, App::new(store, keys, String::new())?))
+    Ok((server, Operator::new(store)?, keys))
 }
 
 /// What the first start says.

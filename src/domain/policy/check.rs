@@ -88,16 +88,17 @@ pub(super) fn compile(expression: &str) -> Result<Program, String> {
 
 /// What the parser found, without the part of the expression that it quotes.
 fn in_our_words(message: &str) -> &'static str {
+    let quoted = "what is in quotes has no end, or a wrong escape";
     let reasons = [
         ("ecursion limit", "the expression is nested too deeply"),
-        ("count exceeds limit", "the expression is too large"),
         ("input '<EOF>'", "the expression ends too early"),
         ("expecting <EOF>", "the expression should end here"),
-        ("unterminated", "what is in quotes has no end"),
-        ("unescape", "what is in quotes has a wrong escape"),
+        ("recognition error at: ''", quoted),
+        ("recognition error at: '\"", quoted),
+        ("invalid string literal", quoted),
+        ("invalid bytes literal", quoted),
         ("reserved identifier", "CEL reserves this word"),
         ("literal", "this is no number"),
-        ("expected identifier", "a name is expected here"),
         ("simple name", "the macro's first argument must be a name"),
         (
             "has() macro",
@@ -307,6 +308,29 @@ mod tests {
             assert!(refused.contains(place), "{expression}: {refused}");
             assert!(refused.contains(reason), "{expression}: {refused}");
             assert!(!refused.contains("s3cret"), "{expression}: {refused}");
+        }
+    }
+
+    /// The parser's messages are recognised by their words, which a new version may change.
+    #[test]
+    fn what_the_parser_finds_is_told_in_words_of_ours() {
+        let nested = format!("{}true{}", "(".repeat(200), ")".repeat(200));
+        for (expression, reason) in [
+            (&*nested, "the expression is nested too deeply"),
+            ("claims.a ==", "the expression ends too early"),
+            ("claims.a b", "the expression should end here"),
+            ("claims.a == 'b", "what is in quotes has no end"),
+            ("claims.a == \"b", "what is in quotes has no end"),
+            (r"claims.a == '\q'", "or a wrong escape"),
+            (r"claims.a == '\ud800'", "or a wrong escape"),
+            (r"claims.a == b'\400'", "what is in quotes"),
+            ("claims.a == for", "CEL reserves this word"),
+            ("claims.a == 99999999999999999999", "this is no number"),
+            ("claims.a.all(b.c, true)", "must be a name"),
+            ("has(claims)", "has() takes a field"),
+        ] {
+            let refused = check(expression).expect_err(expression);
+            assert!(refused.contains(reason), "{expression}: {refused}");
         }
     }
 

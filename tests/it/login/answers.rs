@@ -4,8 +4,10 @@
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use http::header;
-use rollcall::domain::sign_in::Check;
+use rollcall::domain::sign_in::{Attempt, Check, Refusal};
 use rollcall::domain::token::{Token, TokenKind};
+use rollcall::error::Error;
+use rollcall::store::sign_in::record;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -215,6 +217,36 @@ fn attack_answer_a_second_time() {
             "the code is used once"
         );
         assert!(browser.member().await.is_some());
+    });
+}
+
+#[test]
+fn a_reference_is_of_one_attempt_unless_it_is_shared() {
+    run(async {
+        let place = Place::start().await;
+        let app = &place.server.app;
+        let attempt = |is_shared, reason: &str| Attempt {
+            is_shared,
+            refusal: Some(Refusal::new(Check::Login, reason)),
+            ..Attempt::new(
+                Uuid::from_u128(u128::from(is_shared)).into(),
+                place.server.organization_id(),
+                place.sso.parse::<Uuid>().unwrap().into(),
+                app.clock.now(),
+            )
+        };
+        let mut db = app.store.acquire().await.unwrap();
+        for reason in ["first", "second"] {
+            record(&mut db, &attempt(true, reason)).await.unwrap();
+        }
+        record(&mut db, &attempt(false, "only")).await.unwrap();
+        let again = record(&mut db, &attempt(false, "again")).await;
+        assert!(matches!(again, Err(Error::Internal(_))), "{again:?}");
+        drop(db);
+        let attempts = place.attempts().await;
+        let mut reasons: Vec<_> = attempts.iter().map(|a| a.reason.as_deref()).collect();
+        reasons.sort();
+        assert_eq!(reasons, [Some("first"), Some("only")]);
     });
 }
 

@@ -45,7 +45,9 @@ fn the_client_secret_is_entered_again_and_people_sign_in() {
         let (before, key) = place().await;
         let (mut ada, _) = before.signed_in("ada").await;
         let after = afterwards(&before);
-        let forgotten = forget(&after.server.app, &key).await.unwrap();
+        let forgotten = forget(&after.server.app, &after.server.app.keys, &key)
+            .await
+            .unwrap();
         let ids: Vec<String> = forgotten.iter().map(|c| c.id.to_string()).collect();
         assert_eq!(ids, [&*after.sso]);
         assert!(ada.member().await.is_some(), "sessions go on");
@@ -99,7 +101,9 @@ fn people_are_told_that_an_administrator_has_to_act() {
         let parameters = before.begin(&mut under_way).await;
         let exchanged = before.provider.count(Endpoint::Token);
         let after = afterwards(&before);
-        forget(&after.server.app, &key).await.unwrap();
+        forget(&after.server.app, &after.server.app.keys, &key)
+            .await
+            .unwrap();
 
         let late = before.come_back(&mut under_way, &parameters).await;
         let reply = after.browser().get(&after.start_url("/account")).await;
@@ -125,7 +129,9 @@ fn attack_what_stands_in_the_place_of_a_secret_is_never_sent() {
     run(async {
         let (before, key) = place().await;
         let after = afterwards(&before);
-        forget(&after.server.app, &key).await.unwrap();
+        forget(&after.server.app, &after.server.app.keys, &key)
+            .await
+            .unwrap();
         let organization = after.server.organization_id();
         let id = after.sso.parse::<Uuid>().unwrap().into();
         let mut db = after.server.app.store.acquire().await.unwrap();
@@ -165,21 +171,27 @@ fn attack_forgetting_reaches_what_another_key_sealed() {
             "a b",
             "%",
         ] {
-            let forgotten = forget(&other.server.app, wrong).await;
+            let forgotten = forget(&other.server.app, &other.server.app.keys, wrong).await;
             let is_nothing = match &forgotten {
                 Ok(forgotten) => forgotten.is_empty(),
                 Err(error) => matches!(error, Error::Invalid(_)),
             };
             assert!(is_nothing, "{wrong:?}: {forgotten:?}");
         }
-        let refused = forget(&other.server.app, &other_key).await;
+        let refused = forget(&other.server.app, &other.server.app.keys, &other_key).await;
         assert!(
             matches!(&refused, Err(Error::FailedPrecondition(text)) if text.contains("keys reseal")),
             "{refused:?}"
         );
         one.sign_in(&mut one.browser()).await;
 
-        assert_eq!(forget(&other.server.app, &key).await.unwrap().len(), 1);
+        assert_eq!(
+            forget(&other.server.app, &other.server.app.keys, &key)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
         other.sign_in(&mut other.browser()).await;
         assert_eq!(state(&other).await, "SSO_CONFIGURATION_STATE_ACTIVE");
         let audit = other.server.audit("sso_config").await;
@@ -200,7 +212,9 @@ fn a_client_key_that_is_lost_is_made_anew() {
         let (before, key) = place().await;
         let lost = super::clients::public_keys(&before).await;
         let after = afterwards(&before);
-        forget(&after.server.app, &key).await.unwrap();
+        forget(&after.server.app, &after.server.app.keys, &key)
+            .await
+            .unwrap();
         let made = super::clients::public_keys(&after).await;
         assert_ne!(made, lost);
         assert_eq!(super::clients::public_keys(&after).await, made);

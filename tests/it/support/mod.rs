@@ -13,14 +13,12 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use rollcall::app::{App, Clock, Random};
+use rollcall::app::{App, Clock, Operator, Random, Setup};
 use rollcall::domain::identity::Role;
 use rollcall::domain::ids::OrganizationId;
 use rollcall::domain::sign_in::SignInSettings;
-use rollcall::metrics::Metrics;
-use rollcall::oidc::Providers;
 use rollcall::outgoing::dns::Dns;
-use rollcall::outgoing::{Outgoing, Reach};
+use rollcall::outgoing::{self, Reach};
 use rollcall::provisioning::organizations::{self, Grant};
 use rollcall::secrets::{keys, tokens::TokenHasher};
 use rollcall::store::{MAX_CONNECTIONS, Store};
@@ -129,22 +127,17 @@ impl Server {
 
     /// The same with other settings.
     pub fn replica_with(&self, change: impl FnOnce(&mut App)) -> Self {
-        let mut app = App {
-            outgoing: self.app.outgoing.clone(),
-            providers: Providers::new(self.app.clock.clone()),
-            sign_in: self.app.sign_in.clone(),
-            store: self.app.store.clone(),
-            clock: self.app.clock.clone(),
-            random: Random::system().unwrap(),
-            keys: self.keys.parse().unwrap(),
-            tokens: TokenHasher::default(),
-            dns: Dns::new(vec![self.name_server.address]),
-            home: self.app.home,
-            public_url: self.app.public_url.clone(),
-            metrics: Metrics::default(),
-            large: Default::default(),
-            is_stopping: Default::default(),
-        };
+        let mut app = app(
+            self.app.store.clone(),
+            self.app.clock.clone(),
+            Random::system().unwrap(),
+            &self.keys,
+            &self.name_server,
+        );
+        app.outgoing = self.app.outgoing.clone();
+        app.sign_in = self.app.sign_in.clone();
+        app.home = self.app.home;
+        app.public_url = self.app.public_url.clone();
         change(&mut app);
         let app = Arc::new(app);
         Self {
@@ -182,25 +175,8 @@ impl Server {
         let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let clock = Arc::new(AtomicI64::new(start.timestamp_micros()));
         let name_server = NameServer::start().await;
-        let mut app = App {
-            outgoing: Outgoing::new(Reach::Anywhere).unwrap(),
-            providers: Providers::new(Clock::Manual(clock.clone())),
-            sign_in: SignInSettings {
-                return_origins: vec!["https://app.test".to_owned()],
-                ..SignInSettings::default()
-            },
-            store,
-            clock: Clock::Manual(clock.clone()),
-            random,
-            keys: keys.parse().unwrap(),
-            tokens: TokenHasher::default(),
-            dns: Dns::new(vec![name_server.address]),
-            home: None,
-            public_url: "https://rollcall.test".to_owned(),
-            metrics: Metrics::default(),
-            large: Default::default(),
-            is_stopping: Default::default(),
-        };
+        let time = Clock::Manual(clock.clone());
+        let mut app = app(store, time, random, &keys, &name_server);
         change(&mut app);
         let app = Arc::new(app);
         let router = rollcall::router::router(&app).unwrap();
@@ -253,9 +229,15 @@ impl Server {
             read_only,
             expires_at,
         };
-        let token = organizations::issue_token(&self.app, &mut db, organization, &grant)
-            .await
-            .unwrap();
+        let token = organizations::issue_token(
+            &self.app,
+            Some(&self.app.keys),
+            &mut db,
+            organization,
+            &grant,
+        )
+        .await
+        .unwrap();
         token.expose().to_owned()
     }
 
@@ -365,6 +347,31 @@ impl Server {
         merge(&mut request, more);
         self.call("CreateSCIMConfiguration", request).await.ok()
     }
+}
+
+/// What a server of these tests works with.
+fn app(store: Store, clock: Clock, random: Random, keys: &str, name_server: &NameServer) -> App {
+    let operator = Operator {
+        store,
+        clock,
+        random,
+        tokens: TokenHasher::default(),
+    };
+    let setup = Setup {
+        keys: keys.parse().unwrap(),
+        public_url: "https://rollcall.test".to_owned(),
+        outgoing: outgoing::Settings {
+            reach: Reach::Anywhere,
+            ..outgoing::Settings::default()
+        },
+        sign_in: SignInSettings {
+            return_origins: vec!["https://app.test".to_owned()],
+            ..SignInSettings::default()
+        },
+    };
+    let mut app = App::new(operator, setup).unwrap();
+    app.dns = Dns::new(vec![name_server.address]);
+    app
 }
 
 async fn new_organization(app: &App) -> OrganizationId {
