@@ -8,13 +8,12 @@ use connectrpc::{ConnectError, RequestContext, Response, ServiceResult};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::domain::audit::Change;
 use crate::domain::identity::{Access, Caller, Writer};
 use crate::domain::ids::{
     DomainVerificationId, LoginId, MemberId, ScimConfigurationId, SessionId, SsoConfigurationId,
 };
 use crate::error::{Error, Violation};
-use crate::store::{self, Transaction};
+use crate::provisioning::work::Work;
 
 /// Carries out the methods.
 pub struct Api {
@@ -195,28 +194,15 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
     }
 }
 
-/// Commits a transaction with the record of the change that it makes; without one where it turned out to change nothing.
-/// No handler commits in another way, so that nothing changes without a record, nor by a caller who may not write.
+/// Begins a change, for a caller who may write. Nothing in `api` begins one in another way.
 ///
 /// # Errors
 ///
-/// As the database has them.
-pub async fn commit(
-    app: &App,
+/// As [`Work::begin`] has them.
+pub async fn begin<'a>(
+    app: &'a App,
     caller: Writer<'_>,
-    mut tx: Transaction,
-    change: impl Into<Option<Change>>,
-) -> Result<(), Error> {
-    if let Some(change) = change.into() {
-        store::audit::insert(
-            &mut tx,
-            caller.organization_id,
-            app.new_id(),
-            app.clock.now(),
-            caller.subject,
-            &change,
-        )
-        .await?;
-    }
-    tx.commit().await
+    now: DateTime<Utc>,
+) -> Result<Work<'a>, Error> {
+    Work::begin(app, caller.organization_id, caller.subject, now).await
 }

@@ -3,6 +3,8 @@
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::ids::MemberId;
+
 /// What kind of thing a change was made to: the values of `gitpod.v1.ResourceType` in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubjectType {
@@ -81,6 +83,22 @@ impl Change {
         Self {
             before: Some(before.audited()),
             ..Self::of(action, before)
+        }
+    }
+
+    /// Of a member, or of what is a member's.
+    pub fn of_member(
+        action: &'static str,
+        member: MemberId,
+        before: Option<Value>,
+        after: Option<Value>,
+    ) -> Self {
+        Self {
+            action,
+            subject_type: SubjectType::User,
+            subject_id: member.as_uuid(),
+            before,
+            after,
         }
     }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use super::ids::{OrganizationId, SubjectId};
+use super::ids::{MemberId, OrganizationId, SubjectId};
 use crate::error::Error;
 
 /// What a member or service account may do in its organization.
@@ -72,6 +72,15 @@ pub struct Subject {
     pub id: SubjectId,
     /// What kind of subject it is.
     pub principal: Principal,
+}
+
+impl From<MemberId> for Subject {
+    fn from(member: MemberId) -> Self {
+        Self {
+            id: member.as_uuid().into(),
+            principal: Principal::User,
+        }
+    }
 }
 
 impl Subject {

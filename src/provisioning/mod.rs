@@ -6,3 +6,4 @@ pub mod organizations;
 pub mod sign_in;
 pub mod tokens;
 pub mod users;
+pub mod work;

@@ -1,6 +1,11 @@
 //! Which member a person is whom the provider vouches for, and whether that person may sign in.
 
+use serde_json::json;
+use uuid::Uuid;
+
+use super::work::Work;
 use crate::app::App;
+use crate::domain::audit::Change;
 use crate::domain::ids::{MemberId, SessionId};
 use crate::domain::letters::address_key;
 use crate::domain::member::MemberStatus;
@@ -118,21 +123,29 @@ pub enum Outcome {
 ///
 /// [`SignInError::Refused`] for a person who is kept out; [`SignInError::Fault`] as the database has them.
 pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, SignInError> {
-    let mut tx = app.store.begin().await?;
+    let organization_id = login.configuration.organization_id;
+    let nobody = MemberId::from(Uuid::nil()).into();
+    let mut work = Work::begin(app, organization_id, nobody, app.clock.now()).await?;
     // What changed it may have ended sessions: this one would not be among them.
-    if !store::sso::lock_as_read(&mut tx, login.configuration).await? {
+    if !store::sso::lock_as_read(&mut work, login.configuration).await? {
         return Ok(Outcome::Changed);
     }
-    let admitted = admit(app, &mut tx, login).await?;
-    let replaced = end_former_session(app, &mut tx, login).await?;
-    let token = begin_session(app, &mut tx, login, admitted.user_id).await?;
+    let admitted = admit(app, &mut work, login).await?;
+    let replaced = end_former_session(app, &mut work, login).await?;
+    let token = begin_session(app, &mut work, login, admitted.user_id).await?;
     let attempt = Attempt {
         user_id: Some(admitted.user_id),
         note: admitted.note,
         ..login.attempt.clone()
     };
-    store::sign_in::record(&mut tx, &attempt).await?;
-    tx.commit().await?;
+    store::sign_in::record(&mut work, &attempt).await?;
+    let session = json!({
+        "session_id": token.id(),
+        "sso_configuration_id": login.configuration.id,
+        "ended_sessions": replaced,
+    });
+    let change = Change::of_member("SignIn", admitted.user_id, None, Some(session));
+    work.commit(change).await?;
     app.metrics.session_begun();
     app.metrics.sessions_ended(SessionEnd::Replaced, replaced);
     Ok(Outcome::SignedIn(token))
@@ -143,11 +156,7 @@ struct Admitted {
     note: Option<String>,
 }
 
-async fn admit(
-    app: &App,
-    db: &mut Connection,
-    login: &SignIn<'_>,
-) -> Result<Admitted, SignInError> {
+async fn admit(app: &App, db: &mut Work<'_>, login: &SignIn<'_>) -> Result<Admitted, SignInError> {
     let (configuration, person) = (login.configuration, login.person);
     let organization_id = configuration.organization_id;
     let is_domain_verified = match email_domain(&person.email) {
@@ -173,7 +182,10 @@ async fn admit(
         choice = choose(&candidates, person, is_email_verified);
     }
     let member = match choice {
-        Choice::Member(member) => member,
+        Choice::Member(member) => {
+            db.acts_as(member.id.into());
+            member
+        }
         Choice::Nobody(refusal) => return Err(refusal.into()),
         Choice::New => return join(app, db, login, None, is_email_verified).await,
         Choice::Instead(holder) => {
@@ -199,7 +211,7 @@ async fn admit(
 /// Makes a person a new member. Another member who has the address without proof loses it.
 async fn join(
     app: &App,
-    db: &mut Connection,
+    db: &mut Work<'_>,
     login: &SignIn<'_>,
     holder: Option<&Candidate>,
     is_email_verified: bool,
@@ -214,20 +226,27 @@ async fn join(
         return Err(refusal.into());
     }
     let now = app.clock.now();
+    let user_id: MemberId = app.new_id();
+    db.acts_as(user_id.into());
     let mut note = None;
     if let Some(holder) = holder {
         store::sign_in::take_address(db, organization_id, holder.id, now).await?;
+        let (before, after) = (json!({ "email": holder.email }), json!({ "email": "" }));
+        let change = Change::of_member("UpdateUser", holder.id, Some(before), Some(after));
+        db.record(&change).await?;
         note = Some(format!(
             "the member {} had this address without proof, and has none any more",
             holder.id
         ));
     }
-    let user_id: MemberId = app.new_id();
     let profile = Profile {
         email_key: &person.email_key(),
         ..profile(person, &person.email, is_email_verified)
     };
     store::sign_in::insert_member(db, organization_id, user_id, &profile, now).await?;
+    let after = Some(json!(profile));
+    db.record(&Change::of_member("CreateUser", user_id, None, after))
+        .await?;
     store::sign_in::remember(db, organization_id, configuration.id, person, user_id, now).await?;
     Ok(Admitted { user_id, note })
 }
@@ -380,7 +399,7 @@ fn profile<'a>(person: &'a Person, email: &'a str, email_verified: bool) -> Prof
 /// Writes to a member what the provider says now, but for an address that another member has
 /// or that the provider denies; the note says so.
 async fn follow(
-    db: &mut Connection,
+    db: &mut Work<'_>,
     login: &SignIn<'_>,
     member: &Candidate,
     candidates: &[Candidate],
@@ -422,6 +441,15 @@ async fn follow(
     if is_changed {
         let organization_id = login.configuration.organization_id;
         store::sign_in::update_member(db, organization_id, member.id, &new, now).await?;
+        let old = Profile {
+            email: &member.email,
+            email_key: &member.email_key,
+            email_verified: member.email_verified,
+            name: &member.name,
+            avatar_url: &member.avatar_url,
+        };
+        let change = Change::of_member("UpdateUser", member.id, Some(json!(old)), Some(json!(new)));
+        db.record(&change).await?;
     }
     let note = match (is_taken, is_denied) {
         (true, _) => Some(

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
 
 use super::aggregate::aggregate;
-use super::{Connection, OnConstraint};
+use super::{Connection, OnConstraint, one_row};
 use crate::domain::domain_verification::DomainVerification;
 use crate::domain::ids::{DomainVerificationId, OrganizationId};
 use crate::error::Error;
@@ -65,7 +65,7 @@ pub async fn set_verified(
     id: DomainVerificationId,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "update domain_verifications set verified_at = $3 where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         id.as_uuid(),
@@ -79,7 +79,7 @@ pub async fn set_verified(
                 .into(),
         )
     })?;
-    Ok(())
+    one_row(&done)
 }
 
 /// Whether the organization has verified a domain, of which `domain` is the key.

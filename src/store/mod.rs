@@ -294,6 +294,16 @@ fn must_exist(done: &PgQueryResult, noun: &'static str) -> Result<(), Error> {
     }
 }
 
+/// Makes sure that a write reached the one row that it was for: it was there before, in the same transaction.
+fn one_row(done: &PgQueryResult) -> Result<(), Error> {
+    match done.rows_affected() {
+        1 => Ok(()),
+        rows => Err(Error::internal(format!(
+            "{rows} rows were written instead of one"
+        ))),
+    }
+}
+
 /// Gives a broken constraint its meaning, where the query stands.
 pub trait OnConstraint<T> {
     /// Replaces the violation of the constraint `name` by `error`.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::{query, query_scalar};
 
-use super::{Connection, Json};
+use super::{Connection, Json, one_row};
 use crate::domain::ids::OrganizationId;
 use crate::domain::organization_policies::OrganizationPolicies;
 use crate::error::Error;
@@ -64,7 +64,7 @@ pub async fn update(
     policies: &OrganizationPolicies,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "update organization_policies set policies = $2, updated_at = $3 where organization_id = $1",
         organization_id.as_uuid(),
         Json(&policies.0) as _,
@@ -72,7 +72,7 @@ pub async fn update(
     )
     .execute(db)
     .await?;
-    Ok(())
+    one_row(&done)
 }
 
 /// Whether only those become members of the organization whom SCIM provisions.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::aggregate::aggregate;
 use super::scim_resources::{Lookup, Prefetched, Stored, Tenant};
 use super::tokens::{Configurations, ReadAhead};
-use super::{Connection, Items, OnConstraint, Page};
+use super::{Connection, Items, OnConstraint, Page, one_row};
 use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
 use crate::domain::scim::ScimConfiguration;
 use crate::error::Error;
@@ -144,7 +144,7 @@ pub async fn update(
     token_hash: Option<&str>,
 ) -> Result<(), Error> {
     let c = configuration;
-    query!(
+    let done = query!(
         "update scim_configurations
          set name = $3, enabled = $4, sso_configuration_id = $5, allow_unverified_email_account_linking = $6,
              token_hash = coalesce($7, token_hash), token_lifetime_seconds = $8, token_expires_at = $9, updated_at = $10
@@ -163,7 +163,7 @@ pub async fn update(
     .execute(db)
     .await
     .on_constraint("scim_configurations_sso_configuration_fkey", no_sso_configuration)?;
-    Ok(())
+    one_row(&done)
 }
 
 /// Keeps the digest by which the token with this hash is recognised.
@@ -200,7 +200,7 @@ pub async fn delete(
     organization_id: OrganizationId,
     id: ScimConfigurationId,
 ) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "with users as (delete from scim_users where organization_id = $1 and scim_configuration_id = $2),
              blocks as (delete from scim_user_blocks where organization_id = $1 and scim_configuration_id = $2),
              emails as (delete from scim_user_emails where organization_id = $1 and scim_configuration_id = $2),
@@ -215,7 +215,7 @@ pub async fn delete(
     )
     .execute(db)
     .await?;
-    Ok(())
+    one_row(&done)
 }
 
 /// What is known of a presented SCIM token before it is verified.

@@ -1,10 +1,11 @@
 //! Logins, the members that a provider's subjects are, and the result of each attempt.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder, query, query_as};
 use uuid::Uuid;
 
-use super::{Connection, Items, Page, Place};
+use super::{Connection, Items, Page, Place, one_row};
 use crate::domain::ids::{LoginId, MemberId, OrganizationId, SsoConfigurationId};
 use crate::domain::letters::fold;
 use crate::domain::member::MemberStatus;
@@ -156,11 +157,12 @@ pub async fn lock_candidates(
 }
 
 /// What a login writes to a member.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Profile<'a> {
     /// The address.
     pub email: &'a str,
     /// The address's key.
+    #[serde(skip)]
     pub email_key: &'a str,
     /// Whether the person proved to own it.
     pub email_verified: bool,
@@ -213,7 +215,7 @@ pub async fn update_member(
     profile: &Profile<'_>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "update users set email = $3, email_key = $4, email_verified = $5, name = $6, avatar_url = $7, updated_at = $8, name_key = $9
          where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
@@ -228,7 +230,7 @@ pub async fn update_member(
     )
     .execute(db)
     .await?;
-    Ok(())
+    one_row(&done)
 }
 
 /// Takes from a member the address that somebody else owns.
@@ -242,7 +244,7 @@ pub async fn take_address(
     id: MemberId,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "update users set email = '', email_key = '', email_verified = false, updated_at = $3
          where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
@@ -251,7 +253,7 @@ pub async fn take_address(
     )
     .execute(db)
     .await?;
-    Ok(())
+    one_row(&done)
 }
 
 /// Remembers who a provider's subject is.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::aggregate::aggregate;
 use super::tokens::{Configurations, ReadAhead};
-use super::{Connection, Items, OnConstraint, Page};
+use super::{Connection, Items, OnConstraint, Page, one_row};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::letters::domain_spellings;
 use crate::domain::sso::SsoConfiguration;
@@ -247,7 +247,7 @@ pub async fn update(
     client_secret: Option<&[u8]>,
 ) -> Result<(), Error> {
     let c = configuration;
-    query!(
+    let done = query!(
         "update sso_configurations
          set client_id = $3, client_secret = coalesce($4, client_secret), issuer_url = $5, registration_digest = $6,
              is_active = $7, claims = $8, email_domains = $9, display_name = $10, additional_scopes = $11,
@@ -271,7 +271,7 @@ pub async fn update(
     .execute(db)
     .await
     .on_constraint("sso_configurations_registration_key", already_exists)?;
-    Ok(())
+    one_row(&done)
 }
 
 /// Removes a configuration.
@@ -284,7 +284,7 @@ pub async fn delete(
     organization_id: OrganizationId,
     id: SsoConfigurationId,
 ) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "delete from sso_configurations where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         id.as_uuid(),
@@ -297,7 +297,7 @@ pub async fn delete(
                 .to_owned(),
         )
     })?;
-    Ok(())
+    one_row(&done)
 }
 
 /// The sealed client secret of some configuration of some organization, for the operator who changes keys.
@@ -362,7 +362,7 @@ pub async fn sample_secrets(db: &mut Connection) -> Result<Vec<SealedSecret>, Er
 ///
 /// As the database has them.
 pub async fn update_secret(db: &mut Connection, secret: &SealedSecret) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "update sso_configurations
          set client_secret = $3, forgotten_secret = case when forgotten_secret = client_secret then $3::bytea end
          where organization_id = $1 and id = $2",
@@ -372,7 +372,7 @@ pub async fn update_secret(db: &mut Connection, secret: &SealedSecret) -> Result
     )
     .execute(db)
     .await?;
-    Ok(())
+    one_row(&done)
 }
 
 /// Reads and locks up to `size` configurations of all organizations whose client secret begins with `prefix` and is not
@@ -408,7 +408,7 @@ pub async fn forget_secret(
     configuration: &SsoConfiguration,
     sealed: &[u8],
 ) -> Result<(), Error> {
-    query!(
+    let done = query!(
         "update sso_configurations set client_secret = $3, forgotten_secret = $3, updated_at = $4
          where organization_id = $1 and id = $2",
         configuration.organization_id.as_uuid(),
@@ -418,5 +418,5 @@ pub async fn forget_secret(
     )
     .execute(db)
     .await?;
-    Ok(())
+    one_row(&done)
 }

@@ -1,6 +1,6 @@
 //! Domain verifications over the API (contract, section 3).
 
-use crate::api::handler::{commit, parse_id, timestamp};
+use crate::api::handler::{begin, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
@@ -31,10 +31,10 @@ pub async fn create(
         verified_at: None,
         created_at: app.clock.now(),
     };
-    let mut tx = app.store.begin().await?;
-    store::domains::insert(&mut tx, organization_id, &verification).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    store::domains::insert(&mut work, organization_id, &verification).await?;
     let change = Change::created("CreateDomainVerification", &verification);
-    commit(app, caller, tx, change).await?;
+    work.commit(change).await?;
     Ok(wire(verification))
 }
 
@@ -96,19 +96,19 @@ async fn complete(
     checked: &DomainVerification,
 ) -> Result<DomainVerification, Error> {
     let (organization_id, id) = (caller.organization_id, checked.id);
-    let mut tx = app.store.begin().await?;
-    let before = store::domains::lock(&mut tx, organization_id, id).await?;
+    let now = app.clock.now();
+    let mut work = begin(app, caller, now).await?;
+    let before = store::domains::lock(&mut work, organization_id, id).await?;
     if before.verified_at.is_some() {
         return Ok(before);
     }
-    let now = app.clock.now();
     let after = DomainVerification {
         verified_at: Some(now),
         ..before.clone()
     };
-    store::domains::set_verified(&mut tx, organization_id, id, now).await?;
+    store::domains::set_verified(&mut work, organization_id, id, now).await?;
     let change = Change::updated("VerifyDomain", &before, &after);
-    commit(app, caller, tx, change).await?;
+    work.commit(change).await?;
     Ok(after)
 }
 
@@ -120,11 +120,11 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let id = parse_id("domain_verification_id", &request.domain_verification_id)?;
 
-    let mut tx = app.store.begin().await?;
-    let before = store::domains::lock(&mut tx, caller.organization_id, id).await?;
-    store::domains::delete(&mut tx, caller.organization_id, id).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    let before = store::domains::lock(&mut work, caller.organization_id, id).await?;
+    store::domains::delete(&mut work, caller.organization_id, id).await?;
     let change = Change::deleted("DeleteDomainVerification", &before);
-    commit(app, caller, tx, change).await
+    work.commit(change).await
 }
 
 fn wire(verification: DomainVerification) -> WireVerification {

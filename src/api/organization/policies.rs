@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::api::handler::commit;
+use crate::api::handler::begin;
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
 use crate::domain::identity::{Reader, Writer};
@@ -36,12 +36,12 @@ pub async fn update(
     let organization_id = caller.organization(&request.organization_id)?;
     let change = change(&request)?;
 
-    let mut tx = app.store.begin().await?;
     let now = app.clock.now();
-    let before = store::policies::lock(&mut tx, organization_id, now).await?;
+    let mut work = begin(app, caller, now).await?;
+    let before = store::policies::lock(&mut work, organization_id, now).await?;
     let mut after = before.clone();
     after.apply(change)?;
-    store::policies::update(&mut tx, organization_id, &after, now).await?;
+    store::policies::update(&mut work, organization_id, &after, now).await?;
     let change = Change {
         action: "UpdateOrganizationPolicies",
         subject_type: SubjectType::OrganizationPolicy,
@@ -49,7 +49,7 @@ pub async fn update(
         before: Some(Value::Object(before.0)),
         after: Some(Value::Object(after.0)),
     };
-    commit(app, caller, tx, change).await
+    work.commit(change).await
 }
 
 /// The policies that the request has, in JSON: there, what is absent or empty is absent.

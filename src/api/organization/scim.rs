@@ -3,7 +3,7 @@
 use buffa_types::google::protobuf::{Duration, Timestamp};
 use chrono::TimeDelta;
 
-use crate::api::handler::{commit, parse_id, timestamp};
+use crate::api::handler::{begin, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
@@ -48,11 +48,11 @@ pub async fn create(
     change.apply(&mut configuration, now);
     let (token, hash) = issue_token(app, organization_id, configuration.id).await?;
 
-    let mut tx = app.store.begin().await?;
-    store::scim::insert(&mut tx, organization_id, &configuration, &hash).await?;
-    tokens::keep_digest(&app.keys, &mut tx, organization_id, &token, &hash).await?;
+    let mut work = begin(app, caller, now).await?;
+    store::scim::insert(&mut work, organization_id, &configuration, &hash).await?;
+    tokens::keep_digest(&app.keys, &mut work, organization_id, &token, &hash).await?;
     let change = Change::created("CreateSCIMConfiguration", &configuration);
-    commit(app, caller, tx, change).await?;
+    work.commit(change).await?;
     let expires_at = timestamp(configuration.token_expires_at);
     Ok((wire(configuration), token.expose().to_owned(), expires_at))
 }
@@ -117,13 +117,13 @@ pub async fn update(
     };
     change.check()?;
 
-    let mut tx = app.store.begin().await?;
-    let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    let before = store::scim::lock(&mut work, caller.organization_id, id).await?;
     let mut after = before.clone();
     change.apply(&mut after, app.clock.now());
-    store::scim::update(&mut tx, caller.organization_id, &after, None).await?;
+    store::scim::update(&mut work, caller.organization_id, &after, None).await?;
     let change = Change::updated("UpdateSCIMConfiguration", &before, &after);
-    commit(app, caller, tx, change).await?;
+    work.commit(change).await?;
     Ok(wire(after))
 }
 
@@ -135,12 +135,12 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
 
-    let mut tx = app.store.begin().await?;
-    let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
-    tx.be_patient().await?;
-    store::scim::delete(&mut tx, caller.organization_id, id).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    let before = store::scim::lock(&mut work, caller.organization_id, id).await?;
+    work.be_patient().await?;
+    store::scim::delete(&mut work, caller.organization_id, id).await?;
     let change = Change::deleted("DeleteSCIMConfiguration", &before);
-    commit(app, caller, tx, change).await
+    work.commit(change).await
 }
 
 /// `RegenerateSCIMToken`: the old token is refused from then on; the new one is returned this once.
@@ -153,19 +153,19 @@ pub async fn regenerate_token(
     // Hashing takes long: not while a row is locked.
     let (token, hash) = issue_token(app, caller.organization_id, id).await?;
 
-    let mut tx = app.store.begin().await?;
-    let before = store::scim::lock(&mut tx, caller.organization_id, id).await?;
-    let mut after = before.clone();
     let now = app.clock.now();
+    let mut work = begin(app, caller, now).await?;
+    let before = store::scim::lock(&mut work, caller.organization_id, id).await?;
+    let mut after = before.clone();
     after.start_token(
         lifetime(request.token_expires_in.as_option()).unwrap_or(before.token_lifetime),
         now,
     );
     ScimChange::default().apply(&mut after, now);
-    store::scim::update(&mut tx, caller.organization_id, &after, Some(&hash)).await?;
-    tokens::keep_digest(&app.keys, &mut tx, caller.organization_id, &token, &hash).await?;
+    store::scim::update(&mut work, caller.organization_id, &after, Some(&hash)).await?;
+    tokens::keep_digest(&app.keys, &mut work, caller.organization_id, &token, &hash).await?;
     let change = Change::updated("RegenerateSCIMToken", &before, &after);
-    commit(app, caller, tx, change).await?;
+    work.commit(change).await?;
     let expires_at = timestamp(after.token_expires_at);
     Ok((token.expose().to_owned(), expires_at))
 }

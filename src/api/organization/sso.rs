@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use buffa::EnumValue;
 use tokio::task::spawn_blocking;
 
-use crate::api::handler::{commit, parse_id};
+use crate::api::handler::{begin, parse_id};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
@@ -49,10 +49,10 @@ pub async fn create(
     change.apply(&mut configuration, now);
     let secret = seal(app, &configuration, secret)?;
 
-    let mut tx = app.store.begin().await?;
-    store::sso::insert(&mut tx, organization_id, &configuration, &secret).await?;
+    let mut work = begin(app, caller, now).await?;
+    store::sso::insert(&mut work, organization_id, &configuration, &secret).await?;
     let change = Change::created("CreateSSOConfiguration", &configuration);
-    commit(app, caller, tx, change).await?;
+    work.commit(change).await?;
     Ok(wire(configuration))
 }
 
@@ -131,8 +131,8 @@ pub async fn update(
     let secret = request.client_secret.as_deref().map(str::trim);
     let change = checked(change, secret, violations).await?;
 
-    let mut tx = app.store.begin().await?;
-    let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    let before = store::sso::lock(&mut work, caller.organization_id, id).await?;
     let mut after = before.clone();
     change.apply(&mut after, app.clock.now());
     // One that is as it was does not keep anybody from changing the rest.
@@ -147,14 +147,14 @@ pub async fn update(
         ));
     }
     let secret = secret.map(|secret| seal(app, &after, secret)).transpose()?;
-    store::sso::update(&mut tx, caller.organization_id, &after, secret.as_deref()).await?;
+    store::sso::update(&mut work, caller.organization_id, &after, secret.as_deref()).await?;
     let ended = if secret.is_some() || before.ends_sessions(&after) {
-        store::sessions::end_all_through(&mut tx, caller.organization_id, id).await?
+        store::sessions::end_all_through(&mut work, caller.organization_id, id).await?
     } else {
         0
     };
     let change = Change::updated("UpdateSSOConfiguration", &before, &after);
-    commit(app, caller, tx, change).await?;
+    work.commit(change).await?;
     app.metrics.sessions_ended(SessionEnd::Configuration, ended);
     Ok(())
 }
@@ -167,19 +167,19 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
 
-    let mut tx = app.store.begin().await?;
-    let before = store::sso::lock(&mut tx, caller.organization_id, id).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    let before = store::sso::lock(&mut work, caller.organization_id, id).await?;
     if let Some((name, linked)) =
-        store::scim::find_linked_to(&mut tx, caller.organization_id, id).await?
+        store::scim::find_linked_to(&mut work, caller.organization_id, id).await?
     {
         return Err(Error::FailedPrecondition(format!(
             "the SCIM configuration {name:?} ({linked}) links to this SSO configuration: delete it or link it to another first"
         )));
     }
-    tx.be_patient().await?;
-    store::sso::delete(&mut tx, caller.organization_id, id).await?;
+    work.be_patient().await?;
+    store::sso::delete(&mut work, caller.organization_id, id).await?;
     let change = Change::deleted("DeleteSSOConfiguration", &before);
-    commit(app, caller, tx, change).await
+    work.commit(change).await
 }
 
 /// Makes sure that a change breaks no rule, away from the threads that serve.

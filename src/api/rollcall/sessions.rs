@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::api::handler::{commit, parse_id, timestamp};
+use crate::api::handler::{begin, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
-use crate::domain::audit::{Change, SubjectType};
+use crate::domain::audit::Change;
 use crate::domain::identity::{Reader, Writer};
 use crate::domain::ids::{MemberId, SessionId};
 
@@ -60,23 +60,18 @@ pub async fn end(app: &App, caller: Writer<'_>, request: EndSessionsRequest) -> 
         .transpose()?;
 
     let organization_id = caller.organization_id;
-    let mut tx = app.store.begin().await?;
-    store::members::get(&mut tx, organization_id, user_id).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    store::members::get(&mut work, organization_id, user_id).await?;
     let ended = match session_id {
-        Some(id) => u64::from(store::sessions::end(&mut tx, organization_id, user_id, id).await?),
-        None => store::sessions::end_all(&mut tx, organization_id, user_id).await?,
+        Some(id) => u64::from(store::sessions::end(&mut work, organization_id, user_id, id).await?),
+        None => store::sessions::end_all(&mut work, organization_id, user_id).await?,
     };
-    let change = (ended > 0).then(|| Change {
-        action: "EndSessions",
-        subject_type: SubjectType::User,
-        subject_id: user_id.as_uuid(),
-        before: None,
-        after: Some(json!({
-            "session_id": session_id.map(SessionId::as_uuid),
-            "ended_sessions": ended,
-        })),
-    });
-    commit(app, caller, tx, change).await?;
+    if ended == 0 {
+        return Ok(0);
+    }
+    let after = json!({ "session_id": session_id, "ended_sessions": ended });
+    let change = Change::of_member("EndSessions", user_id, None, Some(after));
+    work.commit(change).await?;
     app.metrics.sessions_ended(SessionEnd::Administrator, ended);
     Ok(i32::try_from(ended).unwrap_or(i32::MAX))
 }

@@ -1,0 +1,93 @@
+//! A change under way: the only way to commit one, and never without its record.
+
+use std::ops::{Deref, DerefMut};
+
+use chrono::{DateTime, Utc};
+
+use crate::app::Operator;
+use crate::domain::audit::Change;
+use crate::domain::identity::Subject;
+use crate::domain::ids::OrganizationId;
+use crate::error::Error;
+use crate::store::{self, Connection, Transaction};
+
+/// A transaction that changes something of one organization, with who changes it and when. It is committed together with the audit
+/// log's entries of what it changes, at least one. Dropped, it changes nothing.
+pub struct Work<'a> {
+    operator: &'a Operator,
+    tx: Transaction,
+    organization_id: OrganizationId,
+    actor: Subject,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Work<'a> {
+    /// Begins. `now` is the moment of all that is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when no connection is free.
+    pub async fn begin(
+        operator: &'a Operator,
+        organization_id: OrganizationId,
+        actor: Subject,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            operator,
+            tx: operator.store.begin().await?,
+            organization_id,
+            actor,
+            now,
+        })
+    }
+
+    /// Says who acts, where that turns out only now.
+    pub fn acts_as(&mut self, actor: Subject) {
+        self.actor = actor;
+    }
+
+    /// Allows every statement the time that a large one may take: see [`Transaction::be_patient`].
+    ///
+    /// # Errors
+    ///
+    /// As the database has them.
+    pub async fn be_patient(&mut self) -> Result<(), Error> {
+        self.tx.be_patient().await
+    }
+
+    /// Records a change, beside the one that [`commit`](Self::commit) records.
+    ///
+    /// # Errors
+    ///
+    /// As the database has them.
+    pub async fn record(&mut self, change: &Change) -> Result<(), Error> {
+        let id = self.operator.new_id();
+        let (organization_id, actor) = (self.organization_id, self.actor);
+        store::audit::insert(&mut self.tx, organization_id, id, self.now, actor, change).await
+    }
+
+    /// Commits the change with its record.
+    ///
+    /// # Errors
+    ///
+    /// As the database has them.
+    pub async fn commit(mut self, change: Change) -> Result<(), Error> {
+        self.record(&change).await?;
+        self.tx.commit().await
+    }
+}
+
+impl Deref for Work<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.tx
+    }
+}
+
+impl DerefMut for Work<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.tx
+    }
+}
