@@ -13,6 +13,7 @@
 mod api;
 mod architecture;
 mod cli;
+mod documents;
 mod folding;
 mod login;
 mod metrics;
