@@ -235,11 +235,12 @@ fn changes_do_not_take_get_and_nothing_takes_put() {
             );
         }
         for method in reads {
-            assert_ne!(
-                send(Method::GET, method).await.status,
-                StatusCode::METHOD_NOT_ALLOWED,
-                "{method}"
-            );
+            // All but one need an identifier, which the empty message has not.
+            let status = match method {
+                "ListSCIMConfigurations" => 200,
+                _ => 400,
+            };
+            assert_eq!(send(Method::GET, method).await.status, status, "{method}");
             for verb in [Method::PUT, Method::DELETE, Method::PATCH] {
                 let reply = send(verb, method).await;
                 assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
@@ -400,7 +401,7 @@ fn nothing_that_a_client_sends_is_an_internal_error() {
         let reply = server
             .send(encoded.body(Body::from("no gzip")).unwrap())
             .await;
-        assert!(reply.status.is_client_error(), "{:?}", reply.bytes);
+        reply.error("invalid_argument");
         let reply = server
             .send(
                 builder(
@@ -412,7 +413,7 @@ fn nothing_that_a_client_sends_is_an_internal_error() {
                 .unwrap(),
             )
             .await;
-        assert!(reply.status.is_client_error(), "{:?}", reply.bytes);
+        reply.error("invalid_argument");
     });
 }
 

@@ -1,7 +1,6 @@
 //! The SCIM endpoint, as identity providers use it.
 
 mod checklist;
-pub mod client;
 mod effects;
 mod filters;
 mod idp_traffic;
