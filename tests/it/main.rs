@@ -22,3 +22,4 @@ mod outgoing;
 mod scim;
 mod store;
 mod support;
+mod upgrade;
