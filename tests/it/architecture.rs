@@ -1,6 +1,6 @@
 //! Which way calls go (docs/ARCHITECTURE.md), held over the `use` statements and paths.
 
-mod imports;
+pub mod imports;
 mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,12 @@
 //! What documents say of the code is there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
+
+use crate::architecture::imports::files;
 
 /// Where the tests are that docs/security.md names without a place.
 const ROOTS: [&str; 5] = [
@@ -102,6 +105,42 @@ fn every_test_that_the_security_page_names_exists() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
     assert!(rows > 90 && named > 150, "{rows} rows name {named} tests");
+}
+
+#[test]
+fn every_row_of_the_dialects_names_its_test_and_every_row_that_code_names_exists() {
+    let page = fs::read_to_string(root().join("docs/dialects.md")).unwrap();
+    let row = Regex::new(r"(?m)^\| (\d+) \|.*\| `([a-z_:]+)` \|$").unwrap();
+    let place = root().join("tests/it/scim/idp_traffic");
+    let mut rows = BTreeSet::new();
+    for found in row.captures_iter(&page) {
+        assert!(is_there(&place, &found[2]), "{}", &found[0]);
+        assert!(rows.insert(found[1].to_owned()), "row {} twice", &found[1]);
+    }
+    assert!(rows.len() > 90, "{rows:?}");
+
+    let named = Regex::new(r"\b[Rr]ows? (\d+(?:(?:, | and )\d+)*)").unwrap();
+    let number = Regex::new(r"\d+").unwrap();
+    let mut tried = BTreeSet::new();
+    for file in files(&place)
+        .into_iter()
+        .chain(files(&root().join("crates/scim/src")))
+    {
+        let code = fs::read_to_string(&file).unwrap();
+        for numbers in named.captures_iter(&code) {
+            for row in number.find_iter(&numbers[1]) {
+                assert!(
+                    rows.contains(row.as_str()),
+                    "{}: {}",
+                    file.display(),
+                    &numbers[0]
+                );
+                tried.insert(row.as_str().to_owned());
+            }
+        }
+    }
+    let missing: Vec<_> = rows.difference(&tried).collect();
+    assert!(missing.is_empty(), "rows that no test tries: {missing:?}");
 }
 
 #[test]
