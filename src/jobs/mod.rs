@@ -22,7 +22,7 @@ const BATCH: i64 = 5_000;
 /// How long after its end a job begins again.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Runs a job without end: one that panics or returns begins again, and nothing else ends with it.
+/// Runs a job without end. If the job panics or returns, it begins again, and nothing else ends with it.
 pub async fn repeat<F: Future<Output = ()>>(
     metrics: &Metrics,
     job: &'static str,
@@ -48,7 +48,7 @@ async fn repeat_after<F: Future<Output = ()>>(
     }
 }
 
-/// Runs a job once, and counts what came of it.
+/// Runs a job once, and counts the result.
 async fn counted(
     app: &App,
     job: &'static str,
