@@ -104,7 +104,7 @@ impl SessionEnd {
     }
 }
 
-/// What came of a presented token.
+/// The result of verifying a presented token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
     /// It was verified before.
@@ -499,7 +499,8 @@ impl Metrics {
 }
 
 impl Inner {
-    /// A counter that is not there cannot grow: rates and alerts miss its first step.
+    /// Makes every counter with the value 0: a counter that appears with its first event has no growth, and rates and alerts miss
+    /// that event.
     fn begin_at_zero(&self) {
         for door in Door::ALL {
             self.in_flight

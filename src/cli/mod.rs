@@ -76,9 +76,14 @@ enum Command {
     Sso(sso::Command),
 }
 
+/// The command line: its commands, with their arguments and the environment variables of these.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let mut command = without_empty(Cli::command());
+    let mut command = without_empty(command());
     let cli = match parse(&mut command) {
         Ok(cli) => cli,
         Err(error) => return explain(&command, &error),

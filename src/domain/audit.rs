@@ -48,7 +48,7 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
-/// What the audit log says of a thing.
+/// How the audit log shows a thing.
 pub trait Audited {
     /// What kind of thing it is.
     const SUBJECT: SubjectType;

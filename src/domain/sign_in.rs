@@ -1,4 +1,4 @@
-//! Signing in: who comes from a provider, what is kept of a try, and why one is refused.
+//! Signing in: the person that a provider names, the record of each attempt, and the reasons to refuse one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -26,7 +26,7 @@ pub const MAX_PICTURE_LENGTH: usize = 2_048;
 pub struct Person {
     /// The provider.
     pub issuer: String,
-    /// The person at the provider, for good.
+    /// The `sub` claim: the provider never gives it to another person.
     pub subject: String,
     /// The address.
     pub email: String,
@@ -185,22 +185,22 @@ impl From<Error> for SignInError {
     }
 }
 
-/// What is kept of a try.
+/// The record of an attempt to sign in.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The reference that the person is shown.
     pub id: LoginId,
     /// Whether other tries have the same reference: the first of them alone is kept.
     pub is_shared: bool,
-    /// Whose.
+    /// The organization whose provider it was.
     pub organization_id: OrganizationId,
     /// Through which provider.
     pub sso_configuration_id: SsoConfigurationId,
-    /// When.
+    /// The moment at which it ended.
     pub at: DateTime<Utc>,
     /// Why it was refused, if it was.
     pub refusal: Option<Refusal>,
-    /// What is worth knowing of one that was not refused.
+    /// A remark for administrators about an attempt that was not refused, such as an address that another member keeps.
     pub note: Option<String>,
     /// The address, if it is known.
     pub email: Option<String>,
@@ -260,8 +260,8 @@ impl Default for SignInSettings {
     }
 }
 
-/// The origin of a URL as browsers write it (RFC 6454, section 6.1); `None` for a text that is no
-/// http or https URL, or one that browsers may read in another way.
+/// The origin of a URL as browsers write it (RFC 6454, section 6.1); `None` for a text that is not an
+/// http or https URL, and for a URL that browsers may read in another way.
 pub fn origin(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let is_odd = |b: u8| b == b'\\' || b.is_ascii_control() || b == b' ';
@@ -283,7 +283,7 @@ pub fn origin(url: &str) -> Option<String> {
     })
 }
 
-/// Whether what follows the host, if anything does, is a port: the library drops one that is none.
+/// Whether nothing but a valid port follows the host. The library drops an invalid port without an error.
 pub fn has_good_port(authority: &Authority) -> bool {
     let (_, place) = authority
         .as_str()

@@ -231,7 +231,7 @@ fn userinfo(provider: &Provider) -> Finding {
     }
 }
 
-/// Offers a code that is none: how the provider refuses it tells whether it knows the client.
+/// Sends a made-up code. The error with which the provider refuses it tells whether the provider knows the client.
 async fn client(
     registration: &Registration<'_>,
     provider: &Provider,

@@ -35,7 +35,7 @@ impl ClientKey {
         Ok(Zeroizing::new(der.as_ref().to_vec()))
     }
 
-    /// Reads one that was made here (PKCS #8).
+    /// Reads a key pair that [`Self::generate`] made (PKCS #8).
     pub fn read(key: &[u8]) -> Option<Self> {
         RsaKeyPair::from_pkcs8(key).ok().map(Self)
     }
@@ -97,7 +97,7 @@ impl ClientKey {
     }
 }
 
-/// The algorithm that a provider takes. One that does not say takes RS256.
+/// The algorithm that a provider takes: RS256, if the provider does not say.
 fn algorithm(metadata: &Metadata) -> Result<(&'static str, &'static dyn RsaEncoding), String> {
     let takes = |name: &str| {
         let names = metadata.client_signing.as_ref();

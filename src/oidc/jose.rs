@@ -85,7 +85,7 @@ struct Key {
 }
 
 impl Key {
-    /// Reads a key; `None` for one that verifies no signature of ours.
+    /// Reads a key; `None` for a key of a type or curve that verifies none of the signatures that are accepted here.
     fn read(key: &Value) -> Option<Self> {
         let is_for_signing = text(key, "use").is_none_or(|usage| usage == "sig");
         let verifies = |operations: &Vec<Value>| operations.iter().any(|op| op == "verify");

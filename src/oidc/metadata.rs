@@ -1,4 +1,4 @@
-//! What a provider says of itself (OpenID Connect Discovery, section 3): what is used of it, and nothing more.
+//! The metadata that a provider publishes (OpenID Connect Discovery, section 3): only the fields that a login uses.
 
 use serde_json::{Map, Value};
 use url::Url;

@@ -45,7 +45,7 @@ pub const DOMAIN_OWNER_VERIFIED: &str = "xms_edov";
 /// The claims that speak of the claim `email` beside them.
 const ADDRESS_PROOFS: [&str; 2] = ["email_verified", DOMAIN_OWNER_VERIFIED];
 
-/// What proves at the end of a login that it is the one that was begun. Kept sealed.
+/// The secrets that prove at the end of a login that this browser began it. They are kept sealed in its cookie.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LoginSecrets {
     /// In the ID token (OpenID Connect Core, section 3.1.2.1).
@@ -238,8 +238,9 @@ async fn userinfo(
         .map_err(|reason| refuse(format!("the userinfo {reason}")))
 }
 
-/// Adds the claims of the userinfo to those of the ID token. What is signed wins. What either says of
-/// its address counts for that one alone: a proof that the other does not speak of is left out.
+/// Adds the claims of the userinfo to those of the ID token. If both have a claim, the ID token's wins, because it is signed.
+/// A proof of an address (`email_verified`, `xms_edov`) counts only for the address in the same answer. If the addresses
+/// differ, the userinfo's proofs are left out.
 fn fill_in(claims: &mut Claims, mut userinfo: Claims) {
     let address = |claims: &Claims| {
         claims

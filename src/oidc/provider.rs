@@ -180,7 +180,7 @@ fn live<T>(kept: Option<&Kept<T>>, now: DateTime<Utc>) -> Option<&T> {
         .map(|kept| &kept.value)
 }
 
-/// The provider, with what is kept of it.
+/// A provider, with its metadata and keys as they were read last.
 async fn read(
     state: &mut State,
     outgoing: &Outgoing,

@@ -100,7 +100,7 @@ pub struct Expected<'a> {
     pub client_id: &'a str,
     /// Of the login.
     pub nonce: &'a str,
-    /// What came with the token.
+    /// The access token that came with the ID token.
     pub access_token: Option<&'a str>,
     /// The present moment.
     pub now: DateTime<Utc>,

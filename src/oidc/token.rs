@@ -30,9 +30,9 @@ pub enum Authentication {
 }
 
 impl Authentication {
-    /// What a provider takes, what is used first in front. One that does not say takes the secret in the header
-    /// (OpenID Connect Discovery, section 3), or so it should; one that lists nothing of these is asked with the
-    /// secret in the form.
+    /// The ways to authenticate at a provider, in the order in which they are tried. A provider that lists no method should
+    /// take the secret in the header (OpenID Connect Discovery, section 3). A provider that lists other methods than
+    /// these is asked with the secret in the form.
     pub fn ways(metadata: &Metadata) -> Vec<Self> {
         let Some(methods) = &metadata.client_authentication else {
             return vec![Self::Header, Self::Form];

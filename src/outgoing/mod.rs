@@ -236,7 +236,7 @@ impl Outgoing {
     ///
     /// # Errors
     ///
-    /// Why that is not possible; any status but 200.
+    /// The request failed, or the answer has another status than 200.
     pub async fn get(&self, url: &url::Url) -> Result<http::Response<Bytes>, OutgoingError> {
         let request = http::Request::get(url.as_str())
             .header(http::header::ACCEPT, "application/json")

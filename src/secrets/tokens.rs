@@ -125,7 +125,7 @@ impl TokenHasher {
         self.timed("make", hash).await
     }
 
-    /// Whether `token` is the one that was hashed to `hash`.
+    /// Whether `hash` is the hash of `token`.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! The connections of a process, and whose turn it is.
 //!
-//! A connection on which every query was answered goes to the next at once, without a round trip. One
-//! on which a query failed, or whose end nobody waited for because the client went away, is asked first:
-//! what was under way on it is waited for, for a while, a transaction is rolled back, and a server that
-//! cannot be written to any more is left. One on which a query was not answered in time is closed.
+//! If every query on a connection was answered, the pool reuses the connection at once, without a round trip. If a
+//! query failed, or its client went away before the answer, the connection is pinged first: the pool waits a
+//! while for the query's end, rolls back a transaction, and closes the connection if its server can no longer be
+//! written to. If a query was not answered in time, the connection is closed.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

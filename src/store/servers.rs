@@ -23,14 +23,13 @@ pub(super) const ACCESS: &str =
 const ROLLBACK: &str =
     "rollback; select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
 
-/// What each new connection is told.
+/// The settings of each new connection.
 ///
-/// Compiling a query takes a hundred times as long as running any of ours. And each of ours has an index
-/// to go by: a plan to read a whole table comes of statistics from when the table was small, and stays
-/// as long as they do.
+/// `jit`: compiling a query takes a hundred times as long as running any of ours. `enable_seqscan`: each of our queries has an
+/// index. PostgreSQL chooses to read a whole table if its statistics are from a time when the table was small, and keeps that plan
+/// until the statistics change.
 ///
-/// A client that went away does not stop its query, nor end its transaction: these limits do, and those
-/// of [`Limits`].
+/// If a client goes away, its query does not stop and its transaction does not end. These limits, and those of [`Limits`], end them.
 const SETTINGS: &str = "set jit = off; set enable_seqscan = off; \
      set idle_in_transaction_session_timeout = '60s'; set tcp_keepalives_idle = 20; \
      set tcp_keepalives_interval = 5; set tcp_keepalives_count = 4; set tcp_user_timeout = 30000";

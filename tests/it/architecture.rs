@@ -1,14 +1,16 @@
 //! Which way calls go (docs/ARCHITECTURE.md), held over the `use` statements and paths.
 
-mod imports;
+pub mod imports;
 mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use self::imports::{circles, code, files, imports, sources};
+use self::imports::{
+    Imports, Module, circles, code, files, imports, sources, used, without_comments,
+};
 
-/// Each room of `src`, and the rooms that it may name. A room that is not here may name none.
+/// Each room of `src`, and the rooms that it may name. Every room is here.
 const ROOMS: [(&str, &[&str]); 19] = [
     (
         "cli",
@@ -138,35 +140,125 @@ fn crates() -> Vec<PathBuf> {
 
 /// Whether `code` names the crate or module `path`.
 fn names(code: &str, path: &str) -> bool {
-    let used = [
-        format!("{path}::"),
-        format!("use {path};"),
-        format!("use {path} as"),
-    ];
     let is_boundary =
         |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
-    used.iter().any(|used| {
-        code.match_indices(used.as_str())
-            .any(|(at, _)| is_boundary(code[..at].chars().next_back()))
-    })
+    let is_path = |used: &str| {
+        let rest = used.trim_start_matches("::").strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    };
+    used(code).iter().any(|used| is_path(used))
+        || code
+            .match_indices(&format!("{path}::"))
+            .any(|(at, _)| is_boundary(code[..at].trim_end_matches("::").chars().next_back()))
 }
 
-#[test]
-fn calls_go_one_way() {
-    let rooms = BTreeMap::from(ROOMS);
+/// What is wrong with who names which room, in words.
+fn broken_rules(imports: &Imports, rooms: &[(&str, &[&str])]) -> BTreeSet<String> {
+    let rooms: BTreeMap<&str, &[&str]> = rooms.iter().copied().collect();
     let mut broken = BTreeSet::new();
-    for (module, named) in imports(&sources(&root().join("src"))) {
+    for (module, named) in imports {
         let Some(room) = module.first().filter(|room| *room != "main") else {
             continue;
         };
-        let allowed = rooms.get(room.as_str()).copied().unwrap_or_default();
+        let Some(allowed) = rooms.get(room.as_str()) else {
+            broken.insert(format!("{room} is no room of the list"));
+            continue;
+        };
         for other in named.iter().filter_map(|other| other.first()) {
             if other != room && !allowed.contains(&other.as_str()) {
                 broken.insert(format!("{} names {other}", module.join("::")));
             }
         }
     }
+    let there: BTreeSet<&str> = imports
+        .keys()
+        .filter_map(|module| module.first())
+        .map(String::as_str)
+        .collect();
+    for (room, allowed) in &rooms {
+        for name in allowed.iter().chain([room]) {
+            if !there.contains(name) {
+                broken.insert(format!("there is no room {name}"));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn calls_go_one_way() {
+    let broken = broken_rules(&imports(&sources(&root().join("src"))), &ROOMS);
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// What is wrong in a made-up crate with the rooms `api`, `store` and `domain`, if `code` is in the file `module`.
+fn broken_by(module: &str, code: &str) -> BTreeSet<String> {
+    let rooms: [(&str, &[&str]); 3] = [
+        ("api", &["store", "domain"]),
+        ("store", &["domain"]),
+        ("domain", &[]),
+    ];
+    let files = [
+        ("api", ""),
+        ("store", ""),
+        ("store::sso", ""),
+        ("domain", ""),
+        (module, code),
+    ];
+    let module = |text: &str| -> Module { text.split("::").map(str::to_owned).collect() };
+    let files = files.map(|(name, code)| (module(name), without_comments(code)));
+    broken_rules(&imports(&BTreeMap::from(files)), &rooms)
+}
+
+#[test]
+fn the_check_of_the_rooms_reads_every_form_of_a_path() {
+    for code in [
+        "use crate::api;",
+        "use crate::api::paging::Paging;",
+        "use crate::{api, domain};",
+        "use crate::{domain, api::paging};",
+        "use crate::{domain::{ids, sso}, api::{self, paging}};",
+        "use crate::{\n    // Why.\n    domain,\n    api, // why\n};",
+        "pub(crate) use crate::api as door;",
+        "use super::super::api;",
+        "use super::super::{domain, api::paging};",
+        "use super::{super::api::paging, schema};",
+        "use {crate::domain, crate::api};",
+        "fn f() { crate::api::f() }",
+        "fn f() { super::super::api::f() }",
+        "use crate::api as a;\nfn f() { a::f() }",
+        "macro_rules! m { () => { $crate::api::f() } }",
+    ] {
+        let found = broken_by("store::sso", code);
+        assert_eq!(
+            found,
+            BTreeSet::from(["store::sso names api".to_owned()]),
+            "{code}"
+        );
+    }
+    for code in [
+        "use crate::domain;",
+        "use crate::{domain::ids, store::page};",
+        "use super::super::domain::ids;",
+        "use super::page;",
+        "// use crate::api;",
+        "use api::x;",
+    ] {
+        assert_eq!(broken_by("store::sso", code), BTreeSet::new(), "{code}");
+    }
+}
+
+#[test]
+fn a_room_that_is_not_in_the_list_is_told() {
+    let unknown = BTreeSet::from(["webhooks is no room of the list".to_owned()]);
+    assert_eq!(broken_by("webhooks", ""), unknown);
+    assert_eq!(
+        broken_by("webhooks::delivery", "use crate::store;"),
+        unknown
+    );
+    let gone = broken_rules(&Imports::new(), &[("api", &["store"])]);
+    let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+    assert_eq!(gone, ["there is no room api", "there is no room store"]);
 }
 
 #[test]
@@ -298,6 +390,10 @@ fn the_check_itself_finds_what_it_looks_for() {
     assert!(names("let x = crate::store::sso::get();", "crate::store"));
     assert!(!names("use crate::storehouse::x;", "crate::store"));
     assert!(!names("use my_sqlx::query;", "sqlx"));
+    assert!(names("use {serde_json::json, sqlx};", "sqlx"));
+    assert!(names("use sqlx as database;", "sqlx"));
+    assert!(names("fn f() { ::sqlx::query(); }", "sqlx"));
+    assert!(names("use std::{fmt, net::IpAddr};", "std::net"));
     let sources = sources(&root().join("src"));
     let routing = ["scim", "routing"].map(str::to_owned).to_vec();
     let users = ["scim", "users"].map(str::to_owned).to_vec();

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::scim::client::{Client, path, text};
 use crate::support::log::Log;
 use crate::support::run;
+use crate::support::scim::{Client, path, text};
 
 /// The job passes over rows that another run of it has locked, so one test runs it at a time.
 static JOB: Mutex<()> = Mutex::const_new(());

@@ -13,6 +13,7 @@
 mod api;
 mod architecture;
 mod cli;
+mod documents;
 mod folding;
 mod jobs;
 mod login;
@@ -22,3 +23,4 @@ mod outgoing;
 mod scim;
 mod store;
 mod support;
+mod upgrade;

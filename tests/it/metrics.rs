@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::login::Place;
 use crate::login::provider::{Answer, Endpoint};
-use crate::scim::client::{Client, PATCH_OP, user};
+use crate::support::scim::{Client, PATCH_OP, user};
 use crate::support::{Reply, Server, run};
 
 /// One line of the output: name, labels, value.
@@ -125,7 +125,7 @@ async fn provoke_scim(client: &Client) {
     let ada = client
         .user(&name("ada"), json!({ "active": "True", MARKER: MARKER }))
         .await;
-    let path = crate::scim::client::path(&ada);
+    let path = crate::support::scim::path(&ada);
     client
         .post("/Users", user(&name("ada"), json!({})))
         .await
@@ -138,7 +138,7 @@ async fn provoke_scim(client: &Client) {
         .await
         .is(200);
     let group = client.group(MARKER, &[&ada]).await;
-    let group_path = crate::scim::client::path(&group);
+    let group_path = crate::support::scim::path(&group);
     let no_member =
         json!([{ "op": "remove", "path": "members", "value": [{ "value": ada["id"] }] }]);
     client.patch(&group_path, no_member).await;
@@ -158,7 +158,7 @@ async fn provoke_scim(client: &Client) {
                 "data": user(&name("grace"), json!({})) })
     };
     let bulk = json!({
-        "schemas": [crate::scim::client::BULK],
+        "schemas": [crate::support::scim::BULK],
         "Operations": [operation("POST", "/Users"), operation(MARKER, &format!("/{MARKER}"))],
     });
     client.post("/Bulk", bulk).await.is(200);
@@ -185,7 +185,13 @@ async fn provoke_login(place: &Place) {
     browser.post("/logout", &[]).await.location();
     place.comes(MARKER, json!({ "email": format!("ada@{MARKER}.example") }));
     let refused = place.try_sign_in(&mut place.browser()).await;
-    place.refused(&refused, "email", "").await;
+    place
+        .refused(
+            &refused,
+            "email",
+            "do not sign in through this configuration",
+        )
+        .await;
     place.provider.answers(Endpoint::Token, Answer::status(500));
     place.try_sign_in(&mut place.browser()).await;
     place.provider.bend().answers.clear();

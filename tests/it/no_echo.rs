@@ -17,8 +17,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use scim::schema::ResourceType;
 use serde_json::{Map, Value, json};
 
-use crate::scim::client::{BULK, Client, E, SEARCH, U, encode, group, user};
 use crate::support::log::Log;
+use crate::support::scim::{BULK, Client, E, SEARCH, U, encode, group, user};
 use crate::support::{Reply, Server, run};
 
 /// A text that stands nowhere else, and a number.

@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use rollcall::error::Error;
 use rollcall::store::{Access, Connection, Store};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, query, query_scalar, raw_sql};
 use tokio::time::timeout;
 
-use crate::support::{database_url, run};
+use crate::support::{needs_database, run};
 
 async fn process_of(db: &mut Connection) -> i32 {
     query_scalar("select pg_backend_pid()")
@@ -25,6 +26,12 @@ async fn process(store: &Store) -> i32 {
     process
 }
 
+/// What PostgreSQL calls the error of a statement.
+fn code_of(error: sqlx::Error) -> String {
+    let error = error.into_database_error().unwrap();
+    error.code().unwrap().into_owned()
+}
+
 /// Lets a future begin, and tells whether it is not over yet.
 async fn is_pending<F: Future>(future: &mut Pin<Box<F>>) -> bool {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
@@ -34,13 +41,14 @@ async fn is_pending<F: Future>(future: &mut Pin<Box<F>>) -> bool {
 fn one_connection_serves_all_whatever_became_of_the_one_before() {
     run(async {
         // The embedded PostgreSQL has one connection anyway.
-        let Some(url) = database_url() else { return };
+        let Some(url) = needs_database() else { return };
         let store = Store::connect(&url, 1).await.unwrap();
         let first = process(&store).await;
         assert_eq!(process(&store).await, first, "released");
 
         let mut db = store.acquire().await.unwrap();
-        assert!(query("select 1 / 0").execute(&mut *db).await.is_err());
+        let failed = query("select 1 / 0").execute(&mut *db).await;
+        assert_eq!(code_of(failed.unwrap_err()), "22012", "division by zero");
         drop(db);
         assert_eq!(process(&store).await, first, "left with an error");
 
@@ -74,13 +82,7 @@ fn one_connection_serves_all_whatever_became_of_the_one_before() {
             let refused = query("savepoint only_within_a_transaction")
                 .execute(&mut *db)
                 .await;
-            let code = refused
-                .unwrap_err()
-                .into_database_error()
-                .unwrap()
-                .code()
-                .unwrap()
-                .into_owned();
+            let code = code_of(refused.unwrap_err());
             assert_eq!(code, "25P01", "no transaction is under way");
             drop(db);
         }
@@ -101,14 +103,15 @@ fn one_connection_serves_all_whatever_became_of_the_one_before() {
         )
         .await
         .expect("closes once the last connection is released");
-        assert!(store.acquire().await.is_err());
+        let refused = store.acquire().await.err().unwrap();
+        assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
     });
 }
 
 #[test]
 fn a_host_that_does_not_answer_is_passed_over() {
     run(async {
-        let Some(one_host) = database_url() else {
+        let Some(one_host) = needs_database() else {
             return;
         };
         let (user, host) = one_host.rsplit_once('@').unwrap();
@@ -153,7 +156,7 @@ fn a_host_that_does_not_answer_is_passed_over() {
 #[test]
 fn a_database_that_does_not_store_utf_8_is_refused() {
     run(async {
-        let Some(url) = database_url() else { return };
+        let Some(url) = needs_database() else { return };
         let name = format!("latin_{}", std::process::id());
         let mut db = PgConnection::connect(&url).await.unwrap();
         let make =
@@ -181,7 +184,7 @@ fn a_database_that_does_not_store_utf_8_is_refused() {
 #[test]
 fn a_statement_that_takes_too_long_leaves_its_connection_to_others() {
     run(async {
-        let Some(url) = database_url() else { return };
+        let Some(url) = needs_database() else { return };
         let store = Store::connect(&url, 1).await.unwrap();
         let first = process(&store).await;
         let mut tx = store.begin().await.unwrap();
@@ -199,9 +202,9 @@ fn a_statement_that_takes_too_long_leaves_its_connection_to_others() {
         let read = query("select from locked_by_others")
             .fetch_all(&mut *db)
             .await;
-        let error = rollcall::error::Error::from(read.unwrap_err());
+        let error = Error::from(read.unwrap_err());
         assert!(
-            matches!(error, rollcall::error::Error::Unavailable(_)),
+            matches!(error, Error::Unavailable(_)),
             "a lock is waited for, but not for ever: {error:?}"
         );
         drop(db);
@@ -217,7 +220,7 @@ fn a_statement_that_takes_too_long_leaves_its_connection_to_others() {
 #[test]
 fn a_door_does_not_take_all_connections() {
     run(async {
-        let Some(url) = database_url() else { return };
+        let Some(url) = needs_database() else { return };
         let store = Store::connect(&url, 4).await.unwrap();
         let share = store.share();
         let mut held = vec![];
@@ -235,7 +238,7 @@ fn a_door_does_not_take_all_connections() {
 #[test]
 fn a_process_is_stuck_that_gets_nothing_done_although_a_new_one_would() {
     run(async {
-        let Some(url) = database_url() else { return };
+        let Some(url) = needs_database() else { return };
         let store = Store::connect(&url, 1).await.unwrap();
         assert!(!store.is_stuck(Duration::ZERO).await);
         let held = store.acquire().await.unwrap();

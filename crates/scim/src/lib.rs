@@ -19,6 +19,8 @@
 //! the types that the schema defines, and without read-only attributes. Two resource types are
 //! known: users with the enterprise extension, and groups.
 //!
+//! Rows that comments name are those of `docs/dialects.md`: what identity providers really send.
+//!
 //! Input is never trusted: lengths, depths and counts are limited ([`filter::MAX_LENGTH`],
 //! [`filter::MAX_DEPTH`], [`filter::MAX_NODES`], [`patch::MAX_OPERATIONS`],
 //! [`normalize::MAX_VALUES`]). Nothing panics on input, and no error repeats a value of a resource.

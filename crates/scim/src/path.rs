@@ -94,7 +94,7 @@ fn means_members(text: &str, resource_type: ResourceType) -> bool {
     resource_type == ResourceType::Group && words.any(is_word)
 }
 
-/// Whether `text` begins with a URI that is no schema's of `resource_type`.
+/// Whether `text` begins with a URI, and no schema of `resource_type` has that URI.
 fn is_of_another_schema(text: &str, resource_type: ResourceType) -> bool {
     let name = text.split('[').next().unwrap_or_default();
     let is_urn = name

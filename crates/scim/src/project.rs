@@ -92,7 +92,7 @@ impl Projection {
         }
     }
 
-    /// The part of a canonical resource that a response shows. `schemas` lists what is left.
+    /// The part of a canonical resource that a response shows. `schemas` lists the schemas of the attributes that are shown.
     pub fn apply(&self, resource: Map<String, Value>) -> Map<String, Value> {
         let mut shown = Map::new();
         for (key, value) in resource {

@@ -9,7 +9,7 @@ use rollcall::store::domains::is_verified;
 use serde_json::{Value, json};
 
 use crate::support::dns::{Answer, record};
-use crate::support::{Server, run};
+use crate::support::{Server, needs_parallel_connections, run};
 
 fn by_id(verification: &Value) -> Value {
     json!({ "domainVerificationId": verification["id"] })
@@ -158,6 +158,7 @@ fn each_verification_has_a_token_of_its_own() {
 #[test]
 fn a_domain_is_verified_by_one_organization_at_a_time() {
     run(async {
+        needs_parallel_connections();
         let server = Server::start().await;
         let rival = server.neighbour().await;
         let domain = server.new_domain();

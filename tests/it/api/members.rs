@@ -2,41 +2,17 @@
 
 use axum::body::Body;
 use chrono::TimeDelta;
-use http::{Method, Request, header};
+use http::{Request, header};
 use rollcall::domain::identity::Role;
 use serde_json::{Value, json};
 
+use crate::support::scim::{Client, path};
 use crate::support::{Reply, Server, merge, run};
 
-const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
-const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
-
-/// A server with a SCIM configuration, and its token.
-async fn provisioned() -> (Server, String) {
-    let server = Server::start().await;
-    let token = server.scim(json!({})).await["token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    (server, token)
-}
-
-async fn scim(server: &Server, token: &str, method: Method, path: &str, body: Value) -> Reply {
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("/scim/v2{path}"))
-        .header(header::CONTENT_TYPE, "application/scim+json")
-        .header(header::AUTHORIZATION, format!("Bearer {token}"))
-        .body(Body::from(body.to_string()));
-    server.send(request.unwrap()).await
-}
-
-/// Pushes a user and returns its SCIM id.
-async fn push(server: &Server, token: &str, name: &str) -> String {
-    let user = json!({ "schemas": [USER], "userName": format!("{name}@example.com"), "displayName": name });
-    let reply = scim(server, token, Method::POST, "/Users", user).await;
-    assert_eq!(reply.status, 201, "{:?}", reply.bytes);
-    reply.json()["id"].as_str().unwrap().to_owned()
+/// Pushes a user who is called this.
+async fn push(c: &Client, name: &str) -> Value {
+    let user_name = format!("{name}@example.com");
+    c.user(&user_name, json!({ "displayName": name })).await
 }
 
 async fn members(server: &Server, more: Value) -> Value {
@@ -88,40 +64,29 @@ fn the_organization_is_shown_to_its_members() {
 #[test]
 fn pushed_users_are_members_with_the_state_that_was_pushed_last() {
     run(async {
-        let (server, token) = provisioned().await;
-        let id = push(&server, &token, "Ada").await;
-        let shown = members(&server, json!({})).await["members"][0].clone();
+        let c = Client::start().await;
+        let server = &c.server;
+        let ada = push(&c, "Ada").await;
+        let shown = members(server, json!({})).await["members"][0].clone();
         assert_eq!(shown["email"], "Ada@example.com");
         assert_eq!(shown["fullName"], "Ada");
         assert_eq!(shown["role"], "ORGANIZATION_ROLE_MEMBER");
         assert_eq!(shown["status"], "USER_STATUS_ACTIVE");
         assert_eq!(shown["loginProvider"], "custom");
 
-        let status = async || members(&server, json!({})).await["members"][0]["status"].clone();
-        let path = format!("/Users/{id}");
+        let status = async || members(server, json!({})).await["members"][0]["status"].clone();
         for (active, expected) in [
             (false, "USER_STATUS_SUSPENDED"),
             (true, "USER_STATUS_ACTIVE"),
         ] {
-            let patch =
-                json!({ "Operations": [{ "op": "replace", "value": { "active": active } }] });
-            assert_eq!(
-                scim(&server, &token, Method::PATCH, &path, patch)
-                    .await
-                    .status,
-                200
-            );
+            let op = json!([{ "op": "replace", "value": { "active": active } }]);
+            c.patch(&path(&ada), op).await.is(200);
             assert_eq!(status().await, expected);
         }
-        assert_eq!(
-            scim(&server, &token, Method::DELETE, &path, json!(null))
-                .await
-                .status,
-            204
-        );
+        c.delete(&path(&ada)).await.is(204);
         assert_eq!(status().await, "USER_STATUS_LEFT");
-        push(&server, &token, "Ada").await;
-        let again = members(&server, json!({})).await;
+        push(&c, "Ada").await;
+        let again = members(server, json!({})).await;
         assert_eq!(
             (
                 &again["count"]["value"],
@@ -136,30 +101,19 @@ fn pushed_users_are_members_with_the_state_that_was_pushed_last() {
 #[test]
 fn every_filter_narrows_the_list_and_the_count() {
     run(async {
-        let (server, token) = provisioned().await;
-        let mut ids = vec![];
+        let c = Client::start().await;
+        let server = &c.server;
+        let mut users = vec![];
         for name in ["Ada", "Bob", "Cleo", "Adam"] {
-            ids.push(push(&server, &token, name).await);
+            users.push(push(&c, name).await);
         }
-        let all = members(&server, json!({})).await;
+        let all = members(server, json!({})).await;
         let user_id = |name: &str| {
             let members = all["members"].as_array().unwrap();
             members.iter().find(|m| m["fullName"] == name).unwrap()["userId"].clone()
         };
-        let group =
-            json!({ "schemas": [GROUP], "displayName": "Some", "members": [{ "value": ids[1] }] });
-        let group = scim(&server, &token, Method::POST, "/Groups", group)
-            .await
-            .json()["id"]
-            .clone();
-        scim(
-            &server,
-            &token,
-            Method::DELETE,
-            &format!("/Users/{}", ids[2]),
-            json!(null),
-        )
-        .await;
+        let group = c.group("Some", &[&users[1]]).await["id"].clone();
+        c.delete(&path(&users[2])).await.is(204);
 
         for (filter, expected) in [
             (json!({ "search": "ADA" }), vec!["Ada", "Adam"]),
@@ -208,7 +162,7 @@ fn every_filter_narrows_the_list_and_the_count() {
             (json!({ "search": "%" }), vec![]),
         ] {
             let page = members(
-                &server,
+                server,
                 json!({ "filter": filter, "sort": { "field": "SORT_FIELD_NAME" } }),
             )
             .await;
@@ -239,20 +193,20 @@ fn every_filter_narrows_the_list_and_the_count() {
 #[test]
 fn every_order_pages_through_everybody_once() {
     run(async {
-        let (server, token) = provisioned().await;
+        let c = Client::start().await;
+        let server = &c.server;
         for name in ["Cleo", "ada", "Bob", "Dora"] {
-            push(&server, &token, &format!("{name}{}", name.len())).await;
+            push(&c, &format!("{name}{}", name.len())).await;
             server.pass(TimeDelta::seconds(1));
             // The same name twice, so that the id has to decide.
-            let user = json!({ "schemas": [USER], "userName": format!("{name}-2@example.com"), "displayName": "Same" });
-            scim(&server, &token, Method::POST, "/Users", user).await;
+            let user_name = format!("{name}-2@example.com");
+            c.user(&user_name, json!({ "displayName": "Same" })).await;
         }
         let walk = async |sort: Value| {
             let (mut seen, mut next) = (vec![], String::new());
             loop {
                 let pagination = json!({ "pageSize": 3, "token": next });
-                let page =
-                    members(&server, json!({ "sort": sort, "pagination": pagination })).await;
+                let page = members(server, json!({ "sort": sort, "pagination": pagination })).await;
                 let members = page["members"].as_array().unwrap().clone();
                 seen.extend(members.iter().map(|m| {
                     (
@@ -282,7 +236,9 @@ fn every_order_pages_through_everybody_once() {
             .map(|(name, _)| name)
             .collect();
         assert_eq!(joined[0], "Cleo4");
-        let token = members(&server, json!({ "pagination": { "pageSize": 1 } })).await["pagination"]["nextToken"].clone();
+        let token = members(server, json!({ "pagination": { "pageSize": 1 } })).await["pagination"]
+            ["nextToken"]
+            .clone();
         let other = json!({ "organizationId": server.organization, "pagination": { "token": token }, "filter": { "search": "a" } });
         assert_eq!(
             server.call("ListMembers", other).await.violations(),
@@ -295,27 +251,16 @@ fn every_order_pages_through_everybody_once() {
 #[test]
 fn groups_and_their_people_are_read_by_members_of_the_organization_alone() {
     run(async {
-        let (server, token) = provisioned().await;
-        let (ada, bob) = (
-            push(&server, &token, "Ada").await,
-            push(&server, &token, "Bob").await,
-        );
-        let inner =
-            json!({ "schemas": [GROUP], "displayName": "Inner", "members": [{ "value": bob }] });
-        let inner = scim(&server, &token, Method::POST, "/Groups", inner)
-            .await
-            .json()["id"]
-            .clone();
-        let members = json!([{ "value": ada }, { "value": inner }, { "value": "nobody-yet" }]);
-        let outer = json!({ "schemas": [GROUP], "displayName": "Engineering", "members": members });
-        let outer = scim(&server, &token, Method::POST, "/Groups", outer)
-            .await
-            .json()["id"]
-            .clone();
+        let c = Client::start().await;
+        let server = &c.server;
+        let (ada, bob) = (push(&c, "Ada").await, push(&c, "Bob").await);
+        let inner = c.group("Inner", &[&bob]).await;
+        let nobody = json!({ "id": "nobody-yet" });
+        let outer = c.group("Engineering", &[&ada, &inner, &nobody]).await["id"].clone();
 
         let reader = server.token(Role::Member, true).await;
         let call =
-            async |method: &str, body: Value| group_call(&server, &reader, method, body).await;
+            async |method: &str, body: Value| group_call(server, &reader, method, body).await;
         let list = call("ListGroups", json!({})).await.ok()["groups"].clone();
         assert_eq!(list.as_array().unwrap().len(), 2);
         let found = call("ListGroups", json!({ "filter": { "search": "ENGINEER" } }))
@@ -378,7 +323,7 @@ fn groups_and_their_people_are_read_by_members_of_the_organization_alone() {
 
         let stranger = server.neighbour().await;
         assert_eq!(
-            group_call(&server, &stranger.token, "ListGroups", json!({}))
+            group_call(server, &stranger.token, "ListGroups", json!({}))
                 .await
                 .ok()["groups"],
             Value::Null
@@ -390,15 +335,16 @@ fn groups_and_their_people_are_read_by_members_of_the_organization_alone() {
 #[test]
 fn letters_are_found_and_sorted_in_any_case() {
     run(async {
-        let (server, token) = provisioned().await;
-        let mut ids = vec![];
+        let c = Client::start().await;
+        let server = &c.server;
+        let mut users = vec![];
         for name in ["Ärger-2", "ärger-1", "Zoe", "ΣΊΣΥΦΟΣ", "Straße"] {
-            ids.push(push(&server, &token, name).await);
+            users.push(push(&c, name).await);
         }
         let found = async |search: &str| {
             let more =
                 json!({ "filter": { "search": search }, "sort": { "field": "SORT_FIELD_NAME" } });
-            let page = members(&server, more).await;
+            let page = members(server, more).await;
             names(&page)
                 .into_iter()
                 .map(str::to_owned)
@@ -417,21 +363,18 @@ fn letters_are_found_and_sorted_in_any_case() {
             assert_eq!(found(search).await, expected, "{search}");
         }
 
-        let values: Vec<Value> = ids.iter().map(|id| json!({ "value": id })).collect();
-        let group = json!({ "schemas": [GROUP], "displayName": "Großkunden", "members": values });
-        let group = scim(&server, &token, Method::POST, "/Groups", group)
-            .await
-            .json();
+        let people: Vec<&Value> = users.iter().collect();
+        let group = c.group("Großkunden", &people).await;
         for search in ["großkunden", "GROSSKUNDEN", "ossk"] {
             let asked = json!({ "filter": { "search": search } });
-            let listed = group_call(&server, &server.token, "ListGroups", asked)
+            let listed = group_call(server, &server.token, "ListGroups", asked)
                 .await
                 .ok();
             assert_eq!(listed["groups"][0]["id"], group["id"], "{search}");
         }
         for search in ["STRASSE", "σίσυφος", "ÄRGER-1"] {
             let asked = json!({ "groupId": group["id"], "filter": { "search": search } });
-            let listed = group_call(&server, &server.token, "ListMemberships", asked)
+            let listed = group_call(server, &server.token, "ListMemberships", asked)
                 .await
                 .ok();
             assert_eq!(listed["members"].as_array().unwrap().len(), 1, "{search}");
@@ -442,12 +385,11 @@ fn letters_are_found_and_sorted_in_any_case() {
 #[test]
 fn an_address_is_found_in_either_spelling_of_its_domain() {
     run(async {
-        let (server, token) = provisioned().await;
+        let c = Client::start().await;
+        let server = &c.server;
         let domain = server.new_domain();
         for address in [format!("Ada@Bü{domain}"), format!("Bob@xn--b-{domain}")] {
-            let user = json!({ "schemas": [USER], "userName": address, "displayName": address });
-            let reply = scim(&server, &token, Method::POST, "/Users", user).await;
-            assert_eq!(reply.status, 201, "{:?}", reply.bytes);
+            c.user(&address, json!({ "displayName": address })).await;
         }
         let ascii = rollcall::domain::letters::domain_key(&format!("bü{domain}")).into_owned();
         for filter in [
@@ -458,7 +400,7 @@ fn an_address_is_found_in_either_spelling_of_its_domain() {
             json!({ "search": format!("BÜ{domain}") }),
             json!({ "search": ascii }),
         ] {
-            let found = members(&server, json!({ "filter": filter })).await;
+            let found = members(server, json!({ "filter": filter })).await;
             assert_eq!(names(&found), [format!("Ada@Bü{domain}")], "{filter}");
         }
     });

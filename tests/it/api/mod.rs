@@ -1,4 +1,4 @@
-//! Door 1: the API. Rules are quoted from the wire contract.
+//! Door 1: the API, method by method and rule by rule.
 
 mod ahead;
 mod authentication;

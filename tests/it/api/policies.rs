@@ -8,7 +8,7 @@ use proto::gitpod::v1::UpdateOrganizationPoliciesRequest;
 use rollcall::store::policies::restricts_account_creation_to_scim;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, Server, merge, run};
+use crate::support::{Reply, Server, merge, needs_parallel_connections, run};
 
 async fn get(server: &Server) -> Value {
     let request = json!({ "organizationId": server.organization });
@@ -334,6 +334,7 @@ fn the_lists_of_the_agents_policy_are_replaced_with_it() {
 #[test]
 fn parallel_updates_of_different_policies_all_survive() {
     run(async {
+        needs_parallel_connections();
         let server = Server::start().await;
         let fields = [
             "membersRequireProjects",

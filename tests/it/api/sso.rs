@@ -5,7 +5,7 @@ use rollcall::domain::sso::client_secret_context;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Server, merge, run};
+use crate::support::{Server, merge, needs_parallel_connections, run};
 
 /// Updates a configuration and reads it back.
 async fn updated(server: &Server, id: &Value, change: Value) -> Value {
@@ -293,6 +293,7 @@ fn issuer_and_client_of_any_length_are_stored_and_told_apart() {
 #[test]
 fn of_32_parallel_creates_of_one_registration_exactly_one_succeeds() {
     run(async {
+        needs_parallel_connections();
         let server = Server::start().await;
         let tries =
             (0..32).map(|_| server.call("CreateSSOConfiguration", server.sso_request("same")));
@@ -318,6 +319,7 @@ fn of_32_parallel_creates_of_one_registration_exactly_one_succeeds() {
 #[test]
 fn parallel_updates_of_different_fields_all_survive() {
     run(async {
+        needs_parallel_connections();
         let server = Server::start().await;
         let id = server.sso("client").await["id"].clone();
         let changes = [
@@ -335,16 +337,18 @@ fn parallel_updates_of_different_fields_all_survive() {
         for reply in futures_util::future::join_all(updates).await {
             reply.ok();
         }
-        let read = updated(&server, &id, json!({})).await;
-        for field in [
-            "displayName",
-            "emailDomains",
-            "claims",
-            "additionalScopes",
-            "claimsExpression",
-        ] {
-            assert_ne!(read[field], Value::Null, "{field}");
+        // Each change saw what the one before it had left.
+        let audit = server.audit("sso_config").await;
+        assert_eq!(audit.len(), 7, "{audit:?}");
+        for pair in audit.windows(2) {
+            assert_eq!(pair[0].2, pair[1].1);
         }
+        let read = updated(&server, &id, json!({})).await;
+        assert_eq!(read["displayName"], "B");
+        assert_eq!(read["emailDomains"], json!(["b.com"]));
+        assert_eq!(read["claims"], json!({ "email": "mail" }));
+        assert_eq!(read["additionalScopes"], json!(["b"]));
+        assert_eq!(read["claimsExpression"], "claims.b");
         assert_eq!(read["state"], "SSO_CONFIGURATION_STATE_INACTIVE");
     });
 }

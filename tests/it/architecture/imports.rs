@@ -13,6 +13,7 @@ pub type Module = Vec<String>;
 pub type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
 static STATEMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\buse\s+([^;]+);").unwrap());
+static COMMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?m)\s//.*$").unwrap());
 static INLINE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(\w+)((?:::\w+)+)").unwrap());
 
 /// The files below a folder, and a file itself.
@@ -26,11 +27,16 @@ pub fn files(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What a file says, without lines of comments.
+/// What a file says, without comments.
 pub fn code(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap();
+    without_comments(&fs::read_to_string(file).unwrap())
+}
+
+/// What a text says, without lines of comments and comments at the ends of lines.
+pub fn without_comments(text: &str) -> String {
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
-    text.lines().filter(is_code).collect::<Vec<_>>().join("\n")
+    let code: Vec<_> = text.lines().filter(is_code).collect();
+    COMMENT.replace_all(&code.join("\n"), "").into_owned()
 }
 
 /// The code of the files of a crate with its sources at `root`. Tests are left out: they may name anything.
@@ -89,9 +95,8 @@ fn file_of(path: &[String], sources: &BTreeMap<Module, String>) -> Option<Module
 
 /// The paths within the crate that a file names, from the crate's root.
 fn paths(module: &Module, code: &str, sources: &BTreeMap<Module, String>) -> Vec<Module> {
-    let trees = STATEMENT.captures_iter(code).map(|found| expand(&found[1]));
-    let used: Vec<(Module, String)> = trees
-        .flatten()
+    let used: Vec<(Module, String)> = statements(code)
+        .into_iter()
         .filter_map(|(path, name)| Some((absolute(module, &path)?, name)))
         .collect();
     let modules: BTreeMap<&str, &Module> = used
@@ -117,6 +122,18 @@ fn paths(module: &Module, code: &str, sources: &BTreeMap<Module, String>) -> Vec
         .map(|(path, _)| path)
         .chain(named)
         .collect()
+}
+
+/// The paths of all `use` statements, each with the name under which it is known.
+fn statements(code: &str) -> Vec<(String, String)> {
+    let trees = STATEMENT.captures_iter(code);
+    trees.flat_map(|found| expand(&found[1])).collect()
+}
+
+/// The paths of all `use` statements.
+pub fn used(code: &str) -> Vec<String> {
+    let paths = statements(code).into_iter();
+    paths.map(|(path, _)| path).collect()
 }
 
 /// A path from the crate's root; `None` for one that begins outside of the crate.

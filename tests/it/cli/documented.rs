@@ -230,6 +230,47 @@ fn documented() -> BTreeSet<&'static str> {
     names.filter(is_variable).collect()
 }
 
+/// What libraries read, and no argument of a command is.
+const READ_BY_LIBRARIES: [&str; 5] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// The variables of a command and of those below it, each with its flag.
+fn known(command: &clap::Command) -> BTreeSet<(String, String)> {
+    let own = command.get_arguments().filter_map(|argument| {
+        let variable = argument.get_env()?.to_str()?.to_owned();
+        Some((variable, format!("--{}", argument.get_long()?)))
+    });
+    own.chain(command.get_subcommands().flat_map(known))
+        .collect()
+}
+
+#[test]
+fn every_setting_is_documented_and_nothing_else_is() {
+    let known = known(&rollcall::cli::command());
+    let names: BTreeSet<&str> = known.iter().map(|(name, _)| &**name).collect();
+    let libraries = BTreeSet::from(READ_BY_LIBRARIES);
+    assert_eq!(documented(), &names | &libraries, "docs/settings.md");
+
+    let readme = include_str!("../../../README.md");
+    let (_, table) = readme.split_once("\n## Settings\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cell = |text: &str| text.trim().trim_matches('`').to_owned();
+    let rows: BTreeSet<(String, String)> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            (cell(cells[0]), cell(cells[1]))
+        })
+        .filter(|(name, _)| !libraries.contains(&**name))
+        .collect();
+    assert_eq!(rows, known, "README.md");
+}
+
 fn outcome(setting: &Setting, value: Option<&str>) -> Output {
     let own = value.map(|value| (setting.name, value));
     let settings: Vec<_> = setting.with.iter().copied().chain(own).collect();

@@ -4,7 +4,7 @@ mod documented;
 #[cfg(feature = "embedded-postgres")]
 mod embedded;
 mod observability;
-mod operators;
+pub mod operators;
 mod remote;
 mod settings;
 mod sso;

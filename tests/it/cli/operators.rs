@@ -1,5 +1,5 @@
 //! Commands on `DATABASE_URL`, and `serve` with it. Each test has a database of its own, so they run
-//! on a real PostgreSQL alone: without `DATABASE_URL` there is nothing for them to test.
+//! on a real PostgreSQL alone: without `DATABASE_URL` they are skipped, and say so.
 
 use std::process::Output;
 
@@ -9,17 +9,28 @@ use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::support::process::{Serving, output, printed};
-use crate::support::{database_url, run};
+use crate::support::{database_url, run, skipped};
 
 /// A database that is gone when the test ends.
 pub struct Database {
     server: String,
     name: String,
-    key: String,
+    /// `ROLLCALL_ENCRYPTION_KEYS` of its servers.
+    pub key: String,
 }
 
 impl Database {
+    /// A new database; without `DATABASE_URL`, a line that says that the test is skipped.
     pub fn create() -> Option<Self> {
+        let database = Self::create_if_there_is_a_server();
+        if database.is_none() {
+            skipped("needs DATABASE_URL");
+        }
+        database
+    }
+
+    /// The same for a test that has another way.
+    pub fn create_if_there_is_a_server() -> Option<Self> {
         let server = database_url()?;
         let id = Random::system().unwrap().uuid_v7(Clock::System.now());
         let name = format!("rollcall_test_{}", id.simple());
@@ -62,7 +73,7 @@ impl Database {
     }
 
     /// Runs a command to its end.
-    pub(super) fn output(&self, arguments: &[&str], more: &[(&str, &str)]) -> Output {
+    pub fn output(&self, arguments: &[&str], more: &[(&str, &str)]) -> Output {
         let url = self.url();
         output(arguments, &self.settings(&url, more))
     }

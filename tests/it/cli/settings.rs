@@ -264,24 +264,44 @@ fn a_server_that_is_none_is_told_in_one_line() {
     }
 }
 
+/// Each command that does something, by the words that call it.
+fn commands<'a>(
+    command: &'a clap::Command,
+    words: Vec<&'a str>,
+) -> Vec<(Vec<&'a str>, &'a clap::Command)> {
+    let mut found = vec![];
+    for below in command.get_subcommands() {
+        let words = [&words[..], &[below.get_name()]].concat();
+        if below.has_subcommands() {
+            found.extend(commands(below, words));
+        } else {
+            found.push((words, below));
+        }
+    }
+    found
+}
+
 #[test]
 fn every_setting_is_in_the_help() {
-    let help = printed(&["serve", "--help"], &[]);
-    for setting in [
-        "ROLLCALL_LISTEN",
-        "ROLLCALL_METRICS_LISTEN",
-        "ROLLCALL_PUBLIC_URL",
-        "DATABASE_URL",
-        "ROLLCALL_DATA_DIR",
-        "ROLLCALL_ENCRYPTION_KEYS",
-        "ROLLCALL_BOOTSTRAP_ORGANIZATION",
-        "ROLLCALL_BOOTSTRAP_TOKEN",
-        "ROLLCALL_DNS_SERVERS",
-        "ROLLCALL_LOG",
-        "ROLLCALL_LOG_FORMAT",
-    ] {
-        assert!(help.contains(setting), "{setting}");
+    let line = rollcall::cli::command();
+    let (mut helps, mut settings) = (0, 0);
+    for (words, command) in commands(&line, vec![]) {
+        let help = printed(&[&words[..], &["--help"]].concat(), &[]);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        helps += 1;
+        for argument in line.get_arguments().chain(command.get_arguments()) {
+            let Some(variable) = argument.get_env() else {
+                continue;
+            };
+            let (variable, flag) = (variable.to_str().unwrap(), argument.get_long().unwrap());
+            let shown = ["=", "]"].map(|end| format!("[env: {variable}{end}"));
+            let is_shown = shown.iter().any(|words| help.contains(words));
+            assert!(is_shown, "{words:?}: {variable}");
+            assert!(help.contains(&format!("--{flag} ")), "{words:?}: --{flag}");
+            settings += 1;
+        }
     }
+    assert!(helps > 15 && settings > 50, "{helps} {settings}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod sessions;
 mod status;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use axum::body::Body;
 use chrono::TimeDelta;
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::provider::{CLIENT, Provider, SECRET};
+use crate::support::scim::Client;
 use crate::support::{Reply, Server, merge, run};
 
 pub const ORIGIN: &str = "https://rollcall.test";
@@ -202,6 +204,12 @@ impl Place {
             .to_owned()
     }
 
+    /// The client of a new SCIM configuration that belongs to the place's SSO configuration.
+    pub async fn provisioning(&self) -> Client {
+        let server = Arc::new(self.server.clone());
+        Client::of(server, json!({ "ssoConfigurationId": self.sso })).await
+    }
+
     /// Changes the configuration.
     pub async fn update(&self, change: Value) {
         let mut request = json!({ "ssoConfigurationId": self.sso });
@@ -327,14 +335,16 @@ impl Place {
         found.unwrap().items
     }
 
-    /// Makes sure that a reply keeps a person out and tells no more than a reference, and that
-    /// administrators find under it which check failed and these words, and no secrets.
+    /// Makes sure that a reply keeps a person out with the status of this check and tells no more than a reference,
+    /// and that administrators find under it that this check failed, a reason with these words, and no secrets.
     pub async fn refused(&self, reply: &Reply, check: &str, words: &str) -> ListedAttempt {
-        assert!(
-            reply.status.is_client_error() || reply.status.is_server_error(),
-            "{}",
-            reply.status
-        );
+        assert!(!words.is_empty(), "every reason has no words");
+        let status = match check {
+            "login" => 400,
+            "provider" | "code" => 502,
+            _ => 403,
+        };
+        assert_eq!(reply.status, status, "{check}: {}", reply.text());
         gives_no_session(reply);
         let page = reply.text();
         let reference = reference(&page).unwrap_or_else(|| panic!("a reference: {page}"));

@@ -1,12 +1,14 @@
 //! Whether a member may act, after any sequence of what provisioning and sign-in do.
 
+use std::sync::Arc;
+
 use rollcall::domain::member::MemberStatus;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::people::Provisioning;
 use super::{Browser, Place};
 use crate::support::run;
+use crate::support::scim::Client;
 
 /// How many things happen to a person, one after the other.
 const STEPS: usize = 4;
@@ -53,7 +55,7 @@ fn sequences(length: usize, users: Users) -> Vec<Vec<Step>> {
 
 struct Case<'a> {
     place: &'a Place,
-    provisionings: &'a [Provisioning<'a>; 2],
+    provisionings: &'a [Client; 2],
     name: String,
     users: [String; 2],
     browser: Browser<'a>,
@@ -75,7 +77,9 @@ impl Case<'_> {
                     .set_active(&self.users[at], active)
                     .await;
             }
-            Step::Delete(at) => self.provisionings[at].delete(&self.users[at]).await,
+            Step::Delete(at) => {
+                self.provisionings[at].delete(&self.users[at]).await.is(204);
+            }
             Step::SignIn => {
                 self.place.comes(&self.name, json!({}));
                 let reply = self.place.try_sign_in(&mut self.browser).await;
@@ -119,17 +123,12 @@ impl Case<'_> {
 }
 
 /// The provisioning of a configuration that takes a user with a member's address for that member.
-async fn provisioning(place: &Place) -> Provisioning<'_> {
-    let request = json!({
-        "organizationId": place.server.organization,
+async fn provisioning(place: &Place) -> Client {
+    let more = json!({
         "ssoConfigurationId": place.sso,
         "allowUnverifiedEmailAccountLinking": true,
     });
-    let created = place.server.call("CreateSCIMConfiguration", request).await;
-    Provisioning {
-        server: &place.server,
-        token: created.ok()["token"].as_str().unwrap().to_owned(),
-    }
+    Client::of(Arc::new(place.server.clone()), more).await
 }
 
 #[test]
@@ -151,5 +150,51 @@ fn every_sequence_of_provisioning_and_sign_in_ends_in_the_status_that_the_users_
                 case.check(&steps[..=taken]).await;
             }
         }
+    });
+}
+
+/// The audit log's entries of sign-in: action, actor and subject.
+async fn entries(place: &Place) -> Vec<(String, String, String)> {
+    let mut db = place.server.app.store.acquire().await.unwrap();
+    sqlx::query_as(
+        "select action, actor_id::text, subject_id::text from audit_entries
+         where organization_id = $1 and actor_principal = 'user' order by created_at, id",
+    )
+    .bind(place.server.organization_id().as_uuid())
+    .fetch_all(&mut *db)
+    .await
+    .unwrap()
+}
+
+#[test]
+fn what_a_sign_in_changes_is_in_the_audit_log() {
+    run(async {
+        let place = Place::start().await;
+        // Somebody waits under an address that is not theirs, until its owner comes.
+        place.comes("ada", json!({ "sub": "attacker", "email_verified": false }));
+        let waiting = place.sign_in(&mut place.browser()).await;
+        let (_, ada) = place.signed_in("ada").await;
+        place.comes("ada", json!({ "name": "Ada L." }));
+        place.sign_in(&mut place.browser()).await;
+        let by = |action: &str, actor: &String, subject: &String| {
+            (action.to_owned(), actor.clone(), subject.clone())
+        };
+        assert_eq!(
+            entries(&place).await,
+            [
+                by("CreateUser", &waiting, &waiting),
+                by("SignIn", &waiting, &waiting),
+                by("UpdateUser", &ada, &waiting),
+                by("CreateUser", &ada, &ada),
+                by("SignIn", &ada, &ada),
+                by("UpdateUser", &ada, &ada),
+                by("SignIn", &ada, &ada),
+            ]
+        );
+        // Whoever is kept out changes nothing.
+        place.comes("ada", json!({ "sub": "another", "email_verified": false }));
+        let refused = place.try_sign_in(&mut place.browser()).await;
+        assert_ne!(refused.status, 303);
+        assert_eq!(entries(&place).await.len(), 7);
     });
 }

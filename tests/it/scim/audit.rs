@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::client::{BULK, Client, PATCH_OP, U, group, path, user};
 use crate::support::run;
+use crate::support::scim::{BULK, Client, PATCH_OP, U, group, path, user};
 
 /// The entries of the configuration in the audit log: action, kind of subject, subject, and what changed.
 async fn entries(c: &Client) -> Vec<(String, String, Uuid, Value)> {

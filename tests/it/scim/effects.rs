@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::client::{BASE, Client, E, G, U, path, text, user};
+use crate::support::scim::{BASE, Client, E, G, U, path, text, user};
 use crate::support::{Reply, run};
 
 type Set = BTreeSet<String>;

@@ -8,8 +8,8 @@ use scim::filter::compile;
 use scim::schema::ResourceType;
 use serde_json::{Value, json};
 
-use super::client::{Client, E, G, text, user};
 use crate::support::run;
+use crate::support::scim::{Client, E, G, text, user};
 
 /// How many users there are, and how many filters are tried on them.
 const USERS: usize = 24;

@@ -1,5 +1,5 @@
-//! What real identity providers send: every row of their recorded traffic that is a request, by
-//! its number. Where the RFCs and the providers disagree, the decision of this server is expected.
+//! What real identity providers send: the rows of docs/dialects.md, by their number. Where the RFCs and the providers
+//! disagree, the decision of this server is expected.
 
 mod entra_groups;
 mod entra_users;

@@ -2,7 +2,6 @@
 
 mod audit;
 mod checklist;
-pub mod client;
 mod effects;
 mod filters;
 mod idp_traffic;

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Request, header};
 use serde_json::{Value, json};
 
-use super::client::{BULK, Client, LIST, PATCH_OP, U, text, user};
+use crate::support::scim::{BULK, Client, LIST, PATCH_OP, U, text, user};
 use crate::support::{Reply, run};
 
 /// Sends a request without `/scim/v2` in front.

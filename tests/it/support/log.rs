@@ -1,9 +1,24 @@
-//! What was logged, for a test to look at.
+//! What was logged: shown when a test fails, and for a test to look at.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::EnvFilter;
+
+/// Has what is logged printed with the output of the test, which is shown if the test fails.
+pub fn show() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let levels = std::env::var("ROLLCALL_LOG")
+            .unwrap_or_else(|_| "warn,rollcall::router=info".to_owned());
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(levels))
+            .with_ansi(false)
+            .with_test_writer()
+            .init();
+    });
+}
 
 /// Everything that this thread logged, of every level. A request that a test sends runs on its thread.
 #[derive(Clone, Default)]

@@ -1,9 +1,38 @@
-//! A server in the process, with its own organization, clock and keys for each test.
+//! What tests share: a server in the process, with its own organization, clock and keys for each test.
+//!
+//! A test is a function whose name is the sentence that it shows. It calls [`run`] with its future, starts what it
+//! needs, and does what a client does:
+//!
+//! ```ignore
+//! #[test]
+//! fn an_organization_is_shown_to_its_members() {
+//!     run(async {
+//!         let server = Server::start().await;
+//!         let request = json!({ "organizationId": server.organization });
+//!         let shown = server.call("GetOrganization", request.clone()).await.ok();
+//!         assert_eq!(shown["organization"]["id"], *server.organization);
+//!         let stranger = server.neighbour().await;
+//!         stranger.call("GetOrganization", request).await.error("permission_denied");
+//!     });
+//! }
+//! ```
+//!
+//! [`Server`] speaks the API as an administrator; `call_as` takes another token. [`scim::Client`] is an identity provider
+//! with a SCIM token of its own. `login::Place` is a server with a provider at which people sign in. `cli::operators::Database`
+//! and [`process::Serving`] run the binary itself. [`Server::pass`] lets time pass, [`Server::replica`] is another process on the
+//! same database, and [`Server::neighbour`] another organization. [`Reply::ok`], [`Reply::error`], `Reply::is` and `Reply::refused`
+//! look at the whole answer: a test names one outcome, not "some error".
+//!
+//! A failing test shows what the server logged on the test's thread: warnings and errors, or what `ROLLCALL_LOG` names
+//! (`ROLLCALL_LOG=debug cargo test --test it NAME`). A test that needs a real PostgreSQL asks [`needs_database`], and one that
+//! looks for a race calls [`needs_parallel_connections`]: both say on stderr when they show less than their name says.
 
 pub mod dns;
 pub mod log;
 pub mod process;
+pub mod scim;
 
+use std::io::Write;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -35,6 +64,7 @@ static STORE: OnceCell<Store> = OnceCell::const_new();
 
 /// Runs a test on the runtime that all tests share, as they share the store.
 pub fn run<F: Future>(test: F) -> F::Output {
+    log::show();
     RUNTIME.block_on(test)
 }
 
@@ -43,6 +73,38 @@ pub fn database_url() -> Option<String> {
     std::env::var("DATABASE_URL")
         .ok()
         .filter(|url| !url.is_empty())
+}
+
+/// The PostgreSQL of a test that needs a real one; without it, a line that says that the test is skipped.
+pub fn needs_database() -> Option<String> {
+    let url = database_url();
+    if url.is_none() {
+        skipped("needs DATABASE_URL");
+    }
+    url
+}
+
+/// Says that the test on this thread is not run, and why. CI fails if it finds this line where it should not be.
+pub fn skipped(why: &str) {
+    say("skipped", why);
+}
+
+/// Says that the test on this thread shows no race, because all requests wait for the one connection.
+pub fn needs_parallel_connections() {
+    if database_url().is_none() {
+        say(
+            "one at a time",
+            "the embedded PostgreSQL has one connection",
+        );
+    }
+}
+
+/// Writes a line to the real stderr: `eprintln` of a test that passes is not shown.
+fn say(what: &str, why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let line = format!("{what}: {test}: {why}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 async fn store() -> Store {
@@ -96,6 +158,7 @@ pub fn naming(token: &str, organization: Option<OrganizationId>) -> String {
 }
 
 /// A server and one organization of its own.
+#[derive(Clone)]
 pub struct Server {
     pub app: Arc<App>,
     pub router: Router,
@@ -335,15 +398,14 @@ impl Server {
         })
     }
 
-    /// Makes a SCIM configuration and returns the whole response.
+    /// Makes a SCIM configuration and returns the whole response. Unless `more` names an SSO configuration, it gets
+    /// one of its own.
     pub async fn scim(&self, more: Value) -> Value {
-        let sso = self
-            .sso(&Uuid::from_bytes(self.app.random.bytes()).to_string())
-            .await;
-        let mut request = json!({
-            "organizationId": self.organization,
-            "ssoConfigurationId": sso["id"],
-        });
+        let mut request = json!({ "organizationId": self.organization });
+        if more.get("ssoConfigurationId").is_none() {
+            let client_id = Uuid::from_bytes(self.app.random.bytes()).to_string();
+            request["ssoConfigurationId"] = self.sso(&client_id).await["id"].clone();
+        }
         merge(&mut request, more);
         self.call("CreateSCIMConfiguration", request).await.ok()
     }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ask, pages};
-use crate::scim::client::{Client, path, text};
 use crate::support::run;
+use crate::support::scim::{Client, path, text};
 
 const LIST: &str = "ProvisioningService/ListProvisioningEvents";
 
@@ -29,7 +29,7 @@ fn an_event_says_what_was_asked_and_what_came_of_it() {
         let refused = client
             .post(
                 "/Users",
-                crate::scim::client::user("ada@example.com", again),
+                crate::support::scim::user("ada@example.com", again),
             )
             .await;
         refused.refused(409, "uniqueness");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ask;
 use crate::login::Place;
-use crate::scim::client::{Client, path};
+use crate::support::scim::{Client, path};
 use crate::support::{Server, run};
 
 async fn status(server: &Server) -> Value {

@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::scim::client::{Client, path, text, user};
-use crate::support::{Reply, run};
+use crate::support::scim::{Client, path, text, user};
+use crate::support::{Reply, needs_parallel_connections, run};
 
 fn count(replies: &[Reply], status: u16) -> usize {
     replies
@@ -18,6 +18,7 @@ async fn at_once<F>(requests: impl IntoIterator<Item = F>) -> Vec<Reply>
 where
     F: Future<Output = Reply> + Send + 'static,
 {
+    needs_parallel_connections();
     let tasks: Vec<_> = requests.into_iter().map(tokio::spawn).collect();
     join_all(tasks)
         .await
@@ -103,7 +104,7 @@ fn parallel_changes_of_members_all_survive() {
         }))
         .await;
         assert_eq!(count(&replies, 200), users.len());
-        let expected = crate::scim::client::ids(&joining.iter().collect::<Vec<_>>());
+        let expected = crate::support::scim::ids(&joining.iter().collect::<Vec<_>>());
         assert_eq!(c.members(&team).await, expected);
     });
 }

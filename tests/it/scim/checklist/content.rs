@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::scim::client::{Client, path, user};
 use crate::support::run;
+use crate::support::scim::{Client, path, user};
 
 #[test]
 fn content_types() {
@@ -107,7 +107,7 @@ fn head_is_get_without_a_body() {
         let by_tag = [("if-none-match", &*tag)];
         let nothing: [(&str, &str); 0] = [];
         let wrong = [("authorization", "Bearer wrong")];
-        let user_schema = format!("/Schemas/{}", crate::scim::client::U);
+        let user_schema = format!("/Schemas/{}", crate::support::scim::U);
         for (at, headers) in [
             ("", &nothing[..]),
             ("/", &nothing),

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::scim::client::{BULK, Client, E, G, LIST, SEARCH, U, encode, path, text, user};
-use crate::support::run;
+use crate::support::scim::{BULK, Client, E, G, LIST, SEARCH, U, encode, path, text, user};
+use crate::support::{needs_parallel_connections, run};
 
 fn names(list: &Value) -> Vec<String> {
     let resources = list["Resources"].as_array().unwrap();
@@ -592,6 +592,7 @@ fn a_walk_by_index_meets_everybody_while_others_come_and_go_behind_it() {
 #[test]
 fn users_that_are_made_and_deleted_at_once_are_counted_where_they_are() {
     run(async {
+        needs_parallel_connections();
         let c = Client::start().await;
         let turn = async |n: usize| {
             let mut left = 0;

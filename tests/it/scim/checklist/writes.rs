@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::scim::client::{Client, E, G, PATCH_OP, U, ids, path, user, without};
 use crate::support::run;
+use crate::support::scim::{Client, E, G, PATCH_OP, U, ids, path, user, without};
 
 #[test]
 fn put_replaces_everything_and_never_creates() {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::scim::client::{Client, G, ids, path};
 use crate::support::run;
+use crate::support::scim::{Client, G, ids, path};
 
 #[test]
 fn groups_are_matched_and_read_without_members() {

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::scim::client::{Client, E, U, path, text, user};
 use crate::support::run;
+use crate::support::scim::{Client, E, U, path, text, user};
 
 #[test]
 fn matching_by_filters() {
@@ -516,7 +516,7 @@ fn schemas_for_the_provisioning_page() {
         let schemas = list["Resources"].as_array().unwrap();
         let ids: Vec<&str> = schemas.iter().map(|s| s["id"].as_str().unwrap()).collect();
         assert!(
-            [U, E, crate::scim::client::G]
+            [U, E, crate::support::scim::G]
                 .iter()
                 .all(|urn| ids.contains(urn))
         );

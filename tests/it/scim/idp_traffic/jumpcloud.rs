@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::scim::client::{Client, E, U, ids, path};
 use crate::support::run;
+use crate::support::scim::{Client, E, U, ids, path};
 
 #[test]
 fn users() {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::scim::client::{Client, E, G, U, ids, path, text, user};
 use crate::support::run;
+use crate::support::scim::{Client, E, G, U, ids, path, text, user};
 
 #[test]
 fn the_connection_test_and_imports() {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::scim::client::{BULK, Client, G, SEARCH, U, ids, path, text, user};
 use crate::support::run;
+use crate::support::scim::{BULK, Client, G, SEARCH, U, ids, path, text, user};
 
 #[test]
 fn cyberark_and_rippling() {
@@ -24,7 +24,7 @@ fn cyberark_and_rippling() {
                 path.rsplit_once('/').unwrap().1
             );
         }
-        for urn in [U, G, crate::scim::client::E] {
+        for urn in [U, G, crate::support::scim::E] {
             assert_eq!(c.get(&format!("/Schemas/{urn}")).await.is(200)["id"], urn);
         }
         // Row 86.
@@ -170,7 +170,7 @@ fn bulk_search_and_cursors() {
         assert_eq!(done["Operations"][0]["status"], "201");
         let group = text(&done["Operations"][1]["location"]);
         let group = c
-            .get(group.strip_prefix(crate::scim::client::BASE).unwrap())
+            .get(group.strip_prefix(crate::support::scim::BASE).unwrap())
             .await
             .is(200);
         assert_eq!(

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::scim::client::{Client, ids, path};
 use crate::support::run;
+use crate::support::scim::{Client, ids, path};
 
 #[test]
 fn matching_disabling_and_membership() {

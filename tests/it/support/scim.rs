@@ -151,6 +151,26 @@ impl Client {
         reply.is(201)
     }
 
+    /// Pushes an active user whose name is this address, and returns its path.
+    pub async fn push(&self, email: &str) -> String {
+        self.push_as(email, email, Value::Null).await
+    }
+
+    /// Pushes an active user with this name, address and externalId, and returns its path.
+    pub async fn push_as(&self, name: &str, email: &str, external_id: Value) -> String {
+        let more = json!({
+            "active": true, "externalId": external_id, "displayName": "Pushed",
+            "emails": [{ "value": email, "primary": true }],
+        });
+        path(&self.user(name, more).await)
+    }
+
+    /// Suspends or restores the user at a path.
+    pub async fn set_active(&self, path: &str, active: bool) {
+        let op = json!([{ "op": "replace", "path": "active", "value": active }]);
+        self.patch(path, op).await.is(200);
+    }
+
     /// Makes a group with these members.
     pub async fn group(&self, name: &str, members: &[&Value]) -> Value {
         let reply = self.post("/Groups", group(name, members)).await;
