@@ -8,12 +8,12 @@
 //!
 //! From the outside inwards:
 //!
-//! - [`cli`], [`config`]: commands and settings;
+//! - [`cli`], `config`: commands and settings;
 //! - [`router`]: every door, and what surrounds each request;
 //! - [`jobs`]: background work;
 //! - [`api`]: door 1, the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
-//! - [`scim`]: door 2, SCIM 2.0 for identity providers;
-//! - [`login`]: door 3, people sign in with their browser;
+//! - `scim`: door 2, SCIM 2.0 for identity providers;
+//! - `login`: door 3, people sign in with their browser;
 //! - [`http`]: what doors share of HTTP: the listener, the token and the session of a request, limits;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`oidc`]: the client's side of OpenID Connect;
@@ -23,27 +23,30 @@
 //! - [`domain`]: nouns and rules, without I/O;
 //! - [`app`]: what every door is handed;
 //! - [`error`]: the one domain error;
-//! - [`log`], [`metrics`], [`traces`]: what operators see.
+//! - `log`, [`metrics`], `traces`: what operators see.
 //!
-//! Two crates know nothing of Rollcall: `scim` (`crates/scim`), the rules of SCIM 2.0 without I/O, and
-//! `letters` (`crates/letters`), which tells when two texts are the same although their letters are not.
+//! A public module is one that tests use; the compiler finds what nobody uses in the others.
+//!
+//! Three crates know nothing of Rollcall: `scim` (`crates/scim`), the rules of SCIM 2.0 without I/O, and
+//! `letters` (`crates/letters`), which tells when two texts are the same although their letters are not; and
+//! `proto` (`crates/proto`), the messages and services of the wire contract.
 
 pub mod api;
 pub mod app;
 pub mod cli;
-pub mod config;
+mod config;
 pub mod domain;
 pub mod error;
 pub mod http;
 pub mod jobs;
-pub mod log;
-pub mod login;
+mod log;
+mod login;
 pub mod metrics;
 pub mod oidc;
 pub mod outgoing;
 pub mod provisioning;
 pub mod router;
-pub mod scim;
+mod scim;
 pub mod secrets;
 pub mod store;
-pub mod traces;
+mod traces;

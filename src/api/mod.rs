@@ -8,17 +8,17 @@
 
 mod account;
 mod ahead;
-pub mod authentication;
-pub mod errors;
+mod authentication;
+mod errors;
 mod group;
-pub mod handler;
+mod handler;
 mod identity;
 mod json;
-pub mod labels;
+mod labels;
 mod organization;
 mod paging;
 mod rollcall;
-pub mod transport;
+mod transport;
 mod user;
 
 use std::collections::HashMap;

@@ -92,8 +92,10 @@ fn one_session_ends_or_all_of_a_member_and_the_audit_log_has_it() {
             assert_eq!(browser.member().await, None);
         }
         assert_eq!(hers.member().await, Some(grace));
+        let mut recorded = place.server.audit("user").await;
+        recorded.retain(|(action, ..)| action == "EndSessions");
         assert_eq!(
-            place.server.audit("user").await,
+            recorded,
             [(whole[2]["id"].clone(), 1), (Value::Null, 2)].map(|(id, count)| (
                 "EndSessions".to_owned(),
                 Value::Null,
