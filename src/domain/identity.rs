@@ -1,67 +1,30 @@
 //! Who calls, and what they may do.
 
-use std::fmt;
 use std::ops::Deref;
-use std::str::FromStr;
 
 use uuid::Uuid;
 
 use super::ids::{MemberId, OrganizationId, SubjectId};
+use super::names::named;
 use crate::error::Error;
 
-/// What a member or service account may do in its organization.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Admin,
-    /// Use the organization, without a say in its configuration.
-    Member,
-}
-
-impl Role {
-    /// The name in settings and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Member => "member",
-        }
+named! {
+    /// What a member or service account may do in its organization.
+    pub enum Role {
+        /// Everything.
+        Admin = "admin",
+        /// Use the organization, without a say in its configuration.
+        Member = "member",
     }
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "admin" => Ok(Self::Admin),
-            "member" => Ok(Self::Member),
-            _ => Err(format!("{text:?} is no role: give admin or member")),
-        }
-    }
-}
-
-/// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// A person.
-    User,
-    /// A program, or an operator's token.
-    ServiceAccount,
-}
-
-impl Principal {
-    /// The name in the database: that of the wire without its prefix, in lower case.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::ServiceAccount => "service_account",
-        }
+named! {
+    /// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses, by their names without prefix.
+    pub enum Principal {
+        /// A person.
+        User = "user",
+        /// A program, or an operator's token.
+        ServiceAccount = "service_account",
     }
 }
 

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::ids::{LoginId, MemberId, OrganizationId, SsoConfigurationId};
 use super::letters::{address_key, domain_key};
+use super::names::named;
 use crate::error::Error;
 
 /// How long a person may take at the provider.
@@ -92,52 +93,43 @@ pub fn is_entra(issuer: &str) -> bool {
     })
 }
 
-/// Which check kept a person out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// The provider does not answer as it must.
-    Provider,
-    /// The answer came to another browser, too late, or again.
-    Login,
-    /// The provider refused.
-    Authorization,
-    /// The answer is another provider's.
-    Issuer,
-    /// The code is not exchanged for tokens.
-    Code,
-    /// The ID token.
-    IdToken,
-    /// The userinfo.
-    Userinfo,
-    /// The address.
-    Email,
-    /// The claims expression.
-    ClaimsExpression,
-    /// The member.
-    Member,
-    /// The configuration.
-    Configuration,
-    /// The client secret is lost with the key that sealed it.
-    ClientSecret,
+named! {
+    /// Which check kept a person out.
+    pub enum Check {
+        /// The provider does not answer as it must.
+        Provider = "provider",
+        /// The answer came to another browser, too late, or again.
+        Login = "login",
+        /// The provider refused.
+        Authorization = "authorization",
+        /// The answer is another provider's.
+        Issuer = "issuer",
+        /// The code is not exchanged for tokens.
+        Code = "code",
+        /// The ID token.
+        IdToken = "id_token",
+        /// The userinfo.
+        Userinfo = "userinfo",
+        /// The address.
+        Email = "email",
+        /// The claims expression.
+        ClaimsExpression = "claims_expression",
+        /// The member.
+        Member = "member",
+        /// The configuration.
+        Configuration = "configuration",
+        /// The client secret is lost with the key that sealed it.
+        ClientSecret = "client_secret",
+    }
 }
 
-impl Check {
-    /// The name in the log of tries.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Provider => "provider",
-            Self::Login => "login",
-            Self::Authorization => "authorization",
-            Self::Issuer => "issuer",
-            Self::Code => "code",
-            Self::IdToken => "id_token",
-            Self::Userinfo => "userinfo",
-            Self::Email => "email",
-            Self::ClaimsExpression => "claims_expression",
-            Self::Member => "member",
-            Self::Configuration => "configuration",
-            Self::ClientSecret => "client_secret",
-        }
+named! {
+    /// How an attempt to sign in ended.
+    pub enum AttemptOutcome {
+        /// The person has a session.
+        SignedIn = "signed_in",
+        /// The person was kept out.
+        Refused = "refused",
     }
 }
 

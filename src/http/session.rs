@@ -4,7 +4,7 @@ use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::app::App;
-use crate::domain::identity::{Caller, Principal, Subject};
+use crate::domain::identity::Caller;
 use crate::domain::ids::SessionId;
 use crate::domain::sign_in;
 use crate::domain::token::{Token, TokenKind};
@@ -107,19 +107,12 @@ pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
         let mut db = app.store.acquire().await?;
         store::sessions::touch(&mut db, organization_id, id, now).await?;
     }
-    let role = candidate
-        .role
-        .parse()
-        .map_err(|e: String| Error::internal(e))?;
     Ok(Session {
         id,
         caller: Caller {
             organization_id,
-            subject: Subject {
-                id: candidate.user_id.as_uuid().into(),
-                principal: Principal::User,
-            },
-            role,
+            subject: candidate.user_id.into(),
+            role: candidate.role,
             read_only: false,
         },
     })

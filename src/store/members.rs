@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::sql::{Bound, Fragment};
 use super::{Connection, Items, Page, Place};
+use crate::domain::identity::Role;
 use crate::domain::ids::{MemberId, OrganizationId};
 use crate::domain::letters::{address_key, domain_key, fold};
 use crate::domain::member::MemberStatus;
@@ -22,8 +23,8 @@ pub struct Member {
     pub name: String,
     /// Where the picture is; may be empty.
     pub avatar_url: String,
-    /// `admin` or `member`.
-    pub role: String,
+    /// What the member may do.
+    pub role: Role,
     /// Whether the member may act.
     pub status: MemberStatus,
     /// Since when.
@@ -51,7 +52,7 @@ pub async fn get(
 ) -> Result<Member, Error> {
     sqlx::query_as!(
         Member,
-        r#"select id as "id: _", email, name, avatar_url, role, status as "status: _", created_at, '' as "sort_key!"
+        r#"select id as "id: _", email, name, avatar_url, role as "role: _", status as "status: _", created_at, '' as "sort_key!"
            from users where organization_id = $1 and id = $2"#,
         organization_id.as_uuid(),
         id.as_uuid(),
@@ -132,7 +133,7 @@ pub struct Filter {
     /// The states.
     pub statuses: Vec<MemberStatus>,
     /// The roles.
-    pub roles: Vec<String>,
+    pub roles: Vec<Role>,
     /// The identifiers.
     pub ids: Vec<MemberId>,
     /// Groups whose own members are left out.
@@ -248,10 +249,11 @@ fn push_filter(
             .push(" and u.email_key = ")
             .push_bind(address_key(&filter.email).into_owned());
     }
-    let statuses = filter.statuses.iter().map(|status| status.to_string());
+    let statuses = filter.statuses.iter().map(|status| status.as_str());
+    let roles = filter.roles.iter().map(|role| role.as_str());
     for (column, values) in [
-        ("u.status", statuses.collect()),
-        ("u.role", filter.roles.clone()),
+        ("u.status", statuses.collect::<Vec<_>>()),
+        ("u.role", roles.collect()),
     ] {
         if !values.is_empty() {
             query

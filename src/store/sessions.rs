@@ -5,6 +5,7 @@ use sqlx::{query, query_as};
 use uuid::Uuid;
 
 use super::{Connection, Items, Page};
+use crate::domain::identity::Role;
 use crate::domain::ids::{MemberId, OrganizationId, SessionId, SsoConfigurationId};
 use crate::error::Error;
 
@@ -33,7 +34,7 @@ pub struct Candidate {
     /// Which member.
     pub user_id: MemberId,
     /// The member's role.
-    pub role: String,
+    pub role: Role,
     /// SHA-256 of the token that it must be.
     pub token_hash: Vec<u8>,
     /// When it was last used, to the minute.
@@ -71,7 +72,7 @@ pub async fn find_candidate(
 ) -> Result<Option<Candidate>, Error> {
     Ok(query_as!(
         Candidate,
-        r#"select s.user_id as "user_id: _", u.role, s.token_hash, s.last_used_at, s.expires_at
+        r#"select s.user_id as "user_id: _", u.role as "role: _", s.token_hash, s.last_used_at, s.expires_at
          from sessions s
          join users u on u.organization_id = s.organization_id and u.id = s.user_id
          where s.organization_id = $1 and s.id = $2 and u.status = 'active'"#,

@@ -9,12 +9,8 @@ use super::{Connection, Items, Page, Place, one_row};
 use crate::domain::ids::{LoginId, MemberId, OrganizationId, SsoConfigurationId};
 use crate::domain::letters::fold;
 use crate::domain::member::MemberStatus;
-use crate::domain::sign_in::{Attempt, Person};
+use crate::domain::sign_in::{Attempt, AttemptOutcome, Check, Person};
 use crate::error::Error;
-
-/// What comes of a try.
-const SIGNED_IN: &str = "signed_in";
-const REFUSED: &str = "refused";
 
 /// Takes the answer to a login, and tells whether it is the first.
 ///
@@ -299,7 +295,10 @@ macro_rules! insert_attempt {
             $attempt.id.as_uuid(),
             $attempt.at,
             $attempt.sso_configuration_id.as_uuid(),
-            if $refusal.is_some() { REFUSED } else { SIGNED_IN },
+            match $refusal {
+                Some(_) => AttemptOutcome::Refused.as_str(),
+                None => AttemptOutcome::SignedIn.as_str(),
+            },
             $refusal.map(|r| r.check.as_str()),
             $refusal.map(|r| &*r.reason).or($attempt.note.as_deref()),
             $attempt.email,
@@ -341,10 +340,10 @@ pub struct ListedAttempt {
     pub created_at: DateTime<Utc>,
     /// Through which provider.
     pub sso_configuration_id: Uuid,
-    /// `signed_in` or `refused`.
-    pub outcome: String,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
     /// Which check kept the person out.
-    pub failed_check: Option<String>,
+    pub failed_check: Option<Check>,
     /// Why, and what to do.
     pub reason: Option<String>,
     /// The address.
@@ -392,9 +391,12 @@ pub async fn list_attempts(
 ) -> Result<Items<ListedAttempt>, Error> {
     let page = Page::first(size);
     let outcomes: &[&str] = match filter.refused {
-        Some(true) => &[REFUSED],
-        Some(false) => &[SIGNED_IN],
-        None => &[SIGNED_IN, REFUSED],
+        Some(true) => &[AttemptOutcome::Refused.as_str()],
+        Some(false) => &[AttemptOutcome::SignedIn.as_str()],
+        None => &[
+            AttemptOutcome::SignedIn.as_str(),
+            AttemptOutcome::Refused.as_str(),
+        ],
     };
     // The indexes have the outcome in front of the time.
     let mut query = QueryBuilder::new(
@@ -438,7 +440,7 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
 #[derive(Debug)]
 pub struct AttemptCount {
     /// Which check kept the people out; `None` for those who signed in.
-    pub failed_check: Option<String>,
+    pub failed_check: Option<Check>,
     /// How many.
     pub count: i64,
 }
@@ -457,7 +459,7 @@ pub async fn count_attempts(
 ) -> Result<Vec<AttemptCount>, Error> {
     Ok(query_as!(
         AttemptCount,
-        r#"select a.failed_check, count(*) as "count!"
+        r#"select a.failed_check as "failed_check: _", count(*) as "count!"
            from unnest(array['signed_in', 'refused']) o(outcome)
            cross join lateral (
                select failed_check from sso_attempts

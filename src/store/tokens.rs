@@ -42,7 +42,7 @@ pub struct ListedToken {
     /// The service account's name.
     pub name: String,
     /// The service account's role.
-    pub role: String,
+    pub role: Role,
     /// Whether the token may only read.
     pub read_only: bool,
     /// When it was made.
@@ -150,7 +150,7 @@ impl Ahead {
 
 struct Row {
     service_account_id: Uuid,
-    role: String,
+    role: Role,
     read_only: bool,
     is_bootstrap: bool,
     token_hash: String,
@@ -164,7 +164,7 @@ macro_rules! find {
     ($ahead:literal, $($argument:expr),+ $(,)?) => {
         query_as!(
             Row,
-            r#"select t.service_account_id, a.role, t.read_only, t.is_bootstrap, t.token_hash, t.token_digest,
+            r#"select t.service_account_id, a.role as "role: _", t.read_only, t.is_bootstrap, t.token_hash, t.token_digest,
                    t.expires_at, t.revoked_at, "# + $ahead + r#" as "ahead!"
                from api_tokens t
                join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
@@ -189,7 +189,7 @@ impl Row {
                     id: self.service_account_id.into(),
                     principal: Principal::ServiceAccount,
                 },
-                role: self.role.parse().map_err(|e: String| Error::internal(e))?,
+                role: self.role,
                 read_only: self.read_only,
             },
             token_hash: self.token_hash,
@@ -333,11 +333,11 @@ pub async fn list(
     organization_id: OrganizationId,
 ) -> Result<Vec<ListedToken>, Error> {
     let rows = query!(
-        "select t.id, a.name, a.role, t.read_only, t.created_at, t.expires_at, t.revoked_at
+        r#"select t.id, a.name, a.role as "role: Role", t.read_only, t.created_at, t.expires_at, t.revoked_at
          from api_tokens t
          join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
          where t.organization_id = $1
-         order by t.id",
+         order by t.id"#,
         organization_id.as_uuid(),
     )
     .fetch_all(db)

@@ -9,8 +9,10 @@ use sqlx::{Decode, Encode, Type};
 use uuid::Uuid;
 
 use super::scim_events::Outcome;
+use crate::domain::identity::Role;
 use crate::domain::ids::{MemberId, ResourceId};
 use crate::domain::member::MemberStatus;
+use crate::domain::sign_in::{AttemptOutcome, Check};
 
 /// Enumerations are stored by their names. A name that the enumeration does not have is an error when it is read.
 macro_rules! by_name {
@@ -39,7 +41,7 @@ macro_rules! by_name {
     )+};
 }
 
-by_name!(MemberStatus, Outcome);
+by_name!(AttemptOutcome, Check, MemberStatus, Outcome, Role);
 
 /// Identifiers are stored as UUIDs.
 macro_rules! by_uuid {

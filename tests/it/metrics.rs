@@ -301,7 +301,7 @@ fn allowed() -> BTreeMap<&'static str, String> {
         ("check", format!("|{checks}")),
         (
             "cause",
-            "signed_out|ended_by_member|replaced|expired|configuration|administrator".to_owned(),
+            "signed_out|ended_by_member|replaced|expired|configuration|administrator|deprovisioned".to_owned(),
         ),
         ("purpose", "verify|make".to_owned()),
         (

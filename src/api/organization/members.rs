@@ -3,7 +3,7 @@
 use crate::api::handler::{parse_ids, timestamp};
 use crate::api::paging::{Paging, count};
 use crate::app::App;
-use crate::domain::identity::Reader;
+use crate::domain::identity::{Reader, Role};
 use crate::domain::member::MemberStatus;
 use crate::error::Error;
 use crate::store::members::{Filter, Member, Order};
@@ -67,8 +67,7 @@ fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
     let statuses = wire.statuses.iter().filter_map(|s| s.as_known());
     let statuses: Vec<MemberStatus> = statuses.filter_map(member_status).collect();
     let roles = wire.roles.iter().filter_map(|r| r.as_known());
-    let roles = roles.filter_map(role_name).map(str::to_owned);
-    let roles: Vec<String> = roles.collect();
+    let roles: Vec<Role> = roles.filter_map(role).collect();
     let is_other_provider = wire.login_provider.as_known().is_some_and(|kind| {
         !matches!(
             kind,
@@ -102,10 +101,10 @@ const fn member_status(status: UserStatus) -> Option<MemberStatus> {
     }
 }
 
-const fn role_name(role: OrganizationRole) -> Option<&'static str> {
+const fn role(role: OrganizationRole) -> Option<Role> {
     match role {
-        OrganizationRole::ORGANIZATION_ROLE_ADMIN => Some("admin"),
-        OrganizationRole::ORGANIZATION_ROLE_MEMBER => Some("member"),
+        OrganizationRole::ORGANIZATION_ROLE_ADMIN => Some(Role::Admin),
+        OrganizationRole::ORGANIZATION_ROLE_MEMBER => Some(Role::Member),
         OrganizationRole::ORGANIZATION_ROLE_UNSPECIFIED => None,
     }
 }
@@ -120,9 +119,9 @@ pub const fn user_status(status: MemberStatus) -> UserStatus {
 }
 
 fn member(member: Member) -> OrganizationMember {
-    let role = match &*member.role {
-        "admin" => OrganizationRole::ORGANIZATION_ROLE_ADMIN,
-        _ => OrganizationRole::ORGANIZATION_ROLE_MEMBER,
+    let role = match member.role {
+        Role::Admin => OrganizationRole::ORGANIZATION_ROLE_ADMIN,
+        Role::Member => OrganizationRole::ORGANIZATION_ROLE_MEMBER,
     };
     OrganizationMember {
         user_id: member.id.to_string(),

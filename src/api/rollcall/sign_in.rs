@@ -15,6 +15,7 @@ use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::identity::Reader;
 use crate::domain::policy::{self, Part, Verdict};
+use crate::domain::sign_in::{AttemptOutcome, Check};
 use crate::error::{Error, Violation};
 use crate::oidc::check::{self, Finding, Outcome};
 use crate::oidc::{Providers, Registration};
@@ -77,16 +78,16 @@ pub async fn list_attempts(
 }
 
 fn attempt(attempt: ListedAttempt) -> SignInAttempt {
-    let outcome = match &*attempt.outcome {
-        "signed_in" => SignInOutcome::SIGN_IN_OUTCOME_SIGNED_IN,
-        _ => SignInOutcome::SIGN_IN_OUTCOME_REFUSED,
+    let outcome = match attempt.outcome {
+        AttemptOutcome::SignedIn => SignInOutcome::SIGN_IN_OUTCOME_SIGNED_IN,
+        AttemptOutcome::Refused => SignInOutcome::SIGN_IN_OUTCOME_REFUSED,
     };
     SignInAttempt {
         id: attempt.id.to_string(),
         sso_configuration_id: attempt.sso_configuration_id.to_string(),
         created_at: timestamp(attempt.created_at).into(),
         outcome: outcome.into(),
-        failed_check: attempt.failed_check.unwrap_or_default(),
+        failed_check: attempt.failed_check.map_or("", Check::as_str).to_owned(),
         reason: attempt.reason.unwrap_or_default(),
         failed_expression: attempt.failed_expression.unwrap_or_default(),
         email: attempt.email.unwrap_or_default(),

@@ -122,7 +122,7 @@ fn sign_in_counts(counts: Vec<AttemptCount>) -> SignInCounts {
     let (signed_in, refused) = (total(false), total(true));
     let check = |count: &AttemptCount| {
         Some(Check {
-            failed_check: count.failed_check.clone()?,
+            failed_check: count.failed_check?.to_string(),
             count: number(count.count),
             ..Default::default()
         })

@@ -210,7 +210,10 @@ fn attack_answer_a_second_time() {
         assert_eq!(copy.member().await, None);
         let attempts = place.attempts().await;
         assert_eq!(attempts.len(), 3, "a row each: {attempts:?}");
-        let first = attempts.iter().find(|a| a.outcome == "signed_in").unwrap();
+        let first = attempts
+            .iter()
+            .find(|a| a.outcome.as_str() == "signed_in")
+            .unwrap();
         assert!(refused.reason.unwrap().contains(&first.id.to_string()));
         assert_eq!(
             place.provider.count(Endpoint::Token),

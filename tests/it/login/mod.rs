@@ -21,6 +21,7 @@ use axum::body::Body;
 use chrono::TimeDelta;
 use http::{Request, header};
 use rollcall::app::App;
+use rollcall::domain::sign_in::Check;
 use rollcall::store::sign_in::{AttemptFilter, ListedAttempt, list_attempts};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -356,8 +357,12 @@ impl Place {
         assert_eq!(found.len(), 1, "a row for the reference");
         let attempt = found.remove(0);
         assert_eq!(attempt.sso_configuration_id.to_string(), self.sso);
-        assert_eq!(attempt.outcome, "refused");
-        assert_eq!(attempt.failed_check.as_deref(), Some(check), "{attempt:?}");
+        assert_eq!(attempt.outcome.as_str(), "refused");
+        assert_eq!(
+            attempt.failed_check.map(Check::as_str),
+            Some(check),
+            "{attempt:?}"
+        );
         let reason = attempt.reason.clone().unwrap();
         assert!(
             reason.contains(words),

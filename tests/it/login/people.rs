@@ -40,7 +40,7 @@ fn a_new_person_becomes_a_member() {
         assert_eq!(user["organizationId"], place.server.organization);
 
         let attempt = &place.attempts().await[0];
-        assert_eq!(attempt.outcome, "signed_in");
+        assert_eq!(attempt.outcome.as_str(), "signed_in");
         assert_eq!(attempt.user_id.unwrap().to_string(), id);
         assert_eq!(attempt.email, Some(place.email("ada")));
         assert_eq!(attempt.subject.as_deref(), Some("sub-ada"));
