@@ -334,6 +334,10 @@ pub struct Resolved {
     /// Where the server is reached, without a slash at the end, if it is not where it listens.
     pub public_url: Option<String>,
     /// The folder of the embedded PostgreSQL.
+    #[cfg_attr(
+        not(feature = "embedded-postgres"),
+        expect(dead_code, reason = "there is none")
+    )]
     pub data_dir: PathBuf,
     /// The organization and token to make sure of, if any.
     pub bootstrap: Option<Bootstrap>,

@@ -1,9 +1,9 @@
 //! Door 1: the public `gitpod.v1` services over Connect, gRPC and gRPC-Web, and our own, `rollcall.v1`.
 //!
-//! A request passes [`transport::explain`] (panics, answers without a body),
-//! [`authentication::authenticate`] (who calls; `ahead` tells what is read at once), [`transport::check_protocol`],
-//! [`transport::read_page`] (the query of lists), the check of its JSON (`json`), then the RPC library,
-//! which decodes it. The folder of its service has a table of the methods ([`handler`]): there the
+//! A request passes `transport::explain` (panics, answers without a body),
+//! `authentication::authenticate` (who calls; `ahead` tells what is read at once), `transport::check_protocol`,
+//! `transport::read_page` (the query of lists), the check of its JSON (`json`), then the RPC library,
+//! which decodes it. The folder of its service has a table of the methods (`handler`): there the
 //! `buf.validate` rules run, the caller's permission is checked, and the handler is called, one file a resource.
 
 mod account;

@@ -1,7 +1,7 @@
 //! How resources are found in PostgreSQL: the translation of filters and sort orders to SQL. It says the same as
 //! [`eval`](scim::eval).
 //!
-//! Beside each resource stands its [search form](scim::search_form), so that SQL compares byte by byte, and no collation has a say.
+//! Beside each resource stands its [search form](scim::search_form()), so that SQL compares byte by byte, and no collation has a say.
 //! What is looked for most has a column or a table with an index: `id`, `userName`, `externalId`, `displayName`, `emails.value`,
 //! `active`, `meta`, `members`, `groups`.
 //!

@@ -10,7 +10,7 @@
 //! - [`path`]: the paths of PATCH operations, and the names in `attributes`.
 //! - [`filter`]: a filter is parsed, then resolved against the schema.
 //! - [`eval`]: whether a canonical resource matches a resolved filter.
-//! - [`search_form`]: what a database searches instead of the resource, to find the same.
+//! - [`search_form()`]: what a database searches instead of the resource, to find the same.
 //! - [`project`]: which attributes a response shows.
 //! - [`reference`](mod@reference): how one resource names another.
 //! - [`error`]: the SCIM error. All the others return it.

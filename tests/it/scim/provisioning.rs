@@ -625,7 +625,8 @@ fn who_is_suspended_by_one_configuration_is_not_restored_by_a_change_of_another(
             // Each of the two could see what was before the other.
             let (suspended, restored) =
                 tokio::join!(a.patch(&of_a, set(false)), b.patch(&of_b, set(true)));
-            (suspended.is(200), restored.is(200));
+            suspended.is(200);
+            restored.is(200);
             assert_eq!(status(&a).await, "suspended");
         }
     });
