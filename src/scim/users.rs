@@ -380,10 +380,11 @@ async fn update(
         let version = stored.version;
         let is_done = if is_same_access {
             let (tenant, now) = (context.tenant, context.now);
-            let db = db.get().await?;
-            let updated =
-                scim_users::update(db, tenant, now, &row, version, extent, &event).await?;
-            updated.is_some()
+            let held = db.get().await?;
+            let updated = scim_users::update(held, tenant, now, &row, version, extent, &event);
+            let is_done = updated.await?.is_some();
+            drop(db);
+            is_done
         } else {
             drop(db);
             change_access(context, &row, version, &event).await?

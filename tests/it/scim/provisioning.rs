@@ -611,6 +611,22 @@ fn two_configurations_share_a_member_and_nothing_else() {
 }
 
 #[test]
+fn a_change_of_a_user_shows_what_has_to_be_looked_up_for_it() {
+    run(async {
+        let c = Client::start().await;
+        let boss = c.user("boss", json!({ "displayName": "Boss" })).await;
+        let manager = json!({ "manager": { "value": boss["id"] } });
+        let ada = c.user("ada", json!({ E: manager })).await;
+        // One connection has to be enough for both.
+        for (name, value) in [("title", json!("Dr.")), ("active", json!(false))] {
+            let set = json!([{ "op": "replace", "path": name, "value": value }]);
+            let changed = c.patch(&path(&ada), set).await.is(200);
+            assert_eq!(changed[E]["manager"]["displayName"], "Boss", "{name}");
+        }
+    });
+}
+
+#[test]
 fn who_is_suspended_by_one_configuration_is_not_restored_by_a_change_of_another() {
     run(async {
         let a = Client::start().await;
