@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use uuid::Uuid;
 
-use super::ids::{MemberId, OrganizationId, SubjectId};
+use super::ids::{MemberId, OrganizationId, ScimConfigurationId, SubjectId};
 use super::names::named;
 use crate::error::Error;
 
@@ -19,12 +19,14 @@ named! {
 }
 
 named! {
-    /// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses, by their names without prefix.
+    /// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses, by their names without prefix, and one of our own.
     pub enum Principal {
         /// A person.
         User = "user",
         /// A program, or an operator's token.
         ServiceAccount = "service_account",
+        /// A SCIM configuration: the identity provider that pushes to it.
+        ScimConfiguration = "scim_configuration",
     }
 }
 
@@ -42,6 +44,15 @@ impl From<MemberId> for Subject {
         Self {
             id: member.as_uuid().into(),
             principal: Principal::User,
+        }
+    }
+}
+
+impl From<ScimConfigurationId> for Subject {
+    fn from(configuration: ScimConfigurationId) -> Self {
+        Self {
+            id: configuration.as_uuid().into(),
+            principal: Principal::ScimConfiguration,
         }
     }
 }

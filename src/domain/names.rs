@@ -2,11 +2,11 @@
 
 /// A text that is none of the names of an enumeration.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no {of}: it is one of {names}")]
+#[error("{text:?} is no {of}: give {names}")]
 pub struct Unknown {
     /// The text.
     pub text: String,
-    /// What it should name.
+    /// The enumeration.
     pub of: &'static str,
     /// The names that there are.
     pub names: String,
@@ -56,7 +56,7 @@ macro_rules! named {
                     .ok_or_else(|| $crate::domain::names::Unknown {
                         text: text.to_owned(),
                         of: stringify!($name),
-                        names: [$($text),+].join(", "),
+                        names: [$($text),+].join(" or "),
                     })
             }
         }

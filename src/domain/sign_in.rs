@@ -188,7 +188,7 @@ pub struct Attempt {
     pub organization_id: OrganizationId,
     /// Through which provider.
     pub sso_configuration_id: SsoConfigurationId,
-    /// The moment at which it ended.
+    /// When the answer of the provider arrived.
     pub at: DateTime<Utc>,
     /// Why it was refused, if it was.
     pub refusal: Option<Refusal>,

@@ -19,7 +19,7 @@ use crate::store::Connection;
 /// How many rows one statement deletes, so that no lock is held for long.
 const BATCH: i64 = 5_000;
 
-/// How long after a run that failed the next begins, at most; each failure doubles the time.
+/// How long after a run that failed the next begins, at most; each failure doubles the time, up to the last but for frequent jobs.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
@@ -107,7 +107,11 @@ impl Job {
                 .interval
                 .min(FIRST_RETRY)
                 .saturating_mul(2_u32.saturating_pow(doublings))
-                .min(LAST_RETRY),
+                .min(if self.is_frequent {
+                    FIRST_RETRY
+                } else {
+                    LAST_RETRY
+                }),
         }
     }
 }

@@ -12,11 +12,12 @@ use uuid::Uuid;
 use super::pages::{Account, Page};
 use super::{failed, redirect, signed_in};
 use crate::app::App;
-use crate::domain::ids::{MemberId, SessionId};
+use crate::domain::ids::MemberId;
 use crate::domain::sign_in::origin;
 use crate::error::Error;
 use crate::http::session::{self, Session};
 use crate::metrics::SessionEnd;
+use crate::provisioning::sign_in;
 use crate::store;
 
 /// The page of the person who is signed in.
@@ -78,19 +79,7 @@ pub async fn end_session(
         Ok(session) => session,
         Err(response) => return response,
     };
-    let caller = session.caller;
-    let ended = async {
-        let mut db = app.store.acquire().await?;
-        let user = MemberId::from(caller.subject.id.as_uuid());
-        store::sessions::end(
-            &mut db,
-            caller.organization_id,
-            user,
-            SessionId::from(end.id),
-        )
-        .await
-    };
-    match ended.await {
+    match sign_in::end_session(&app, &session.caller, end.id.into()).await {
         Ok(is_ended) => {
             let count = is_ended.into();
             app.metrics.sessions_ended(SessionEnd::EndedByMember, count);
@@ -119,13 +108,11 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
     let presented = session::presented(&app, &headers)
         .and_then(|token| Some((app.organization_of(&token)?, token)));
     if let Some((organization_id, token)) = presented {
-        let ended = async {
-            let mut db = app.store.acquire().await?;
-            let (id, hash) = (token.id().into(), token.digest());
-            store::sessions::end_presented(&mut db, organization_id, id, hash).await
-        };
-        match ended.await {
-            Ok(count) => app.metrics.sessions_ended(SessionEnd::SignedOut, count),
+        match sign_in::sign_out(&app, organization_id, &token).await {
+            Ok(is_ended) => {
+                let count = is_ended.into();
+                app.metrics.sessions_ended(SessionEnd::SignedOut, count);
+            }
             Err(error) => return failed(error),
         }
     }

@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::work::Work;
 use crate::app::App;
 use crate::domain::audit::Change;
-use crate::domain::ids::{MemberId, SessionId};
+use crate::domain::identity::Caller;
+use crate::domain::ids::{MemberId, OrganizationId, SessionId};
 use crate::domain::letters::address_key;
 use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{Attempt, Check, Person, Refusal, SignInError, email_domain, origin};
@@ -463,6 +464,49 @@ async fn follow(
     Ok(note.map(str::to_owned))
 }
 
+/// Ends a session of a member who asks for it, and tells whether there was one.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn end_session(app: &App, caller: &Caller, id: SessionId) -> Result<bool, Error> {
+    let (organization_id, member) = (caller.organization_id, caller.subject.id.as_uuid().into());
+    let mut work = Work::begin(app, organization_id, caller.subject, app.clock.now()).await?;
+    let is_ended = store::sessions::end(&mut work, organization_id, member, id).await?;
+    if is_ended {
+        work.commit(ended_session(member, id)).await?;
+    }
+    Ok(is_ended)
+}
+
+/// Ends the session of a browser that signs out, and tells whether there was one.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn sign_out(
+    app: &App,
+    organization_id: OrganizationId,
+    token: &Token,
+) -> Result<bool, Error> {
+    let (id, hash) = (SessionId::from(token.id()), token.digest());
+    let nobody = MemberId::from(Uuid::nil()).into();
+    let mut work = Work::begin(app, organization_id, nobody, app.clock.now()).await?;
+    match store::sessions::end_presented(&mut work, organization_id, id, hash).await? {
+        Some(member) => {
+            work.acts_as(member.into());
+            work.commit(ended_session(member, id)).await?;
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+fn ended_session(member: MemberId, id: SessionId) -> Change {
+    let after = json!({ "session_id": id, "ended_sessions": 1 });
+    Change::of_member("EndSession", member, None, Some(after))
+}
+
 /// Whoever knew the session that the browser had before shall not share the new one.
 async fn end_former_session(
     app: &App,
@@ -475,7 +519,8 @@ async fn end_former_session(
     match app.organization_of(former) {
         Some(organization_id) => {
             let (id, hash) = (SessionId::from(former.id()), former.digest());
-            store::sessions::end_presented(db, organization_id, id, hash).await
+            let ended = store::sessions::end_presented(db, organization_id, id, hash).await?;
+            Ok(ended.is_some().into())
         }
         None => Ok(0),
     }

@@ -89,7 +89,17 @@ impl Context {
         changes: Value,
         traits: Vec<&'static str>,
     ) -> Event {
+        let action = match (outcome, resource.0) {
+            (Outcome::Created, ResourceType::User) => "CreateUser",
+            (Outcome::Created, ResourceType::Group) => "CreateGroup",
+            (Outcome::Updated, ResourceType::User) => "UpdateUser",
+            (Outcome::Updated, ResourceType::Group) => "UpdateGroup",
+            (Outcome::Deleted, ResourceType::User) => "DeleteUser",
+            (Outcome::Deleted, ResourceType::Group) => "DeleteGroup",
+            (Outcome::Refused, _) => "",
+        };
         Event {
+            action,
             resource_type: Some(resource.0.name()),
             resource_id: Some(resource.1),
             changes: Some(changes),
@@ -117,6 +127,7 @@ impl Context {
             status: i16::try_from(status).unwrap_or_default(),
             resource_type: None,
             resource_id: None,
+            action: "",
             changes: None,
             reason: None,
         }

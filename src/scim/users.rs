@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::metrics::SessionEnd;
 use crate::provisioning::users::{Link, link};
 use crate::store::folding::UserKeys;
+use crate::store::members::Settled;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Prefetched, Source, Stored, Table};
 use crate::store::scim_users::{self, Extent, Inserted, NewUser, UserRow};
@@ -112,6 +113,7 @@ async fn take_up(context: &Context, new: &New, source: Source) -> Result<Option<
         let changes = resource::changes(&stored.resource.0, &row.resource);
         let event = Event {
             reason: Some("the inactive user with this externalId came back".to_owned()),
+            action: "UpdateUser",
             ..context.event(
                 Outcome::Created,
                 201,
@@ -153,8 +155,15 @@ async fn change_access(
 /// Commits a change of users after which their members may act, or may not any more.
 async fn settle(context: &Context, mut tx: Transaction, members: &[MemberId]) -> Result<(), Error> {
     let organization_id = context.tenant.organization_id;
-    let ended = store::members::settle(&mut tx, organization_id, members, context.now).await?;
+    let now = context.now;
+    let changed = store::members::settle(&mut tx, organization_id, members, now).await?;
+    let actor = context.tenant.scim_configuration_id.into();
+    for change in changed.iter().map(Settled::change) {
+        let id = context.app.new_id();
+        store::audit::insert(&mut tx, organization_id, id, now, actor, &change).await?;
+    }
     tx.commit().await?;
+    let ended = changed.iter().map(|settled| settled.ended_sessions).sum();
     let metrics = &context.app.metrics;
     metrics.sessions_ended(SessionEnd::Deprovisioned, ended);
     Ok(())
@@ -257,6 +266,10 @@ fn given<'a>(context: &Context, new: &'a [New]) -> Vec<NewUser<'a>> {
         let resource = (USER, new.row.id);
         Event {
             reason: new.link.note.clone(),
+            action: match new.link.is_new {
+                true => "CreateUser",
+                false => "LinkUser",
+            },
             ..context.event(Outcome::Created, 201, resource, changes, new.traits.clone())
         }
     };
@@ -374,8 +387,9 @@ async fn update(
         }
         let changes = resource::changes(old, &new);
         let extent = extent(old, &new);
-        let is_same_access = old.get("active") == new.get("active");
+        let was_active = is_active(old);
         let row = row(id, new)?;
+        let is_same_access = row.active == was_active;
         let event = context.event(Outcome::Updated, 200, (USER, id), changes, traits.clone());
         let version = stored.version;
         let is_done = if is_same_access {
@@ -495,7 +509,7 @@ fn row(id: ResourceId, resource: Map<String, Value>) -> Result<UserRow, ScimErro
         id,
         user_name_key: keys.user_name_key,
         display_name_key: keys.display_name_key,
-        active: resource.get("active") == Some(&Value::Bool(true)),
+        active: is_active(&resource),
         search: keys.search,
         emails: keys.emails,
         email_key: address_key(&email).into_owned(),
@@ -507,6 +521,10 @@ fn row(id: ResourceId, resource: Map<String, Value>) -> Result<UserRow, ScimErro
         external_id,
         resource,
     })
+}
+
+fn is_active(resource: &Map<String, Value>) -> bool {
+    resource.get("active") == Some(&Value::Bool(true))
 }
 
 /// The keys of a canonical user.

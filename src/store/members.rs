@@ -1,11 +1,13 @@
 //! Members of organizations, and the groups that they are in, as applications read them.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::sql::{Bound, Fragment};
 use super::{Connection, Items, Page, Place};
+use crate::domain::audit::Change;
 use crate::domain::identity::Role;
 use crate::domain::ids::{MemberId, OrganizationId};
 use crate::domain::letters::{address_key, domain_key, fold};
@@ -62,10 +64,34 @@ pub async fn get(
     .ok_or(Error::NotFound("member of this organization"))
 }
 
-/// Gives members the status that their users say, and ends the sessions of those who may not act. Tells how many sessions it
-/// ended. It is the last thing that a transaction does which changed whether there are such users or whether they are active:
-/// two configurations may provision one member, and whoever comes second sees what the first one wrote. Two round trips, three if
-/// a status changes.
+/// A member whose status was changed.
+#[derive(Debug)]
+pub struct Settled {
+    /// The member.
+    pub id: MemberId,
+    /// The status before.
+    pub before: MemberStatus,
+    /// The status now.
+    pub after: MemberStatus,
+    /// How many sessions of the member were ended.
+    pub ended_sessions: u64,
+}
+
+impl Settled {
+    /// What the audit log tells of it.
+    pub fn change(&self) -> Change {
+        let before = json!({ "status": self.before });
+        let after = json!({ "status": self.after, "ended_sessions": self.ended_sessions });
+        Change::of_member("SetUserStatus", self.id, Some(before), Some(after))
+    }
+}
+
+/// Gives members the status that their users say, ends the sessions of those who may not act, and tells what changed. Users of a
+/// configuration that was deleted meanwhile do not count.
+///
+/// It is the last thing that a transaction does which changed whether there are such users or whether they are active: two
+/// configurations may provision one member, and whoever comes second sees what the first one wrote. Two round trips, three if a
+/// status changes.
 ///
 /// # Errors
 ///
@@ -75,7 +101,7 @@ pub async fn settle(
     organization_id: OrganizationId,
     members: &[MemberId],
     now: DateTime<Utc>,
-) -> Result<u64, Error> {
+) -> Result<Vec<Settled>, Error> {
     let ids: Vec<Uuid> = members.iter().map(|member| member.as_uuid()).collect();
     // Sign-in locks the member before it looks at the status.
     let locked = sqlx::query!(
@@ -87,42 +113,53 @@ pub async fn settle(
     .fetch_all(&mut *db)
     .await?;
     let users = sqlx::query!(
-        r#"select user_id as "member: MemberId", active from scim_users where organization_id = $1 and user_id = any($2)"#,
+        r#"select s.user_id as "member: MemberId", s.active from scim_users s
+           join scim_configurations c on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
+           where s.organization_id = $1 and s.user_id = any($2)"#,
         organization_id.as_uuid(),
         &ids,
     )
     .fetch_all(&mut *db)
     .await?;
     let of = |member| users.iter().filter(move |user| user.member == member);
-    let status = |member| MemberStatus::of_users(of(member).map(|user| user.active));
-    let changed = locked
-        .iter()
-        .map(|row| (row.id, row.status, status(row.id)));
-    let (ids, statuses): (Vec<Uuid>, Vec<&str>) = changed
-        .filter(|(_, old, new)| old != new)
-        .map(|(id, _, new)| (id.as_uuid(), new.as_str()))
-        .unzip();
-    if ids.is_empty() {
-        return Ok(0);
+    let settled = locked.iter().map(|row| Settled {
+        id: row.id,
+        before: row.status,
+        after: MemberStatus::of_users(of(row.id).map(|user| user.active)),
+        ended_sessions: 0,
+    });
+    let mut changed: Vec<Settled> = settled.filter(|s| s.before != s.after).collect();
+    if changed.is_empty() {
+        return Ok(changed);
     }
-    let ended = sqlx::query_scalar!(
+    let (ids, statuses): (Vec<Uuid>, Vec<&str>) = changed
+        .iter()
+        .map(|settled| (settled.id.as_uuid(), settled.after.as_str()))
+        .unzip();
+    let ended = sqlx::query!(
         r#"with changed as (
              update users u set status = n.status, updated_at = $4
              from unnest($2::uuid[], $3::text[]) n(id, status) where u.organization_id = $1 and u.id = n.id
              returning u.id, u.status
          ), ended as (
              delete from sessions s using changed c where s.organization_id = $1 and s.user_id = c.id and c.status <> 'active'
-             returning 1
+             returning s.user_id
          )
-         select count(*) as "ended!" from ended"#,
+         select user_id as "member: MemberId", count(*) as "sessions!" from ended group by user_id"#,
         organization_id.as_uuid(),
         &ids,
         &statuses as _,
         now,
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(ended.unsigned_abs())
+    for row in ended {
+        let settled = changed.iter_mut().find(|settled| settled.id == row.member);
+        if let Some(settled) = settled {
+            settled.ended_sessions = row.sessions.unsigned_abs();
+        }
+    }
+    Ok(changed)
 }
 
 /// Which members a list has. Empty lists and texts say nothing.

@@ -9,7 +9,7 @@ use super::aggregate::aggregate;
 use super::scim_resources::{Lookup, Prefetched, Stored, Tenant};
 use super::tokens::{Configurations, ReadAhead};
 use super::{Connection, Items, OnConstraint, Page, one_row};
-use crate::domain::ids::{OrganizationId, ScimConfigurationId, SsoConfigurationId};
+use crate::domain::ids::{MemberId, OrganizationId, ScimConfigurationId, SsoConfigurationId};
 use crate::domain::scim::ScimConfiguration;
 use crate::error::Error;
 
@@ -216,6 +216,29 @@ pub async fn delete(
     .execute(db)
     .await?;
     one_row(&done)
+}
+
+/// The members that a configuration provisions and another one, too: their status may be another without it.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn shared_members(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ScimConfigurationId,
+) -> Result<Vec<MemberId>, Error> {
+    let rows = sqlx::query_scalar!(
+        r#"select s.user_id as "member: MemberId" from scim_users s
+           where s.organization_id = $1 and s.scim_configuration_id = $2 and exists (
+               select 1 from scim_users o
+               where o.organization_id = $1 and o.user_id = s.user_id and o.scim_configuration_id <> $2)"#,
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
 }
 
 /// What is known of a presented SCIM token before it is verified.

@@ -47,44 +47,13 @@ pub struct Event {
     pub resource_type: Option<&'static str>,
     /// The resource that it was about.
     pub resource_id: Option<ResourceId>,
+    /// What the audit log calls the change, if it is one.
+    pub action: &'static str,
     /// What changed: `[{"attribute", "old", "new"}]`.
     pub changes: Option<Value>,
     /// Why it was refused, or what else is worth knowing, such as who has the same address.
     pub reason: Option<String>,
 }
-
-/// A checked statement that tells of the changes that it makes: in the log of the configuration, and, if the event has a
-/// subject, in the audit log. Its CTE `tell` has a row for each change: `event` (an [`Event`] as JSON), `subject` (the member or
-/// the group that it is about) and what only the database knows: `changes`, which replace those of the event unless they are
-/// null, and `note`, which is added to its reason. The statement may come in several literals, one after the other. `$1` is the organization, `$2` the configuration.
-macro_rules! telling {
-    ($query:ident!($($record:ident,)? $($changes:literal)+, $answer:literal, $($argument:expr),+ $(,)?)) => {
-        $query!(
-            $($record,)?
-            $($changes +)+ r#", events as (
-             select e.id, e.created_at, e.method, e.path, e.traits, e.outcome, e.status, e.resource_type, e.resource_id, t.subject,
-                    coalesce(t.changes, e.changes) as changes, nullif(concat_ws('; ', e.reason, t.note), '') as reason
-             from tell t, jsonb_to_record(t.event) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
-                 outcome text, status smallint, resource_type text, resource_id uuid, changes jsonb, reason text)
-         ), told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, id, created_at, method, path, traits, outcome, status, resource_type, resource_id, changes, reason
-             from events
-         ), audited as (
-             insert into audit_entries (organization_id, id, created_at, actor_id, actor_principal, action, subject_type, subject_id,
-                 after)
-             select $1, id, created_at, $2, 'scim_configuration',
-                    case outcome when 'created' then 'Create' when 'updated' then 'Update' else 'Delete' end || resource_type,
-                    case resource_type when 'User' then 'user' else 'group' end, subject, changes
-             from events where subject is not null
-         ) "# + $answer,
-            $($argument),+
-        )
-    };
-}
-
-pub(super) use telling;
 
 /// Records an event, and with a subject the change of it.
 ///
@@ -97,14 +66,13 @@ pub async fn record(
     event: &Event,
     subject: Option<ResourceId>,
 ) -> Result<(), Error> {
-    telling!(query!(
-        "with tell as (select $3::jsonb as event, $4::uuid as subject, null::jsonb as changes, null::text as note)",
-        "select 1 as done",
+    query!(
+        "select scim_tell($1, $2, $3, $4, null, null) is null as done",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         Json(event) as _,
         subject.map(ResourceId::as_uuid),
-    ))
+    )
     .fetch_one(db)
     .await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! Sessions of people who signed in.
 
 use chrono::{DateTime, Utc};
-use sqlx::{query, query_as};
+use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::{Connection, Items, Page};
@@ -214,7 +214,7 @@ pub async fn end(
     Ok(done.rows_affected() > 0)
 }
 
-/// Ends the session of this token, for a browser that gives it back. Tells how many there were.
+/// Ends the session of this token, for a browser that gives it back, and tells whose it was.
 ///
 /// # Errors
 ///
@@ -224,16 +224,16 @@ pub async fn end_presented(
     organization_id: OrganizationId,
     id: SessionId,
     token_hash: [u8; 32],
-) -> Result<u64, Error> {
-    let done = query!(
-        "delete from sessions where organization_id = $1 and id = $2 and token_hash = $3",
+) -> Result<Option<MemberId>, Error> {
+    let member = query_scalar!(
+        r#"delete from sessions where organization_id = $1 and id = $2 and token_hash = $3 returning user_id as "member: MemberId""#,
         organization_id.as_uuid(),
         id.as_uuid(),
         &token_hash,
     )
-    .execute(db)
+    .fetch_optional(db)
     .await?;
-    Ok(done.rows_affected())
+    Ok(member)
 }
 
 /// Ends all sessions of a member, and tells how many.

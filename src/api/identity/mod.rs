@@ -20,7 +20,10 @@ const TIER: &str = "ORGANIZATION_TIER_ENTERPRISE";
 async fn get_authenticated(caller: Reader<'_>) -> Result<GetAuthenticatedIdentityResponse, Error> {
     let principal = match caller.subject.principal {
         Principal::User => WirePrincipal::PRINCIPAL_USER,
-        Principal::ServiceAccount => WirePrincipal::PRINCIPAL_SERVICE_ACCOUNT,
+        // No SCIM configuration calls the API.
+        Principal::ServiceAccount | Principal::ScimConfiguration => {
+            WirePrincipal::PRINCIPAL_SERVICE_ACCOUNT
+        }
     };
     Ok(GetAuthenticatedIdentityResponse {
         subject: Subject {

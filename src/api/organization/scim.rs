@@ -12,8 +12,10 @@ use crate::domain::ids::{OrganizationId, ScimConfigurationId};
 use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::metrics::SessionEnd;
 use crate::provisioning::tokens;
 use crate::store;
+use crate::store::members::Settled;
 use crate::store::tokens::ReadAhead;
 use proto::gitpod::v1::{
     CreateSCIMConfigurationRequest, DeleteSCIMConfigurationRequest, GetSCIMConfigurationRequest,
@@ -127,7 +129,8 @@ pub async fn update(
     Ok(wire(after))
 }
 
-/// `DeleteSCIMConfiguration`: its token is refused from then on.
+/// `DeleteSCIMConfiguration`: its token is refused from then on. Members whom another configuration provisions, too, get the status
+/// that is left; the others stay as they are.
 pub async fn delete(
     app: &App,
     caller: Writer<'_>,
@@ -135,12 +138,21 @@ pub async fn delete(
 ) -> Result<(), Error> {
     let id = parse_id("scim_configuration_id", &request.scim_configuration_id)?;
 
-    let mut work = begin(app, caller, app.clock.now()).await?;
-    let before = store::scim::lock(&mut work, caller.organization_id, id).await?;
+    let (organization_id, now) = (caller.organization_id, app.clock.now());
+    let mut work = begin(app, caller, now).await?;
+    let before = store::scim::lock(&mut work, organization_id, id).await?;
     work.be_patient().await?;
-    store::scim::delete(&mut work, caller.organization_id, id).await?;
-    let change = Change::deleted("DeleteSCIMConfiguration", &before);
-    work.commit(change).await
+    let shared = store::scim::shared_members(&mut work, organization_id, id).await?;
+    store::scim::delete(&mut work, organization_id, id).await?;
+    let settled = store::members::settle(&mut work, organization_id, &shared, now).await?;
+    for change in settled.iter().map(Settled::change) {
+        work.record(&change).await?;
+    }
+    work.commit(Change::deleted("DeleteSCIMConfiguration", &before))
+        .await?;
+    let ended = settled.iter().map(|settled| settled.ended_sessions).sum();
+    app.metrics.sessions_ended(SessionEnd::Deprovisioned, ended);
+    Ok(())
 }
 
 /// `RegenerateSCIMToken`: the old token is refused from then on; the new one is returned this once.

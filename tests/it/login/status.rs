@@ -194,7 +194,13 @@ fn what_a_sign_in_changes_is_in_the_audit_log() {
         // Whoever is kept out changes nothing.
         place.comes("ada", json!({ "sub": "another", "email_verified": false }));
         let refused = place.try_sign_in(&mut place.browser()).await;
-        assert_ne!(refused.status, 303);
+        assert_eq!(refused.status, 403);
         assert_eq!(entries(&place).await.len(), 7);
+        let (mut browser, _) = place.signed_in("ada").await;
+        browser.post("/logout", &[]).await;
+        assert_eq!(
+            entries(&place).await[8..],
+            [by("SignIn", &ada, &ada), by("EndSession", &ada, &ada)]
+        );
     });
 }

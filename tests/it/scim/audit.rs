@@ -9,7 +9,7 @@ use crate::support::scim::{BULK, Client, PATCH_OP, U, group, path, user};
 /// The entries of the configuration in the audit log: action, kind of subject, subject, and what changed.
 async fn entries(c: &Client) -> Vec<(String, String, Uuid, Value)> {
     c.rows(
-        "select action, subject_type, subject_id, after from audit_entries
+        "select action, subject_type, subject_id, jsonb_build_object('before', before, 'after', after) from audit_entries
          where organization_id = $1 and actor_id = $2 and actor_principal = 'scim_configuration' order by id",
     )
     .await
@@ -69,6 +69,7 @@ fn every_change_writes_one_entry() {
                 ("CreateUser", "user"),
                 ("UpdateUser", "user"),
                 ("UpdateUser", "user"),
+                ("SetUserStatus", "user"),
                 ("UpdateUser", "user"),
                 ("CreateGroup", "group"),
                 ("UpdateGroup", "group"),
@@ -76,6 +77,7 @@ fn every_change_writes_one_entry() {
                 ("UpdateGroup", "group"),
                 ("DeleteGroup", "group"),
                 ("DeleteUser", "user"),
+                ("SetUserStatus", "user"),
             ]
         );
         // The subject of what is done to a user is the member, whom the rest of the log is about, too.
@@ -87,15 +89,22 @@ fn every_change_writes_one_entry() {
             let expected = if kind == "user" { members[0].0 } else { group };
             assert_eq!(*subject, expected, "{action}");
         }
+        let changed = |at: usize| &entries[at].3;
         assert_eq!(
-            entries[1].3,
-            json!([{ "attribute": "title", "new": "Dr." }])
+            *changed(1),
+            json!({ "before": null, "after": { "title": "Dr." } })
         );
-        let added = &entries[5].3[0];
         assert_eq!(
-            (&added["attribute"], &added["new"]),
-            (&json!("members"), &json!([ada["id"]]))
+            *changed(3),
+            json!({
+                "before": { "status": "active" },
+                "after": { "status": "suspended", "ended_sessions": 0 },
+            })
         );
+        assert_eq!(changed(6)["after"], json!({ "members": [ada["id"]] }));
+        let deleted = json!({ "userName": "ada@example.com", "externalId": null });
+        assert_eq!(*changed(10), json!({ "before": deleted, "after": null }));
+        assert_eq!(changed(11)["after"]["status"], "left");
     });
 }
 
@@ -140,5 +149,18 @@ fn what_changes_nothing_writes_none() {
         .is(401);
         c.get(&path(&ada)).await.is(200);
         assert_eq!(actions(&c).await, before);
+    });
+}
+
+#[test]
+fn a_user_who_is_a_member_already_is_linked() {
+    run(async {
+        let c = Client::start().await;
+        let linking = c
+            .beside(json!({ "allowUnverifiedEmailAccountLinking": true }))
+            .await;
+        c.user("ada@example.com", json!({})).await;
+        linking.user("ada@example.com", json!({})).await;
+        assert_eq!(actions(&linking).await, ["LinkUser"]);
     });
 }

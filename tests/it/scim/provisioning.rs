@@ -611,6 +611,39 @@ fn two_configurations_share_a_member_and_nothing_else() {
 }
 
 #[test]
+fn a_member_of_a_deleted_configuration_is_what_the_others_say() {
+    run(async {
+        let a = Client::start().await;
+        someone(&a, true).await;
+        let b = a.beside(json!({})).await;
+        let of_a = path(&a.user("known", mail("known@b.com")).await);
+        b.user("known", mail("known@b.com")).await;
+        let set = json!([{ "op": "replace", "path": "active", "value": false }]);
+        a.patch(&of_a, set).await.is(200);
+        assert_eq!(status(&a).await, "suspended");
+        let by_id = json!({ "scimConfigurationId": a.configuration });
+        a.server.call("DeleteSCIMConfiguration", by_id).await.ok();
+        assert_eq!(status(&b).await, "active");
+    });
+}
+
+#[test]
+fn attack_user_that_came_while_its_configuration_was_deleted() {
+    run(async {
+        let a = Client::start().await;
+        someone(&a, true).await;
+        let b = a.beside(json!({})).await;
+        a.user("known", mail("known@b.com")).await;
+        let of_b = path(&b.user("known", mail("known@b.com")).await);
+        // The deletion did not see the user, and nothing of the configuration can delete it any more.
+        a.execute("delete from scim_configurations where organization_id = $1 and id = $2")
+            .await;
+        b.delete(&of_b).await.is(204);
+        assert_eq!(status(&b).await, "left");
+    });
+}
+
+#[test]
 fn a_change_of_a_user_shows_what_has_to_be_looked_up_for_it() {
     run(async {
         let c = Client::start().await;
