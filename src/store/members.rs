@@ -86,6 +86,28 @@ impl Settled {
     }
 }
 
+/// Locks members until the transaction ends, in an order in which nobody waits for each other, and tells their status.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn lock(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    members: &[MemberId],
+) -> Result<Vec<(MemberId, MemberStatus)>, Error> {
+    let ids: Vec<Uuid> = members.iter().map(|member| member.as_uuid()).collect();
+    let rows = sqlx::query!(
+        r#"select id as "id: MemberId", status as "status: MemberStatus" from users
+           where organization_id = $1 and id = any($2) order by id for update"#,
+        organization_id.as_uuid(),
+        &ids,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
+}
+
 /// Gives members the status that their users say, ends the sessions of those who may not act, and tells what changed. Users of a
 /// configuration that was deleted meanwhile do not count.
 ///
@@ -104,14 +126,7 @@ pub async fn settle(
 ) -> Result<Vec<Settled>, Error> {
     let ids: Vec<Uuid> = members.iter().map(|member| member.as_uuid()).collect();
     // Sign-in locks the member before it looks at the status.
-    let locked = sqlx::query!(
-        r#"select id as "id: MemberId", status as "status: MemberStatus" from users
-           where organization_id = $1 and id = any($2) order by id for update"#,
-        organization_id.as_uuid(),
-        &ids,
-    )
-    .fetch_all(&mut *db)
-    .await?;
+    let locked = lock(db, organization_id, members).await?;
     let users = sqlx::query!(
         r#"select s.user_id as "member: MemberId", s.active from scim_users s
            join scim_configurations c on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
@@ -122,10 +137,10 @@ pub async fn settle(
     .fetch_all(&mut *db)
     .await?;
     let of = |member| users.iter().filter(move |user| user.member == member);
-    let settled = locked.iter().map(|row| Settled {
-        id: row.id,
-        before: row.status,
-        after: MemberStatus::of_users(of(row.id).map(|user| user.active)),
+    let settled = locked.into_iter().map(|(id, before)| Settled {
+        id,
+        before,
+        after: MemberStatus::of_users(of(id).map(|user| user.active)),
         ended_sessions: 0,
     });
     let mut changed: Vec<Settled> = settled.filter(|s| s.before != s.after).collect();
