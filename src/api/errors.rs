@@ -1,4 +1,4 @@
-//! Domain errors as Connect errors: the only translation (contract, sections 1 and 2).
+//! Domain errors as Connect errors: the only translation.
 //!
 //! | domain | Connect | HTTP |
 //! |---|---|---|

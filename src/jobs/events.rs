@@ -21,10 +21,6 @@ pub const JOB: Job = Job {
 };
 
 /// Deletes all events that are older than `kept`, and tells how many.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete_old(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let end = app.clock.now() - kept;
     in_batches(app, |db| {

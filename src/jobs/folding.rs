@@ -28,10 +28,6 @@ pub const JOB: Job = Job {
 };
 
 /// Makes all keys of older programs anew, and tells of how many rows.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn fold_all(app: &App) -> Result<u64, Error> {
     Ok(fold_groups(app).await?
         + fold_users(app).await?

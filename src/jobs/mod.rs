@@ -45,10 +45,6 @@ pub async fn run_all(app: &App, kept: TimeDelta) {
 
 impl Job {
     /// Runs the job once, and counts what came of it.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     pub async fn once(&self, app: &App, kept: TimeDelta) -> Result<u64, Error> {
         let begun = Instant::now();
         let result = (self.run)(app, kept).await;

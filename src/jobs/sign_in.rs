@@ -23,10 +23,6 @@ pub const JOB: Job = Job {
 };
 
 /// Deletes everything that is over, and tells how much.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn tidy_up(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let now = app.clock.now();
     let unused_since = now - app.sign_in.session_idle;

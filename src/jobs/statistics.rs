@@ -20,10 +20,6 @@ pub const JOB: Job = Job {
 };
 
 /// Analyzes the tables that changed a lot, and tells how many.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn bring_up_to_date(app: &App) -> Result<u64, Error> {
     let mut db = app.store.acquire().await?;
     let count = scim_resources::analyze(&mut db).await?;

@@ -158,10 +158,6 @@ pub async fn found(
 }
 
 /// The one organization, if there is no other.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn only(operator: &Operator) -> Result<Option<OrganizationId>, Error> {
     let mut db = operator.store.acquire().await?;
     let all = store::organizations::list(&mut db).await?;

@@ -28,10 +28,6 @@ const MAX_RETURN_TO: usize = 1_024;
 
 /// The ways to sign in with an address. Which they are depends on its domain alone, so that nobody
 /// learns who has an account.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<sso::Choice>, Error> {
     let Some(domain) = email_domain(email) else {
         return Ok(Items::none());
@@ -465,10 +461,6 @@ async fn follow(
 }
 
 /// Ends a session of a member who asks for it, and tells whether there was one.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn end_session(app: &App, caller: &Caller, id: SessionId) -> Result<bool, Error> {
     let (organization_id, member) = (caller.organization_id, caller.subject.id.as_uuid().into());
     let mut work = Work::begin(app, organization_id, caller.subject, app.clock.now()).await?;
@@ -480,10 +472,6 @@ pub async fn end_session(app: &App, caller: &Caller, id: SessionId) -> Result<bo
 }
 
 /// Ends the session of a browser that signs out, and tells whether there was one.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn sign_out(
     app: &App,
     organization_id: OrganizationId,

@@ -28,10 +28,6 @@ pub trait TokenRow: Send + Sync + Sized {
     type Wanted: Clone + Send + Sync;
 
     /// Finds the row that a token names.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     fn find<'a>(
         db: &'a mut Connection,
         organization_id: OrganizationId,
@@ -144,10 +140,6 @@ async fn verify(
 }
 
 /// Keeps the digest by which a token with this hash is recognised, if there are keys to make one with.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn keep_digest(
     keyring: &Keyring,
     db: &mut Connection,

@@ -48,19 +48,11 @@ impl<'a> Work<'a> {
     }
 
     /// Allows every statement the time that a large one may take: see [`Transaction::be_patient`].
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     pub async fn be_patient(&mut self) -> Result<(), Error> {
         self.tx.be_patient().await
     }
 
     /// Records a change, beside the one that [`commit`](Self::commit) records.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     pub async fn record(&mut self, change: &Change) -> Result<(), Error> {
         let id = self.operator.new_id();
         let (organization_id, actor) = (self.organization_id, self.actor);
@@ -68,10 +60,6 @@ impl<'a> Work<'a> {
     }
 
     /// Commits the change with its record.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     pub async fn commit(mut self, change: Change) -> Result<(), Error> {
         self.record(&change).await?;
         self.tx.commit().await

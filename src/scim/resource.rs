@@ -79,10 +79,6 @@ fn is_complete(resource_type: ResourceType, stored: &[Stored], projection: &Proj
 
 /// Completes resources of one type, read from their [`source`], with what the server knows, as far
 /// as the projection shows it, in two queries at most.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn render(
     db: &mut Connection,
     context: &Context,
@@ -104,10 +100,6 @@ pub async fn render(
 }
 
 /// Like [`render`], with a connection only if it is needed: most resources are complete.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn show(
     db: &mut Later<'_>,
     context: &Context,

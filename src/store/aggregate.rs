@@ -61,10 +61,6 @@ macro_rules! aggregate {
     };
     (@list $item:ident, $id:ident, $noun:expr, $select:ident) => {
         /// Reads a page of those of the organization, in the order of their identifiers.
-        ///
-        /// # Errors
-        ///
-        /// As the database has them.
         pub async fn list(
             db: &mut $crate::store::Connection,
             organization_id: $crate::domain::ids::OrganizationId,

@@ -9,10 +9,6 @@ use crate::domain::ids::{AuditEntryId, OrganizationId};
 use crate::error::Error;
 
 /// Records a change, in the transaction that makes it.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn insert(
     db: &mut Connection,
     organization_id: OrganizationId,

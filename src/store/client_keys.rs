@@ -19,10 +19,6 @@ pub struct SealedClientKey {
 }
 
 /// The key pair of a configuration, if it has one.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn find(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -38,10 +34,6 @@ pub async fn find(
 }
 
 /// Gives a configuration its key pair, unless it has one by now or is gone.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn insert(
     db: &mut Connection,
     key: &SealedClientKey,
@@ -63,10 +55,6 @@ pub async fn insert(
 
 /// Reads and locks up to `size` sealed key pairs of all organizations, those after `after`: for the operator
 /// who changes keys.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock(
     db: &mut Connection,
     after: (OrganizationId, SsoConfigurationId),
@@ -86,10 +74,6 @@ pub async fn lock(
 }
 
 /// Replaces a sealed key pair.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn update(db: &mut Connection, key: &SealedClientKey) -> Result<(), Error> {
     query!(
         "update sso_client_keys set sealed_key = $3 where organization_id = $1 and sso_configuration_id = $2",
@@ -104,10 +88,6 @@ pub async fn update(db: &mut Connection, key: &SealedClientKey) -> Result<(), Er
 
 /// Removes the key pairs of all organizations whose sealed form begins with `prefix`, and returns whose they were:
 /// for the operator who lost a key. Others are made when they are needed.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete_sealed_with(
     db: &mut Connection,
     prefix: &[u8],

@@ -83,10 +83,6 @@ pub async fn set_verified(
 }
 
 /// Whether the organization has verified a domain, of which `domain` is the key.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn is_verified(
     db: &mut Connection,
     organization_id: OrganizationId,

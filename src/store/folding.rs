@@ -32,10 +32,6 @@ pub struct MemberKeys {
 }
 
 /// Reads and locks up to `limit` members after this one of this organization.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock_members(
     db: &mut Connection,
     after: (Uuid, Uuid),
@@ -57,10 +53,6 @@ pub async fn lock_members(
 }
 
 /// Writes the keys of members, and tells how many they changed. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn set_member_keys(
     db: &mut Connection,
     members: &[(Member, MemberKeys)],
@@ -126,10 +118,6 @@ pub struct UserKeys {
 macro_rules! lock {
     ($(#[$doc:meta])+ $name:ident: $which:literal) => {
         $(#[$doc])+
-        ///
-        /// # Errors
-        ///
-        /// As the database has them.
         pub async fn $name(
             db: &mut Connection,
             after: Place,
@@ -167,10 +155,6 @@ lock! {
 
 /// Writes the keys of a user. `false` when its user name keeps the key that it has, because another user of the configuration
 /// has the new one. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn set_user_keys(
     db: &mut Connection,
     user: &Resource,
@@ -217,10 +201,6 @@ pub struct GroupKeys {
 }
 
 /// Writes the keys of a group, and tells whether they changed. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn set_group_keys(
     db: &mut Connection,
     group: &Resource,
@@ -254,10 +234,6 @@ pub struct Former {
 }
 
 /// Reads and locks up to `limit` users who were deleted.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock_former(db: &mut Connection, limit: i64) -> Result<Vec<Former>, Error> {
     Ok(query_as!(
         Former,
@@ -271,10 +247,6 @@ pub async fn lock_former(db: &mut Connection, limit: i64) -> Result<Vec<Former>,
 }
 
 /// Writes the keys of users who were deleted. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn set_former_keys(db: &mut Connection, former: &[Former]) -> Result<(), Error> {
     query!(
         "update scim_former_users f set user_name_key = r.user_name_key

@@ -56,10 +56,6 @@ impl<'a> Later<'a> {
 
     /// Gives the connection back, ready for the next. One for a search that is dropped has to be asked
     /// first.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     pub async fn finish(self) -> Result<(), Error> {
         match self.held {
             Some(Reading::Wide(wide)) => wide.finish().await,

@@ -87,10 +87,6 @@ impl Settled {
 }
 
 /// Locks members until the transaction ends, in an order in which nobody waits for each other, and tells their status.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -114,10 +110,6 @@ pub async fn lock(
 /// It is the last thing that a transaction does which changed whether there are such users or whether they are active: two
 /// configurations may provision one member, and whoever comes second sees what the first one wrote. Two round trips, three if a
 /// status changes.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn settle(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -217,10 +209,6 @@ impl Order {
 }
 
 /// Reads some members, those after this place.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -256,10 +244,6 @@ pub async fn list(
 }
 
 /// How many members the filter lets through.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn count(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -356,10 +340,6 @@ pub struct GroupFilter {
 }
 
 /// Reads a page of the organization's groups, of all its SCIM configurations.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list_groups(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -438,10 +418,6 @@ pub struct Membership {
 }
 
 /// Reads a page of the people who are members of a group itself.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list_memberships(
     db: &mut Connection,
     organization_id: OrganizationId,

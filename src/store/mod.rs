@@ -1,5 +1,8 @@
 //! The only SQL. One file an aggregate; every function takes a connection and the organization
 //! whose rows it may touch. Those that look at the rows of all organizations say so.
+//!
+//! Every function fails with [`Error::Unavailable`] where the database cannot be asked, and with
+//! [`Error::Internal`] where it answers what it must not. Under `Errors` stands what else there is.
 
 mod address;
 mod aggregate;

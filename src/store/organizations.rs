@@ -9,10 +9,6 @@ use crate::domain::organization::Organization;
 use crate::error::Error;
 
 /// Adds an organization.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn insert(db: &mut Connection, organization: &Organization) -> Result<(), Error> {
     query!(
         "insert into organizations (id, name, created_at, updated_at) values ($1, $2, $3, $3)",
@@ -26,10 +22,6 @@ pub async fn insert(db: &mut Connection, organization: &Organization) -> Result<
 }
 
 /// All organizations, the oldest first.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list(db: &mut Connection) -> Result<Vec<Organization>, Error> {
     let rows = query!("select id, name, created_at, updated_at from organizations order by id")
         .fetch_all(db)
@@ -44,10 +36,6 @@ pub async fn list(db: &mut Connection) -> Result<Vec<Organization>, Error> {
 }
 
 /// Keeps every other process that founds organizations waiting until the transaction ends.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock(db: &mut Connection) -> Result<(), Error> {
     // "rollcall" in ASCII.
     query!("select pg_advisory_xact_lock(8245928664157186156) as locked")
@@ -78,10 +66,6 @@ pub async fn get(db: &mut Connection, id: OrganizationId) -> Result<Organization
 }
 
 /// Whether there is an organization with this identifier.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn exists(db: &mut Connection, id: OrganizationId) -> Result<bool, Error> {
     let found = sqlx::query_scalar!("select 1 from organizations where id = $1", id.as_uuid())
         .fetch_optional(db)
@@ -90,10 +74,6 @@ pub async fn exists(db: &mut Connection, id: OrganizationId) -> Result<bool, Err
 }
 
 /// The oldest organization of this name.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn find_by_name(
     db: &mut Connection,
     name: &str,

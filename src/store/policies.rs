@@ -10,10 +10,6 @@ use crate::domain::organization_policies::OrganizationPolicies;
 use crate::error::Error;
 
 /// Reads the policies of an organization.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn get(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -31,10 +27,6 @@ pub async fn get(
 
 /// Reads the policies of an organization and keeps others from changing them until the transaction
 /// ends.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -54,10 +46,6 @@ pub async fn lock(
 }
 
 /// Writes the changed policies of an organization, which are locked.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn update(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -76,10 +64,6 @@ pub async fn update(
 }
 
 /// Whether only those become members of the organization whom SCIM provisions.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn restricts_account_creation_to_scim(
     db: &mut Connection,
     organization_id: OrganizationId,

@@ -421,10 +421,6 @@ impl Transaction {
 
     /// Allows every statement the time that a large one may take, such as one that deletes everything of
     /// a configuration.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     pub async fn be_patient(&mut self) -> Result<(), Error> {
         let limits = Limits::PATIENT;
         self.0.set_limits(limits);
@@ -437,10 +433,6 @@ impl Transaction {
     }
 
     /// Makes what was written stay.
-    ///
-    /// # Errors
-    ///
-    /// As the database has them.
     pub async fn commit(mut self) -> Result<(), Error> {
         let committed = self.0.execute("commit").await;
         // What the database does not commit, it rolls back.

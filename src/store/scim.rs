@@ -112,10 +112,6 @@ pub async fn insert(
 }
 
 /// The name and identifier of one configuration that links to an SSO configuration.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn find_linked_to(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -167,10 +163,6 @@ pub async fn update(
 }
 
 /// Keeps the digest by which the token with this hash is recognised.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn keep_digest(
     db: &mut Connection,
     tenant: Tenant,
@@ -191,10 +183,6 @@ pub async fn keep_digest(
 
 /// Removes a configuration, and with it its token and all that it provisioned but the members
 /// themselves: they stay members of the organization.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -219,10 +207,6 @@ pub async fn delete(
 }
 
 /// The members that a configuration provisions and another one, too: their status may be another without it.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn shared_members(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -260,10 +244,6 @@ pub struct Candidate {
 
 /// Finds the configuration that a presented token names. With a lookup, it reads some of the tenant's
 /// resources in the same round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn find_candidate(
     db: &mut Connection,
     tenant: Tenant,

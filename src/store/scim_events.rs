@@ -92,10 +92,6 @@ macro_rules! telling {
 pub(super) use telling;
 
 /// Records an event, and with a subject the change of it.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn record(
     db: &mut Connection,
     tenant: Tenant,
@@ -161,10 +157,6 @@ pub struct EventFilter {
 
 /// Reads the events that a filter lets through, the newest first, from before the event `before`. An
 /// organization's log is those of its configurations, of each of which no more is read than a page.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -223,10 +215,6 @@ fn first_id(at: DateTime<Utc>) -> Uuid {
 }
 
 /// Deletes up to `limit` events from before `end`, of all tenants, and tells how many.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete_before(
     db: &mut Connection,
     end: DateTime<Utc>,

@@ -90,10 +90,6 @@ pub async fn insert(
 
 /// Reads a group and keeps others from changing it until the transaction ends. Its members can still be
 /// [pushed](push_members).
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock(
     db: &mut Connection,
     tenant: Tenant,
@@ -103,10 +99,6 @@ pub async fn lock(
 }
 
 /// The version of a group, which there is.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn version(db: &mut Connection, tenant: Tenant, id: ResourceId) -> Result<i64, Error> {
     let group = scim_resources::get(db, tenant, GROUPS, id).await?;
     Ok(group.map_or(0, |group| group.version))
@@ -151,10 +143,6 @@ pub async fn update(
 
 /// Deletes a group, with its members' rows, and takes it out of the groups that it is in. `false`
 /// when there is none, or its version is not `version` if that is given.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete(
     db: &mut Connection,
     tenant: Tenant,
@@ -207,10 +195,6 @@ pub struct Changed {
 pub const TOLD_MEMBERS: usize = 100;
 
 /// Adds members; those that are members already stay as they are. Tells which are new.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn add_members(
     db: &mut Connection,
     tenant: Tenant,
@@ -237,10 +221,6 @@ pub async fn add_members(
 }
 
 /// Removes the members with these values, or all but these. Tells which.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn remove_members(
     db: &mut Connection,
     tenant: Tenant,
@@ -314,10 +294,6 @@ pub enum Push {
 
 /// Adds or removes members in one statement, which waits for nobody else who does so: what identity providers
 /// send most. `None` when there is no such group. Tells of it in `event` if anything changed.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn push_members(
     db: &mut Connection,
     tenant: Tenant,
@@ -377,10 +353,6 @@ pub async fn push_members(
 }
 
 /// Removes the members that `filter` holds for, which calls a member's row `m`. Tells which.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn remove_matching(
     db: &mut Connection,
     tenant: Tenant,
@@ -407,10 +379,6 @@ pub async fn remove_matching(
 }
 
 /// How many members a group has, counted up to `limit`.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn count_members(
     db: &mut Connection,
     tenant: Tenant,

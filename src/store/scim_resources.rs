@@ -163,10 +163,6 @@ impl Order {
 pub type Place = (Option<String>, ResourceId);
 
 /// Reads a resource.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn get(
     db: &mut Connection,
     tenant: Tenant,
@@ -178,10 +174,6 @@ pub async fn get(
 }
 
 /// Reads a resource and keeps others from writing it until the transaction ends.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock(
     db: &mut Connection,
     tenant: Tenant,
@@ -222,10 +214,6 @@ pub struct List<'a> {
 }
 
 /// Reads up to `limit` resources of a list after the first `skip`.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list_by_index(
     db: &mut Connection,
     list: List<'_>,
@@ -247,10 +235,6 @@ pub async fn list_by_index(
 }
 
 /// Reads up to `limit` resources of a list in this order, after a place in it or from its beginning.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list_after(
     db: &mut Connection,
     list: List<'_>,
@@ -435,10 +419,6 @@ fn counted(rows: Vec<PgRow>) -> Result<(i64, Vec<Stored>), Error> {
 /// Reads up to `limit` of a tenant's users after the first `skip`, and how many there are in all. The place
 /// is found by the numbers of users in the blocks before it, so that the last page costs what the first one
 /// does.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn all_users(
     db: &mut Connection,
     tenant: Tenant,
@@ -483,10 +463,6 @@ pub async fn all_users(
 
 /// Brings the planner's statistics up to date where much has changed since: after a first sync, say,
 /// when it still believes that a tenant has a handful of rows. Tells how many tables.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn analyze(db: &mut Connection) -> Result<usize, Error> {
     let stale = query!(
         r#"select relname::text as "name!" from pg_stat_user_tables
@@ -505,10 +481,6 @@ pub async fn analyze(db: &mut Connection) -> Result<usize, Error> {
 }
 
 /// Counts what a list has in all. All users of a tenant are counted already.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn count(
     db: &mut Connection,
     tenant: Tenant,
@@ -528,10 +500,6 @@ pub async fn count(
 }
 
 /// Counts the users who have an address, in the row `a`, for which `condition` holds.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn count_by_address(
     db: &mut Connection,
     tenant: Tenant,
@@ -729,10 +697,6 @@ pub struct Belonging {
 }
 
 /// The groups that users are in, directly or through other groups.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn groups_of(
     db: &mut Connection,
     tenant: Tenant,
@@ -773,10 +737,6 @@ pub async fn groups_of(
 }
 
 /// The display names of users, for their reports' `manager.displayName`.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn names_of(
     db: &mut Connection,
     tenant: Tenant,
@@ -795,10 +755,6 @@ pub async fn names_of(
 }
 
 /// Whether there are users and groups with all of these identifiers.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn all_exist(
     db: &mut Connection,
     tenant: Tenant,
@@ -839,10 +795,6 @@ pub struct GroupMember {
 }
 
 /// The members of groups.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn members_of(
     db: &mut Connection,
     tenant: Tenant,

@@ -98,10 +98,6 @@ pub enum Tie {
 const MAX_SHARING: i64 = 3;
 
 /// The members that new users with these names, identifiers and addresses could be. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn find_matches(
     db: &mut Connection,
     tenant: Tenant,
@@ -166,10 +162,6 @@ pub async fn find_matches(
 }
 
 /// The inactive user of a configuration that has this externalId, and its version.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn find_inactive(
     db: &mut Connection,
     tenant: Tenant,
@@ -290,10 +282,6 @@ pub async fn insert(
 
 /// Gives members that there were the profiles of the new users that they are, and forgets what they were in this configuration
 /// before. In the transaction of [`insert`], before they are [settled](super::members::settle). One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn adopt(
     db: &mut Connection,
     tenant: Tenant,
@@ -427,10 +415,6 @@ pub async fn update(
 /// Deletes a user, takes it out of its groups, and tells which member it was, who has to be
 /// [settled](super::members::settle) in the same transaction. `None` when there is none, or its version is not `version` if that is
 /// given. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete(
     db: &mut Connection,
     tenant: Tenant,

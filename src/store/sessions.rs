@@ -61,10 +61,6 @@ pub struct Listed {
 }
 
 /// Finds the row that a presented session names, if its member has access.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn find_candidate(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -84,10 +80,6 @@ pub async fn find_candidate(
 }
 
 /// Notes that a session is used.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn touch(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -106,10 +98,6 @@ pub async fn touch(
 }
 
 /// Adds a session.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn insert(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -134,10 +122,6 @@ pub async fn insert(
 }
 
 /// The sessions of a member that have not ended, the one used last first.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -161,10 +145,6 @@ pub async fn list(
 
 /// Reads some sessions of a member that have not ended, those that began last first, from before the
 /// session `before`.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list_newest(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -193,10 +173,6 @@ pub async fn list_newest(
 }
 
 /// Ends one session of a member, and tells whether there was one.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn end(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -215,10 +191,6 @@ pub async fn end(
 }
 
 /// Ends the session of this token, for a browser that gives it back, and tells whose it was.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn end_presented(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -237,10 +209,6 @@ pub async fn end_presented(
 }
 
 /// Ends all sessions of a member, and tells how many.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn end_all(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -257,10 +225,6 @@ pub async fn end_all(
 }
 
 /// Ends all sessions that began through a provider, and tells how many.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn end_all_through(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -278,10 +242,6 @@ pub async fn end_all_through(
 
 /// Deletes up to `limit` sessions of all organizations that ended before `now` or were not used since
 /// `unused_since`: for the job that tidies up.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete_ended(
     db: &mut Connection,
     now: DateTime<Utc>,

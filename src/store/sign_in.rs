@@ -13,10 +13,6 @@ use crate::domain::sign_in::{Attempt, AttemptOutcome, Check, Person};
 use crate::error::Error;
 
 /// Takes the answer to a login, and tells whether it is the first.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn take(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -73,10 +69,6 @@ const MAX_SHARING: i64 = 3;
 
 /// Keeps others from signing in for the first time with this address or as this person until the
 /// transaction ends: two at once would both find that nobody has it. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock_first_sign_in(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -97,10 +89,6 @@ pub async fn lock_first_sign_in(
 /// Finds and locks the members that a person may be: whom the provider's subject was before, whom
 /// the provider's provisioning knows by the person's identifier, who has the address, and who had it
 /// and left last. One round trip.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock_candidates(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -169,10 +157,6 @@ pub struct Profile<'a> {
 }
 
 /// Adds a member who signs in for the first time.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn insert_member(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -200,10 +184,6 @@ pub async fn insert_member(
 }
 
 /// Writes to a member what the provider says.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn update_member(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -230,10 +210,6 @@ pub async fn update_member(
 }
 
 /// Takes from a member the address that somebody else owns.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn take_address(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -253,10 +229,6 @@ pub async fn take_address(
 }
 
 /// Remembers who a provider's subject is.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn remember(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -378,10 +350,6 @@ pub struct AttemptFilter {
 }
 
 /// Reads the tries that a filter lets through, the newest first, from those behind this place on.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list_attempts(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -447,10 +415,6 @@ pub struct AttemptCount {
 
 /// Counts the tries since a moment by the check that failed, up to `limit` of those that were refused
 /// and of those that were not.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn count_attempts(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -475,10 +439,6 @@ pub async fn count_attempts(
 }
 
 /// Deletes up to `limit` tries of all organizations from before `end`: for the job that tidies up.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete_attempts(
     db: &mut Connection,
     end: DateTime<Utc>,
@@ -497,10 +457,6 @@ pub async fn delete_attempts(
 
 /// Deletes up to `limit` logins of all organizations that are too old to be taken: for the job that
 /// tidies up.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn delete_expired_logins(
     db: &mut Connection,
     now: DateTime<Utc>,

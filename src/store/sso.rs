@@ -161,10 +161,6 @@ pub struct Choice {
 /// Reads a page of the active configurations of all organizations that sign in addresses of a domain
 /// (its key), if need be only of the organization that verified it, and the first ten of each, so that none
 /// crowds out the others: what a person chooses from before the person's organization is known.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list_for_domain(
     db: &mut Connection,
     domain: &str,
@@ -216,10 +212,6 @@ pub async fn list_for_domain(
 
 /// Keeps others from changing a configuration until the transaction ends, and tells whether it is
 /// still the one that was read.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock_as_read(
     db: &mut Connection,
     configuration: &SsoConfiguration,
@@ -315,10 +307,6 @@ pub struct SealedSecret {
 
 /// Reads and locks up to `size` sealed secrets of all organizations, those after `after`: for the
 /// operator who changes keys.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock_secrets(
     db: &mut Connection,
     after: (OrganizationId, SsoConfigurationId),
@@ -339,10 +327,6 @@ pub async fn lock_secrets(
 
 /// One sealed secret of each key that sealed any that is not forgotten, of all organizations: for the
 /// operator, and for the start of the process.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn sample_secrets(db: &mut Connection) -> Result<Vec<SealedSecret>, Error> {
     // A sealed value begins with the length of the key's id, and the id.
     Ok(query_as!(
@@ -357,10 +341,6 @@ pub async fn sample_secrets(db: &mut Connection) -> Result<Vec<SealedSecret>, Er
 }
 
 /// Replaces a sealed secret. One that is forgotten stays so.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn update_secret(db: &mut Connection, secret: &SealedSecret) -> Result<(), Error> {
     let done = query!(
         "update sso_configurations
@@ -377,10 +357,6 @@ pub async fn update_secret(db: &mut Connection, secret: &SealedSecret) -> Result
 
 /// Reads and locks up to `size` configurations of all organizations whose client secret begins with `prefix` and is not
 /// forgotten: for the operator who lost a key.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn lock_sealed_with(
     db: &mut Connection,
     prefix: &[u8],
@@ -399,10 +375,6 @@ pub async fn lock_sealed_with(
 
 /// Puts something sealed in the place of a configuration's client secret, which has to be entered again
 /// from then on.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn forget_secret(
     db: &mut Connection,
     configuration: &SsoConfiguration,

@@ -25,10 +25,6 @@ pub struct Database {
 }
 
 /// Looks at the database.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn database(db: &mut Connection) -> Result<Database, Error> {
     // Not checked: the table of versions is not in the schema that queries are checked against. Of those who may not
     // know, pg_stat_replication hides all but that there is a standby.
@@ -85,10 +81,6 @@ pub struct ScimStatus {
 }
 
 /// Up to `limit` SCIM configurations of the organization, the oldest first.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn scim_configurations(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -134,10 +126,6 @@ pub struct ExpiringToken {
 }
 
 /// The next token of the organization to end, of those that open something now.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn next_expiring_token(
     db: &mut Connection,
     organization_id: OrganizationId,

@@ -248,10 +248,6 @@ pub async fn find_candidate(
 
 /// Whether an organization other than this one has a token with this identifier: for the start of the
 /// process, which is given a token that names no organization.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn is_of_another(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -267,10 +263,6 @@ pub async fn is_of_another(
 }
 
 /// Adds a token and its service account.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn insert(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -300,10 +292,6 @@ pub async fn insert(
 }
 
 /// Keeps the digest by which the token with this hash is recognised.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn keep_digest(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -324,10 +312,6 @@ pub async fn keep_digest(
 }
 
 /// All tokens of an organization, the oldest first.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn list(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -380,10 +364,6 @@ pub async fn revoke(
 }
 
 /// Revokes the bootstrap tokens of an organization other than `kept`.
-///
-/// # Errors
-///
-/// As the database has them.
 pub async fn revoke_other_bootstrap_tokens(
     db: &mut Connection,
     organization_id: OrganizationId,

@@ -1,4 +1,4 @@
-//! How people sign in, for those who have no token yet (contract, section 3). What an address is
+//! How people sign in, for those who have no token yet. What an address is
 //! answered with depends on its domain alone: nobody learns here who has an account.
 
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Groups over the API, as identity providers push them (contract, section 3).
+//! Groups over the API, as identity providers push them.
 
 use crate::api::handler::{parse_id, parse_ids, timestamp};
 use crate::api::paging::{Answer, Paging};

@@ -1,4 +1,4 @@
-//! Who is in a group, over the API (contract, section 3).
+//! Who is in a group, over the API.
 
 use crate::api::handler::parse_id;
 use crate::api::paging::{Answer, Paging};

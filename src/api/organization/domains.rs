@@ -1,4 +1,4 @@
-//! Domain verifications over the API (contract, section 3).
+//! Domain verifications over the API.
 
 use crate::api::handler::{begin, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};

@@ -1,4 +1,4 @@
-//! The members of an organization over the API (contract, section 3).
+//! The members of an organization over the API.
 
 use crate::api::handler::{parse_ids, timestamp};
 use crate::api::paging::{Paging, count};

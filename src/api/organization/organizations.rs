@@ -1,4 +1,4 @@
-//! The organization itself over the API (contract, section 3).
+//! The organization itself over the API.
 
 use crate::api::handler::timestamp;
 use crate::app::App;

@@ -1,4 +1,4 @@
-//! The policies of the organization over the API (contract, section 3).
+//! The policies of the organization over the API.
 
 use serde_json::{Map, Value};
 

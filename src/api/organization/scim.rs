@@ -1,4 +1,4 @@
-//! SCIM configurations over the API (contract, section 2).
+//! SCIM configurations over the API.
 
 use buffa_types::google::protobuf::{Duration, Timestamp};
 use chrono::TimeDelta;

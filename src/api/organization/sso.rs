@@ -1,4 +1,4 @@
-//! SSO configurations over the API (contract, section 2).
+//! SSO configurations over the API.
 
 use std::collections::HashMap;
 

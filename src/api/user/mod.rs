@@ -1,4 +1,4 @@
-//! `UserService`: people as members (contract, section 3).
+//! `UserService`: people as members.
 
 use crate::api::handler::{service, timestamp};
 use crate::api::organization::members::user_status;
