@@ -32,6 +32,8 @@ const SCIM: &str = "application/scim+json";
 const SERVICE: &str = "/gitpod.v1.OrganizationService";
 /// So many users, and one of them is not active.
 const INACTIVE: usize = 1_000;
+/// What the audit log says of a new user.
+const NEW_USER: &str = r#"{"userName": "user1@example.com", "displayName": "Given Family", "emails": [{"value": "user1@example.com"}]}"#;
 const IN_BULK: usize = 1_000;
 const BULK_CLIENTS: usize = 4;
 
@@ -438,21 +440,36 @@ impl Bench {
     /// What one POST /Users writes.
     fn insert(&self) -> String {
         let tenant = self.tenant();
+        let organization = &self.organization;
         let resource = "jsonb_build_object('schemas', '[\"the core schema\"]'::jsonb, 'userName', id, 'displayName', 'Given Family', 'active', true, 'emails', '[{\"value\": \"user1@example.com\", \"type\": \"work\", \"primary\": true}]'::jsonb)";
         one_line(&format!(
             "with n as (select gen_random_uuid() as id, gen_random_uuid() as user_id), a as (
-               insert into users (organization_id, id, email, email_key, email_verified, name, avatar_url, role, status, created_at, updated_at)
-                 select '{organization}', user_id, 'u@example.com', user_id::text, false, 'Given Family', '', 'member', 'active', now(), now() from n
+               insert into users (organization_id, id, email, email_key, email_verified, name, name_key, avatar_url, role, status, created_at, updated_at)
+                 select '{organization}', user_id, 'u@example.com', user_id::text, false, 'Given Family', 'given family', '', 'member', 'active', now(), now() from n
              ), b as (
-               insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, version, created_at, last_modified)
-                 select {tenant}, id, user_id, 'u@example.com', id::text, id::text, 'given family', true, {resource}, {resource}, 1, now(), now() from n
+               insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, version, folded_version, created_at, last_modified, block)
+                 select {tenant}, id, user_id, 'u@example.com', id::text, id::text, 'given family', true, {resource}, {resource}, 1, 1, now(), now(), 1 from n
              ), c as (
-               insert into scim_user_emails select {tenant}, user_id::text, id from n
-             )
-             insert into scim_events select {tenant}, id, now(), 'POST', '/Users', '{{}}', 'created', 201, 'User', id,
-               '[{{\"attribute\": \"userName\", \"new\": \"user1@example.com\"}}, {{\"attribute\": \"displayName\", \"new\": \"Given Family\"}}, {{\"attribute\": \"emails\", \"new\": [{{\"value\": \"user1@example.com\"}}]}}]', null from n;",
-            organization = self.organization,
+               insert into scim_user_emails (organization_id, scim_configuration_id, value_key, scim_user_id, alone) select {tenant}, user_id::text, id, true from n
+             ), d as (
+               insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count) values ({tenant}, 1, pg_backend_pid() % 64, 1)
+                 on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + 1
+             ), {audit}
+             insert into scim_events select {tenant}, id, now(), 'POST', '/Users', '{{}}', 'created', 201, 'User', id, {changes}, null from n;",
+            audit = self.audited("n", "user_id", "user", NEW_USER),
+            changes = "'[{\"attribute\": \"userName\", \"new\": \"user1@example.com\"}, {\"attribute\": \"displayName\", \"new\": \"Given Family\"}, {\"attribute\": \"emails\", \"new\": [{\"value\": \"user1@example.com\"}]}]'",
         ))
+    }
+
+    /// The row of the audit log that comes with each change, for a subject that `from` names.
+    fn audited(&self, from: &str, subject: &str, kind: &str, after: &str) -> String {
+        let (organization, configuration) = (&self.organization, &self.configuration);
+        format!(
+            "audit as (
+               insert into audit_entries (organization_id, id, created_at, actor_id, actor_principal, action, subject_type, subject_id, before, after)
+                 select '{organization}', gen_random_uuid(), now(), '{configuration}', 'scim_configuration', 'Change', '{kind}', {subject}, null, '{after}' from {from}
+             )"
+        )
     }
 
     /// What one PATCH writes.
@@ -461,10 +478,11 @@ impl Bench {
         one_line(&format!(
             "with a as (
                update scim_users set resource = jsonb_set(resource, '{{title}}', '\"Title\"'), search = jsonb_set(search, '{{title}}', '\"title\"'), version = version + 1, last_modified = now()
-               where (organization_id, scim_configuration_id) = ({tenant}) and user_name_key = 'a-user' || (2 * :n) || '@example.com' returning id
-             )
+               where (organization_id, scim_configuration_id) = ({tenant}) and user_name_key = 'a-user' || (2 * :n) || '@example.com' returning id, user_id
+             ), {audit}
              insert into scim_events select {tenant}, gen_random_uuid(), now(), 'PATCH', '/Users', '{{}}', 'updated', 200, 'User', id,
                '[{{\"attribute\": \"title\", \"new\": \"Title\"}}]', null from a;",
+            audit = self.audited("a", "user_id", "user", "{\"title\": \"Title\"}"),
         ))
         .replacen("with", "\\set n random(1, 5000)\nwith", 1)
     }
@@ -476,9 +494,10 @@ impl Bench {
             "with a as (
                insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, id)
                  values ({tenant}, '{group}', gen_random_uuid()::text, gen_random_uuid())
-             )
+             ), {audit}
              insert into scim_events values ({tenant}, gen_random_uuid(), now(), 'PATCH', '/Groups', '{{}}', 'updated', 200, 'Group', '{group}',
                '[{{\"attribute\": \"members\", \"new\": [\"one\"], \"count\": 1}}]', null);",
+            audit = self.audited("(select 1) n", &format!("'{group}'"), "group", "{\"members\": [\"one\"]}"),
         ))
     }
 }
