@@ -111,6 +111,28 @@ pub async fn present<R: TokenRow>(
     })
 }
 
+/// A token that has verified before, and the hash that it had. It opens nothing until a statement has seen that its row
+/// still has this hash, and is live.
+#[derive(Debug)]
+pub struct Remembered {
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// The identifier of the row.
+    pub id: Uuid,
+    /// The hash.
+    pub hash: Arc<str>,
+}
+
+/// What is remembered of a presented token. No round trip.
+pub fn remembered<R: TokenRow>(app: &App, text: Option<&str>) -> Option<Remembered> {
+    let token = text.and_then(|text| Token::parse(R::KIND, text))?;
+    Some(Remembered {
+        organization_id: app.organization_of(&token)?,
+        id: token.id(),
+        hash: app.tokens.remembered(&token)?,
+    })
+}
+
 /// Whether `token` is the one with this hash, and keeps the digest of one that is and was not recognised by it.
 async fn verify(
     app: &App,
@@ -123,6 +145,7 @@ async fn verify(
     let parts = parts(token, hash);
     if digest.is_some_and(|digest| app.keys.is_digest(digest, &parts)) {
         app.metrics.verification(Verification::Cached);
+        app.tokens.remember(token, hash);
         return Ok(true);
     }
     if !app.tokens.verify(token, hash, now).await? {

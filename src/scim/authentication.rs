@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use scim::error::ScimError;
 
-use super::{Context, ROOT};
+use super::Context;
 use crate::app::App;
 use crate::error::Error;
 use crate::http::bearer;
@@ -55,17 +55,13 @@ pub async fn authenticate(
     } else {
         None
     };
+    let tenant = Tenant {
+        organization_id,
+        scim_configuration_id: id.into(),
+    };
     let context = Context {
-        tenant: Tenant {
-            organization_id,
-            scim_configuration_id: id.into(),
-        },
         allow_unverified_linking: candidate.allow_unverified_email_account_linking,
-        base: format!("{}{ROOT}", app.public_url),
-        method: head.method.to_string(),
-        path: format!("/{path}"),
-        now,
-        app: app.clone(),
+        ..Context::new(app, tenant, head, path, now)
     };
     Ok(Authenticated {
         context,

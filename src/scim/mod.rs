@@ -8,6 +8,7 @@
 //! SQL. [`resource`] adds to a stored resource what the server knows of it. The store turns a filter into SQL.
 
 pub mod answers;
+pub mod at_once;
 pub mod authentication;
 pub mod bulk;
 pub mod discovery;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use http::request::Parts;
 use scim::project::Projection;
 use scim::schema::ResourceType;
 use serde_json::{Map, Value};
@@ -80,6 +82,19 @@ pub struct Context {
 }
 
 impl Context {
+    /// A request to the configuration of `tenant`, which links nobody by an address that nobody has verified.
+    fn new(app: &Arc<App>, tenant: Tenant, head: &Parts, path: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            app: app.clone(),
+            tenant,
+            allow_unverified_linking: false,
+            base: format!("{}{ROOT}", app.public_url),
+            method: head.method.to_string(),
+            path: format!("/{path}"),
+            now,
+        }
+    }
+
     /// What the log of the configuration says of a change.
     pub fn event(
         &self,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use super::answers::Failure;
-use super::{MAX_BODY, Precondition};
+use super::{MAX_BODY, Precondition, Wishes};
 
 /// The parameters of a query, with names in lower case; the last of each counts.
 pub struct Query(Vec<(String, String)>);
@@ -46,13 +46,22 @@ pub fn projection(kind: ResourceType, query: &Query) -> Projection {
 }
 
 /// The condition in a header: `If-Match` or `If-None-Match`.
-pub fn precondition(headers: &HeaderMap, name: header::HeaderName) -> Precondition {
+fn precondition(headers: &HeaderMap, name: header::HeaderName) -> Precondition {
     Precondition(
         headers
             .get(name)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned),
     )
+}
+
+/// What a request wants to see, and on which condition.
+pub fn wishes(kind: ResourceType, headers: &HeaderMap, query: &Query) -> Wishes {
+    Wishes {
+        projection: projection(kind, query),
+        if_match: precondition(headers, header::IF_MATCH),
+        if_none_match: precondition(headers, header::IF_NONE_MATCH),
+    }
 }
 
 /// The body as JSON; `None` is one that is too large, or was not sent to the end.

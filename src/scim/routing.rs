@@ -13,16 +13,19 @@ use axum::routing::any;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures_util::FutureExt;
+use http::Method;
 use http::request::Parts;
-use http::{Method, header};
 use scim::error::{ScimError, ScimType};
 use scim::schema::{ResourceType, endpoint_type};
 use tokio::time::timeout;
 
 use super::answers::{Failure, no_such, record, respond};
+use super::at_once::Attempt;
 use super::authentication::{Authenticated, authenticate};
-use super::request::{Query, precondition, projection, read_json};
-use super::{Context, MAX_BODY, ROOT, Reply, TOP, Wishes, bulk, discovery, list, resource, writes};
+use super::request::{Query, projection, read_json, wishes};
+use super::{
+    Context, MAX_BODY, ROOT, Reply, TOP, at_once, bulk, discovery, list, resource, writes,
+};
 use crate::app::App;
 use crate::domain::ids::ResourceId;
 use crate::error::Error;
@@ -67,6 +70,10 @@ async fn handle(app: Arc<App>, request: Request) -> Response {
         }
     };
     let query = Query::of(&head.uri);
+    let body = match at_once::create(&app, &head, path, &query, body).await {
+        Attempt::Done(result) => return respond(result),
+        Attempt::Left(body) => body,
+    };
     let target = segments(path);
     let lookup = target
         .as_ref()
@@ -189,11 +196,7 @@ async fn dispatch(
 ) -> Result<Reply, Failure> {
     let segments: Vec<&str> = target.iter().map(String::as_str).collect();
     let (method, headers) = (answered_as(&head.method), &head.headers);
-    let wishes = |resource_type| Wishes {
-        projection: projection(resource_type, query),
-        if_match: precondition(headers, header::IF_MATCH),
-        if_none_match: precondition(headers, header::IF_NONE_MATCH),
-    };
+    let wishes = |resource_type| wishes(resource_type, headers, query);
     let body = || read_json(headers, body);
 
     match (method, &*segments) {
@@ -286,9 +289,6 @@ mod tests {
     async fn a_panic_is_a_fault_in_the_form_of_scim() {
         let response = guarded(async { panic!("on purpose") }).await;
         assert_eq!(response.status(), 500);
-        assert_eq!(
-            response.headers()[header::CONTENT_TYPE],
-            "application/scim+json"
-        );
+        assert_eq!(response.headers()["content-type"], "application/scim+json");
     }
 }

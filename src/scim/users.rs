@@ -27,7 +27,7 @@ use crate::store::folding::UserKeys;
 use crate::store::members::Settled;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::{self, Prefetched, Source, Stored, Table};
-use crate::store::scim_users::{self, Extent, Inserted, NewUser, UserRow};
+use crate::store::scim_users::{self, Extent, Inserted, NewUser, UserRow, Whom};
 use crate::store::{self, Json, Later, Transaction};
 
 const USER: ResourceType = ResourceType::User;
@@ -63,6 +63,47 @@ pub async fn create(context: &Context, body: Value, wishes: &Wishes) -> Result<R
     show(context, 201, stored, wishes).await
 }
 
+/// Creates a user who is nobody known, if the configuration takes requests with the token that has this hash. One round trip.
+/// `None` when it was not created because there is more to look at, or to say: [`create`] does.
+pub async fn create_stranger(
+    context: &Context,
+    body: Value,
+    wishes: &Wishes,
+    token_hash: &str,
+) -> Option<Result<Reply, Failure>> {
+    let new = prepare(context, body, context.app.new_id()).ok()?;
+    if !new.references.is_empty() {
+        return None;
+    }
+    let inserted = async {
+        let mut db = context.app.store.acquire().await?;
+        let (tenant, now) = (context.tenant, context.now);
+        let given = given(context, std::slice::from_ref(&new));
+        let whom = Whom::StrangersWithToken(token_hash);
+        scim_users::insert(&mut db, tenant, now, &given, whom).await
+    };
+    match inserted.await {
+        Ok(Inserted::All) => {
+            context.count(Outcome::Created, USER, &new.traits);
+            Some(show(context, 201, first_version(context, new), wishes).await)
+        }
+        Ok(_) | Err(Error::AlreadyExists(_)) => None,
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
+fn first_version(context: &Context, new: New) -> Stored {
+    Stored {
+        id: new.row.id,
+        resource: Json(new.row.resource),
+        version: 1,
+        created_at: context.now,
+        last_modified: context.now,
+        sort_key: None,
+        groups: None,
+    }
+}
+
 /// Creates a user, or takes up again the inactive one that has its externalId, which is then read
 /// from `source`: somebody came back, perhaps under another name.
 ///
@@ -76,15 +117,7 @@ pub async fn create_one(
 ) -> Result<Stored, Failure> {
     resource::check_references(context, &new.references).await?;
     match insert(context, std::slice::from_mut(&mut new)).await {
-        Ok(()) => Ok(Stored {
-            id: new.row.id,
-            resource: Json(new.row.resource),
-            version: 1,
-            created_at: context.now,
-            last_modified: context.now,
-            sort_key: None,
-            groups: None,
-        }),
+        Ok(()) => Ok(first_version(context, new)),
         Err(Error::AlreadyExists(text)) => match take_up(context, &new, source).await? {
             Some(stored) => Ok(stored),
             None => Err(Error::AlreadyExists(text).into()),
@@ -213,7 +246,7 @@ pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
         false => {
             let mut db = context.app.store.acquire().await?;
             let (tenant, now) = (context.tenant, context.now);
-            scim_users::insert(&mut db, tenant, now, &given(context, new), true).await?
+            scim_users::insert(&mut db, tenant, now, &given(context, new), Whom::Strangers).await?
         }
     };
     for _ in 0..ATTEMPTS {
@@ -241,7 +274,7 @@ async fn insert_known(context: &Context, new: &mut [New]) -> Result<Inserted, Er
         new.link = link;
     }
     let given = given(context, new);
-    let inserted = scim_users::insert(&mut tx, tenant, now, &given, false).await?;
+    let inserted = scim_users::insert(&mut tx, tenant, now, &given, Whom::All).await?;
     if inserted == Inserted::All {
         let known = new.iter().filter(|new| !new.link.is_new);
         let known: Vec<MemberId> = known.map(|new| new.link.member_id).collect();

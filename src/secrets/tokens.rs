@@ -2,7 +2,7 @@
 //!
 //! argon2id makes a stolen hash useless, and it costs tens of milliseconds and 19 MiB. Tokens are
 //! long and random, so one run per process, token and stored hash is enough: a bounded cache
-//! remembers digests of the pairs that have verified. The row is still read for every request, so
+//! remembers with which hash a token has verified. The row still decides on every request, so
 //! a rotated, expired or revoked token is refused at once.
 //!
 //! Wrong tokens must not eat the machine, nor keep out the right one: few hashes run at a time, few
@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ use crate::domain::token::Token;
 use crate::error::Error;
 use crate::metrics::{Metrics, Verification};
 
-/// How many verified pairs are remembered.
+/// How many verified tokens are remembered.
 const CACHED: usize = 10_000;
 /// How many rows with attempts are remembered before the old ones are dropped.
 const WATCHED: usize = 10_000;
@@ -46,7 +46,8 @@ pub const SALT_LENGTH: usize = 16;
 
 /// Hashes and verifies tokens: argon2id, 19 MiB, 2 passes, 1 lane (the OWASP parameters).
 pub struct TokenHasher {
-    verified: Cache<[u8; 32], ()>,
+    /// By the SHA-256 of a token, the hash that it has verified with.
+    verified: Cache<[u8; 32], Arc<str>>,
     attempts: Mutex<HashMap<Uuid, Attempts>>,
     /// For new tokens.
     making: Lane,
@@ -147,19 +148,30 @@ impl TokenHasher {
         result.map(|outcome| outcome != Verification::Wrong)
     }
 
+    /// Remembers that a token has verified with a hash, in whichever process.
+    pub fn remember(&self, token: &Token, hash: &str) {
+        if !self.has_verified(token, hash) {
+            self.verified.insert(digest(token), hash.into());
+        }
+    }
+
+    /// The hash that a token has verified with. Its row may have another one by now, or be gone: who uses it makes sure that
+    /// the row still has this hash.
+    pub fn remembered(&self, token: &Token) -> Option<Arc<str>> {
+        self.verified.get(&digest(token))
+    }
+
+    fn has_verified(&self, token: &Token, hash: &str) -> bool {
+        self.remembered(token).is_some_and(|known| *known == *hash)
+    }
+
     async fn check(
         &self,
         token: &Token,
         hash: &str,
         now: DateTime<Utc>,
     ) -> Result<Verification, Error> {
-        let pair: [u8; 32] = Sha256::new()
-            .chain_update(token.expose())
-            .chain_update([0])
-            .chain_update(hash)
-            .finalize()
-            .into();
-        if self.verified.get(&pair).is_some() {
+        if self.has_verified(token, hash) {
             return Ok(Verification::Cached);
         }
         let was_suspect = self.is_suspect(token.id(), now);
@@ -170,7 +182,7 @@ impl TokenHasher {
         };
         let _turn = lane.turn().await?;
         // Much may have happened while it waited: the same token may have verified, or others failed.
-        if self.verified.get(&pair).is_some() {
+        if self.has_verified(token, hash) {
             return Ok(Verification::Cached);
         }
         if !was_suspect && self.is_suspect(token.id(), now) {
@@ -189,7 +201,7 @@ impl TokenHasher {
         if !self.timed("verify", verify).await? {
             return Ok(Verification::Wrong);
         }
-        self.verified.insert(pair, ());
+        self.verified.insert(digest(token), hash.into());
         self.attempts().remove(&token.id());
         Ok(Verification::Verified)
     }
@@ -233,6 +245,10 @@ impl TokenHasher {
     fn attempts(&self) -> MutexGuard<'_, HashMap<Uuid, Attempts>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn digest(token: &Token) -> [u8; 32] {
+    Sha256::digest(token.expose()).into()
 }
 
 #[cfg(test)]

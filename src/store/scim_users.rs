@@ -188,10 +188,22 @@ pub enum Inserted {
     NotStrangers,
     /// None was added: the member that one of them was taken for became another user's meanwhile.
     MemberTaken,
+    /// None was added: the configuration takes no requests with this token.
+    TokenRefused,
 }
 
-/// Adds users, the members that are made with them, and the events that tell of it, all or none. With `only_strangers`, it adds
-/// none when one of them could be somebody who is known. Members that there are are left to [`adopt`]. One round trip.
+/// Whom [`insert`] adds.
+#[derive(Clone, Copy, Debug)]
+pub enum Whom<'a> {
+    /// Everybody. Members that there are are left to [`adopt`].
+    All,
+    /// Only if none of them could be somebody who is known.
+    Strangers,
+    /// Only strangers, and only if the configuration takes requests with the token that has this hash.
+    StrangersWithToken(&'a str),
+}
+
+/// Adds users, the members that are made with them, and the events that tell of it, all or none. One round trip.
 ///
 /// # Errors
 ///
@@ -201,12 +213,18 @@ pub async fn insert(
     tenant: Tenant,
     now: DateTime<Utc>,
     new: &[NewUser<'_>],
-    only_strangers: bool,
+    whom: Whom<'_>,
 ) -> Result<Inserted, Error> {
+    let only_strangers = !matches!(whom, Whom::All);
+    let token_hash = match whom {
+        Whom::StrangersWithToken(hash) => Some(hash),
+        _ => None,
+    };
     let inserted = telling!(query!(
         // The lateral subqueries look up one row at a time by index, whatever the planner expects.
         r#"with here as (
-             select sso_configuration_id as sso from scim_configurations where organization_id = $1 and id = $2
+             select sso_configuration_id as sso, $6::text is null or token_hash = $6 and enabled and token_expires_at > $5 as is_open
+             from scim_configurations where organization_id = $1 and id = $2
          ), given as (
              select * from jsonb_to_recordset($3) as r(id uuid, member_id uuid, new_status text, user_name text, user_name_key text,
                  external_id text, display_name_key text, active boolean, resource jsonb, search jsonb, emails text[], email text,
@@ -232,7 +250,8 @@ pub async fn insert(
                  select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = (select sso from here)
                      and i.object_id = r.external_id offset 0) i
          ), rows as (
-             select * from given where not $4 or not exists (select 1 from known)
+             select * from given
+             where ($6::text is null or (select is_open from here)) and (not $4 or not exists (select 1 from known))
          ), place as (
              -- A block is full with 4096 users, and some more when several add to it at once.
              select coalesce((
@@ -261,17 +280,19 @@ pub async fn insert(
          ), tell as (
              select event, member_id as subject, null::jsonb as changes, null::text as note from rows
          )"#,
-        r#"select exists (select 1 from rows) as "done!""#,
+        r#"select exists (select 1 from rows) as "done!", coalesce((select is_open from here), $6 is null) as "is_open!""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         Json(new) as _,
         only_strangers,
         now,
+        token_hash,
     ))
     .fetch_one(db)
     .await;
     match inserted {
         Ok(row) if row.done => Ok(Inserted::All),
+        Ok(row) if !row.is_open => Ok(Inserted::TokenRefused),
         Ok(_) => Ok(Inserted::NotStrangers),
         Err(error) if constraint(&error) == Some("scim_users_user_id_key") => {
             Ok(Inserted::MemberTaken)

@@ -877,6 +877,69 @@ fn disabled_expired_and_replaced() {
     });
 }
 
+/// A token that has verified is remembered, and a user is added by the statement that looks at the token: the row decides, not
+/// the memory.
+#[test]
+fn attack_a_remembered_token_adds_nobody_when_it_ended() {
+    run(async {
+        let c = Client::start().await;
+        c.user("remembered", json!({})).await;
+        let id = &c.configuration;
+        let of_it = |more: Value| {
+            let mut request = json!({ "scimConfigurationId": id });
+            crate::support::merge(&mut request, more);
+            request
+        };
+        let change =
+            async |method: &str, more: Value| c.server.call(method, of_it(more)).await.ok();
+        let refused = async |status: u16| {
+            for body in [user("mallory", json!({})), json!({ "schemas": [U] })] {
+                c.post("/Users", body).await.refused(status, "");
+            }
+            let not_json = c.send("POST", "/Users", &[], "{").await;
+            not_json.refused(status, "");
+        };
+
+        change("UpdateSCIMConfiguration", json!({ "enabled": false })).await;
+        refused(403).await;
+        change("UpdateSCIMConfiguration", json!({ "enabled": true })).await;
+        c.user("enabled", json!({})).await;
+
+        let renewed = change("RegenerateSCIMToken", json!({ "tokenExpiresIn": "86400s" })).await;
+        refused(401).await;
+        let c = Client {
+            token: text(&renewed["token"]),
+            ..c.clone()
+        };
+        let before = c.user("renewed", json!({})).await;
+        c.post("/Users", user("renewed", json!({})))
+            .await
+            .refused(409, "uniqueness");
+        c.server.pass(TimeDelta::days(1));
+        c.post("/Users", user("late", json!({})))
+            .await
+            .refused(401, "");
+
+        let renewed = c.server.call("RegenerateSCIMToken", of_it(json!({}))).await;
+        let c = Client {
+            token: text(&renewed.ok()["token"]),
+            ..c.clone()
+        };
+        c.read(&before).await;
+        assert_eq!(
+            c.names("userName pr").await,
+            ["enabled", "remembered", "renewed"]
+        );
+        c.server
+            .call("DeleteSCIMConfiguration", of_it(json!({})))
+            .await
+            .ok();
+        c.post("/Users", user("gone", json!({})))
+            .await
+            .refused(401, "");
+    });
+}
+
 /// How many rows of the configuration each table has that has some of configurations.
 async fn rows_of_the_configuration(c: &Client) -> BTreeMap<String, i64> {
     let mut db = c.server.app.store.acquire().await.unwrap();
