@@ -279,7 +279,6 @@ async fn insert_known(context: &Context, new: &mut [New]) -> Result<Inserted, Er
         let known = new.iter().filter(|new| !new.link.is_new);
         let known: Vec<MemberId> = known.map(|new| new.link.member_id).collect();
         if !known.is_empty() {
-            store::members::lock(&mut tx, tenant.organization_id, &known).await?;
             scim_users::adopt(&mut tx, tenant, now, &given).await?;
         }
         settle(context, tx, &known).await?;

@@ -55,42 +55,6 @@ pub struct Event {
     pub reason: Option<String>,
 }
 
-/// A checked statement that tells of the changes that it makes: in the log of the configuration, and, if the event has a
-/// subject, in the audit log. Its CTE `tell` has a row for each change: `event` (an [`Event`] as JSON), `subject` (the member or
-/// the group that it is about) and what only the database knows: `changes`, which replace those of the event unless they are
-/// null, and `note`, which is added to its reason. The statement may come in several literals, one after the other. `$1` is the organization, `$2` the configuration.
-macro_rules! telling {
-    ($query:ident!($($record:ident,)? $($changes:literal)+, $answer:literal, $($argument:expr),+ $(,)?)) => {
-        $query!(
-            $($record,)?
-            $($changes +)+ r#", events as (
-             select e.id, e.created_at, e.method, e.path, e.traits, e.outcome, e.status, e.resource_type, e.resource_id, e.action, t.subject,
-                    coalesce(t.changes, e.changes) as changes, nullif(concat_ws('; ', e.reason, t.note), '') as reason
-             from tell t, jsonb_to_record(t.event) as e(id uuid, created_at timestamptz, method text, path text, traits text[],
-                 outcome text, status smallint, resource_type text, resource_id uuid, action text, changes jsonb, reason text)
-         ), told as (
-             insert into scim_events (organization_id, scim_configuration_id, id, created_at, method, path, traits, outcome, status,
-                 resource_type, resource_id, changes, reason)
-             select $1, $2, id, created_at, method, path, traits, outcome, status, resource_type, resource_id, changes, reason
-             from events
-         ), audited as (
-             insert into audit_entries (organization_id, id, created_at, actor_id, actor_principal, action, subject_type, subject_id,
-                 before, after)
-             select $1, e.id, e.created_at, $2, 'scim_configuration', e.action,
-                    case e.resource_type when 'User' then 'user' else 'group' end, e.subject, c.old, c.new
-             from events e, lateral (
-                 select jsonb_object_agg(c->>'attribute', c->'old') filter (where jsonb_exists(c, 'old')) as old,
-                        jsonb_object_agg(c->>'attribute', c->'new') filter (where jsonb_exists(c, 'new')) as new
-                 from jsonb_array_elements(e.changes) c) c
-             where e.subject is not null
-         ) "# + $answer,
-            $($argument),+
-        )
-    };
-}
-
-pub(super) use telling;
-
 /// Records an event, and with a subject the change of it.
 pub async fn record(
     db: &mut Connection,
@@ -98,14 +62,13 @@ pub async fn record(
     event: &Event,
     subject: Option<ResourceId>,
 ) -> Result<(), Error> {
-    telling!(query!(
-        "with tell as (select $3::jsonb as event, $4::uuid as subject, null::jsonb as changes, null::text as note)",
-        "select 1 as done",
+    query!(
+        "select scim_tell($1, $2, jsonb_build_array(jsonb_build_object('event', $3::jsonb, 'subject', $4::uuid))) is null as done",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         Json(event) as _,
         subject.map(ResourceId::as_uuid),
-    ))
+    )
     .fetch_one(db)
     .await?;
     Ok(())

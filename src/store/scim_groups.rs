@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{Postgres, QueryBuilder, query, query_as};
 use uuid::Uuid;
 
-use super::scim_events::{Event, telling};
+use super::scim_events::Event;
 use super::scim_resources::{self, Source, Stored, Table, Tenant};
 use super::sql::Fragment;
 use super::{Connection, Json, OnConstraint};
@@ -248,41 +248,6 @@ pub async fn remove_members(
     Ok(changed)
 }
 
-/// The statement of [`push_members`]: `$change` writes the memberships, and `$which` is `added` or `removed`.
-macro_rules! push {
-    ($change:literal, $which:literal, $side:literal, $($argument:expr),+ $(,)?) => {
-        // The version is counted in a row of this connection, so that nobody waits who changes the same group. An array
-        // in a subquery is no reason to plan anew each time.
-        telling!(query_as!(Stored,
-            "with known as (
-             select t.id, t.resource, t.version + coalesce(sum(c.count), 0)::bigint as version, t.created_at,
-                 greatest(t.last_modified, max(c.last_modified)) as last_modified
-             from scim_groups t left join scim_group_changes c on c.organization_id = t.organization_id
-                 and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id
-             where t.organization_id = $1 and t.scim_configuration_id = $2 and t.id = $3
-             group by t.organization_id, t.scim_configuration_id, t.id
-         ), " $change ", changed as (
-             select to_jsonb((array_agg(member_value))[1:100]) as some, count(*) as count from " $which "
-         ), tell as (
-             select $6::jsonb as event, $3::uuid as subject, null::text as note,
-                    jsonb_build_array(jsonb_build_object('attribute', 'members', '" $side "', c.some, 'count', c.count)) as changes
-             from changed c where c.count > 0
-         ), touched as (
-             insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
-             select $1, $2, $3, pg_backend_pid() % 64, 1, $5 from tell
-             on conflict (organization_id, scim_configuration_id, group_id, slot)
-             do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
-             returning 1 as change
-         )",
-            r#"select k.id as "id: _", k.resource as "resource: _", k.version + coalesce(t.change, 0) as "version!", k.created_at,
-                case when t.change is null then k.last_modified else greatest($5, k.last_modified) end as "last_modified!",
-                null::text as sort_key, null::jsonb as "groups: _"
-         from known k left join touched t on true"#,
-            $($argument),+
-        ))
-    };
-}
-
 /// Members to add to a group, or to take out of it.
 #[derive(Debug)]
 pub enum Push {
@@ -302,54 +267,26 @@ pub async fn push_members(
     push: &Push,
     event: &Event,
 ) -> Result<Option<Stored>, Error> {
-    let rows = match push {
-        Push::Add(rows) => json!(rows),
-        Push::Remove(values) => json!(values),
+    let (rows, is_addition) = match push {
+        Push::Add(rows) => (json!(rows), true),
+        Push::Remove(values) => (json!(values), false),
     };
-    macro_rules! statement {
-        ($change:literal, $which:literal, $side:literal) => {
-            push!(
-                $change,
-                $which,
-                $side,
-                tenant.organization_id.as_uuid(),
-                tenant.scim_configuration_id.as_uuid(),
-                group.as_uuid(),
-                rows,
-                now,
-                Json(event) as _,
-            )
-            .fetch_optional(db)
-            .await?
-        };
-    }
-    Ok(match push {
-        Push::Add(_) => statement!(
-            "added as (
-             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
-             select $1, $2, $3, r.value, r.kind, r.display, r.display_key, r.id
-             from known, jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text, display_key text)
-             on conflict do nothing
-             returning member_value
-         )",
-            "added",
-            "new"
-        ),
-        // What is removed is looked up one value at a time by index, whatever the planner expects of the group's size:
-        // members are never updated, so that their place says which they are.
-        Push::Remove(_) => statement!(
-            "removed as (
-             delete from scim_group_members
-             where organization_id = $1 and scim_configuration_id = $2 and ctid = any(array(
-                 select m.ctid from jsonb_array_elements_text($4) r(value), lateral (
-                     select m.ctid from scim_group_members m where m.organization_id = $1 and m.scim_configuration_id = $2
-                         and m.group_id = $3 and m.member_value = r.value offset 0) m))
-             returning member_value
-         )",
-            "removed",
-            "old"
-        ),
-    })
+    let stored = query_as!(
+        Stored,
+        r#"select id as "id!: _", resource as "resource!: _", version as "version!", created_at as "created_at!",
+               last_modified as "last_modified!", null::text as sort_key, null::jsonb as "groups: _"
+           from scim_push_members($1, $2, $3, $4, $5, $6, $7)"#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        group.as_uuid(),
+        rows,
+        is_addition,
+        now,
+        Json(event) as _,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(stored)
 }
 
 /// Removes the members that `filter` holds for, which calls a member's row `m`. Tells which.

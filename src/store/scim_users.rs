@@ -1,12 +1,13 @@
-//! Writing SCIM users, the members that they are, and the events that tell of it. What decides a member's status is written
-//! before the member: see [`settle`](super::members::settle).
+//! Writing SCIM users, the members that they are, and the events that tell of it: by functions of the database
+//! (`migrations/0016_writes.sql`). What decides a member's status is written before the member: see
+//! [`settle`](super::members::settle).
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sqlx::query;
+use sqlx::{query, query_scalar};
 
-use super::scim_events::{Event, telling};
+use super::scim_events::Event;
 use super::scim_resources::Tenant;
 use super::{Connection, Json};
 use crate::domain::ids::{MemberId, ResourceId};
@@ -220,80 +221,21 @@ pub async fn insert(
         Whom::StrangersWithToken(hash) => Some(hash),
         _ => None,
     };
-    let inserted = telling!(query!(
-        // The lateral subqueries look up one row at a time by index, whatever the planner expects.
-        r#"with here as (
-             select sso_configuration_id as sso, $6::text is null or token_hash = $6 and enabled and token_expires_at > $5 as is_open
-             from scim_configurations where organization_id = $1 and id = $2
-         ), given as (
-             select * from jsonb_to_recordset($3) as r(id uuid, member_id uuid, new_status text, user_name text, user_name_key text,
-                 external_id text, display_name_key text, active boolean, resource jsonb, search jsonb, emails text[], email text,
-                 email_key text, name text, name_key text, avatar_url text, event jsonb)
-         ), known as (
-             select 1 from given r, lateral (
-                 select 1 from users u where u.organization_id = $1 and u.email_key = r.email_key and u.email_key <> ''
-                     and u.status <> 'left' offset 0) u
-             union all
-             select 1 from given r, lateral (
-                 select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
-                     and f.user_name_key = r.user_name_key offset 0) f
-             union all
-             select 1 from given r, lateral (
-                 select 1 from scim_former_users f where f.organization_id = $1 and f.scim_configuration_id = $2
-                     and f.external_id = r.external_id offset 0) f
-             union all
-             select 1 from given r, lateral (
-                 select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = (select sso from here)
-                     and i.subject = r.external_id offset 0) i
-             union all
-             select 1 from given r, lateral (
-                 select 1 from sso_identities i where i.organization_id = $1 and i.sso_configuration_id = (select sso from here)
-                     and i.object_id = r.external_id offset 0) i
-         ), rows as (
-             select * from given
-             where ($6::text is null or (select is_open from here)) and (not $4 or not exists (select 1 from known))
-         ), place as (
-             -- A block is full with 4096 users, and some more when several add to it at once.
-             select coalesce((
-                 select b.block + (sum(b.count) >= 4096)::integer from scim_user_blocks b
-                 where b.organization_id = $1 and b.scim_configuration_id = $2 and b.block = (
-                     select max(l.block) from scim_user_blocks l where l.organization_id = $1 and l.scim_configuration_id = $2)
-                 group by b.block), 0) as block
-         ), members as (
-             insert into users (organization_id, id, email, email_key, email_verified, name, name_key, avatar_url, role, status, created_at,
-                 updated_at)
-             select $1, member_id, email, email_key, false, name, name_key, avatar_url, 'member', new_status, $5, $5
-             from rows where new_status is not null
-         ), added as (
-             insert into scim_users (organization_id, scim_configuration_id, id, user_id, user_name, user_name_key, external_id,
-                 display_name_key, active, resource, search, version, folded_version, created_at, last_modified, block)
-             select $1, $2, id, member_id, user_name, user_name_key, external_id, display_name_key, active, resource, search, 1, 1, $5, $5,
-                 (select block from place)
-             from rows
-         ), addresses as (
-             insert into scim_user_emails (organization_id, scim_configuration_id, scim_user_id, value_key, alone)
-             select $1, $2, r.id, e, cardinality(r.emails) = 1 from rows r, unnest(r.emails) e
-         ), counted as (
-             insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
-             select $1, $2, (select block from place), pg_backend_pid() % 64, count(*) from rows having count(*) > 0
-             on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + excluded.count
-         ), tell as (
-             select event, member_id as subject, null::jsonb as changes, null::text as note from rows
-         )"#,
-        r#"select exists (select 1 from rows) as "done!", coalesce((select is_open from here), $6 is null) as "is_open!""#,
+    let refusal = query_scalar!(
+        "select scim_create_users($1, $2, $3, $4, $5, $6) as refusal",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         Json(new) as _,
         only_strangers,
         now,
         token_hash,
-    ))
+    )
     .fetch_one(db)
     .await;
-    match inserted {
-        Ok(row) if row.done => Ok(Inserted::All),
-        Ok(row) if !row.is_open => Ok(Inserted::TokenRefused),
-        Ok(_) => Ok(Inserted::NotStrangers),
+    match refusal {
+        Ok(None) => Ok(Inserted::All),
+        Ok(Some(what)) if what == "token" => Ok(Inserted::TokenRefused),
+        Ok(Some(_)) => Ok(Inserted::NotStrangers),
         Err(error) if constraint(&error) == Some("scim_users_user_id_key") => {
             Ok(Inserted::MemberTaken)
         }
@@ -310,23 +252,13 @@ pub async fn adopt(
     new: &[NewUser<'_>],
 ) -> Result<(), Error> {
     query!(
-        r#"with given as (
-             select * from jsonb_to_recordset($3) as r(member_id uuid, new_status text, email text, email_key text, name text,
-                 name_key text, avatar_url text)
-             where new_status is null
-         ), followed as (
-             update users u set email = r.email, email_key = r.email_key, name = r.name, name_key = r.name_key,
-                    avatar_url = r.avatar_url, updated_at = $4, email_verified = u.email_verified and u.email_key = r.email_key
-             from given r where u.organization_id = $1 and u.id = r.member_id
-         )
-         delete from scim_former_users f using given r
-         where f.organization_id = $1 and f.scim_configuration_id = $2 and f.user_id = r.member_id"#,
+        "select scim_adopt_members($1, $2, $3, $4) is null as done",
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         Json(new) as _,
         now,
     )
-    .execute(db)
+    .fetch_one(db)
     .await?;
     Ok(())
 }
@@ -338,33 +270,6 @@ pub enum Extent {
     Resource,
     /// The member or its addresses, too.
     Member,
-}
-
-/// The statement of [`update`]: `$member` are its parts beyond the resource, `$note` what the event says of them.
-macro_rules! update {
-    ($member:literal, $note:literal, $($argument:expr),+ $(,)?) => {
-        telling!(query!(
-            r#"with given as (
-             select * from jsonb_to_record($3) as r(id uuid, user_name text, user_name_key text, external_id text,
-                 display_name_key text, active boolean, resource jsonb, search jsonb, emails text[], email text, email_key text,
-                 name text, name_key text, avatar_url text)
-         ), changed as (
-             update scim_users s set user_name = r.user_name, external_id = r.external_id, display_name_key = r.display_name_key,
-                 -- One that an older program folded stays until the job comes: another user may have the right one.
-                 user_name_key = case when s.user_name = r.user_name then s.user_name_key else r.user_name_key end,
-                 folded_version = case when s.user_name <> r.user_name or s.user_name_key = r.user_name_key then s.version + 1 end,
-                 active = r.active, resource = r.resource, search = r.search, version = s.version + 1,
-                 last_modified = greatest($5, s.last_modified)
-             from given r
-             where s.organization_id = $1 and s.scim_configuration_id = $2 and s.id = r.id and s.version = $4
-             returning s.id, s.user_id
-         ), "# $member r#"tell as (
-             select $6::jsonb as event, user_id as subject, null::jsonb as changes, "# $note r#" as note from changed
-         )"#,
-            r#"select user_id as "member_id: MemberId" from changed"#,
-            $($argument),+
-        ))
-    };
 }
 
 /// Writes a changed user, if its version is still `version`, and tells which member it is. With [`Extent::Member`], it writes the
@@ -383,53 +288,19 @@ pub async fn update(
     extent: Extent,
     event: &Event,
 ) -> Result<Option<MemberId>, Error> {
-    macro_rules! statement {
-        ($member:literal, $note:literal $(, $more:expr)* $(,)?) => {
-            update!(
-                $member,
-                $note,
-                tenant.organization_id.as_uuid(),
-                tenant.scim_configuration_id.as_uuid(),
-                Json(row) as _,
-                version,
-                now,
-                Json(event) as _,
-                $($more),*
-            )
-            .fetch_optional(db)
-            .await
-            .map(|row| row.map(|row| row.member_id))
-        };
-    }
-    let changed = match extent {
-        Extent::Resource => statement!("", "null::text"),
-        Extent::Member => statement!(
-            "member as (
-             update users u set email = r.email, email_key = r.email_key, name = r.name, name_key = r.name_key,
-                    avatar_url = r.avatar_url, updated_at = $5, email_verified = u.email_verified and u.email_key = r.email_key
-             from changed c, given r
-             where u.organization_id = $1 and u.id = c.user_id
-                 and (u.email, u.name, u.avatar_url) is distinct from (r.email, r.name, r.avatar_url)
-         ), old_emails as (
-             delete from scim_user_emails e using changed c, given r
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = r.id and e.value_key <> all(r.emails)
-         ), new_emails as (
-             insert into scim_user_emails as a (organization_id, scim_configuration_id, value_key, scim_user_id, alone)
-             select $1, $2, e, c.id, cardinality(r.emails) = 1 from changed c, given r, unnest(r.emails) e
-             on conflict (organization_id, scim_configuration_id, value_key, scim_user_id)
-             do update set alone = excluded.alone where a.alone <> excluded.alone
-         ), sharing as (
-             select 'address shared with ' || string_agg('the member ' || o.id, ', ') as note
-             from changed c, given r, lateral (
-                 select 1 from users u where u.organization_id = $1 and u.id = c.user_id and u.email_key <> r.email_key offset 0) u, lateral (
-                 select o.id from users o where o.organization_id = $1 and o.email_key = r.email_key and o.email_key <> ''
-                     and o.status <> 'left' and o.id <> c.user_id
-                 order by o.id limit $7) o
-         ), ",
-            "(select note from sharing)",
-            MAX_SHARING,
-        ),
-    };
+    let changed = query_scalar!(
+        r#"select scim_update_user($1, $2, $3, $4, $5, $6, $7, $8) as "member: MemberId""#,
+        tenant.organization_id.as_uuid(),
+        tenant.scim_configuration_id.as_uuid(),
+        Json(row) as _,
+        version,
+        now,
+        Json(event) as _,
+        extent == Extent::Member,
+        MAX_SHARING,
+    )
+    .fetch_one(db)
+    .await;
     changed.map_err(explain)
 }
 
@@ -444,49 +315,18 @@ pub async fn delete(
     version: Option<i64>,
     event: &Event,
 ) -> Result<Option<MemberId>, Error> {
-    let deleted = telling!(query!(
-        r#"with gone as (
-             delete from scim_users where organization_id = $1 and scim_configuration_id = $2 and id = $3
-                 and ($4::bigint is null or version = $4)
-             returning id, user_id, user_name, user_name_key, external_id, block
-         ), former as (
-             insert into scim_former_users (organization_id, scim_configuration_id, user_id, user_name_key, external_id, deleted_at)
-             select $1, $2, user_id, user_name_key, external_id, $5 from gone
-             on conflict (organization_id, scim_configuration_id, user_id) do update
-             set user_name_key = excluded.user_name_key, external_id = excluded.external_id, deleted_at = excluded.deleted_at
-         ), counted as (
-             insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
-             select $1, $2, block, pg_backend_pid() % 64, -1 from gone
-             on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + excluded.count
-         ), emails as (
-             delete from scim_user_emails e using gone g
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3
-         ), memberships as (
-             delete from scim_group_members m using gone g
-             where m.organization_id = $1 and m.scim_configuration_id = $2 and m.member_value = $3::uuid::text
-             returning m.group_id
-         ), groups as (
-             insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
-             select distinct $1::uuid, $2::uuid, group_id, (pg_backend_pid() % 64)::smallint, 1, $5::timestamptz from memberships
-             on conflict (organization_id, scim_configuration_id, group_id, slot)
-             do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
-         ), tell as (
-             select $6::jsonb as event, user_id as subject, null::text as note, jsonb_build_array(
-                 jsonb_build_object('attribute', 'userName', 'old', user_name),
-                 jsonb_build_object('attribute', 'externalId', 'old', external_id)) as changes
-             from gone
-         )"#,
-        r#"select user_id as "member_id: MemberId" from gone"#,
+    let deleted = query_scalar!(
+        r#"select scim_delete_user($1, $2, $3, $4, $5, $6) as "member: MemberId""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         id.as_uuid(),
         version,
         now,
         Json(event) as _,
-    ))
-    .fetch_optional(db)
+    )
+    .fetch_one(db)
     .await?;
-    Ok(deleted.map(|gone| gone.member_id))
+    Ok(deleted)
 }
 
 fn constraint(error: &sqlx::Error) -> Option<&str> {

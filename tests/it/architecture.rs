@@ -303,7 +303,7 @@ const COMMITTING: [(&str, &str); 9] = [
     ("src/provisioning/work.rs", "it writes the record"),
     (
         "src/scim/users.rs",
-        "each statement of `telling!` records what it changes",
+        "each function of the database records what it changes",
     ),
     (
         "src/scim/groups.rs",
