@@ -212,6 +212,32 @@ begin
 end
 $$;
 
+-- Adds members to a group; those that are members already stay as they are. Tells how many are new, and up to 100 of them.
+create function scim_add_members(of_organization uuid, of_configuration uuid, of_group uuid, given jsonb)
+returns table (count bigint, told text[]) language plpgsql as $$
+begin
+    told := '{}';
+    insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
+    select of_organization, of_configuration, of_group, g.value, g.kind, g.display, g.display_key, g.id
+    from jsonb_to_recordset(given) as g(id uuid, value text, kind text, display text, display_key text)
+    on conflict do nothing;
+    get diagnostics count = row_count;
+    if count = jsonb_array_length(given) then
+        select coalesce(array_agg(g.value), '{}') into told
+        from (select g.value from jsonb_to_recordset(given) as g(value text) limit 100) g;
+    elsif count > 0 then
+        -- Those that have their new identifiers.
+        select array_agg(a.member_value) into told from (
+            select m.member_value from jsonb_to_recordset(given) as g(id uuid, value text), lateral (
+                select m.member_value from scim_group_members m where m.organization_id = of_organization
+                    and m.scim_configuration_id = of_configuration and m.group_id = of_group and m.member_value = g.value
+                    and m.id = g.id offset 0) m
+            limit 100) a;
+    end if;
+    return next;
+end
+$$;
+
 -- Adds members to a group, or takes the members with these values out of it, and returns the group; nothing when there is none.
 -- Nobody waits who does the same to the same group: each connection counts its changes in a row of its own.
 create function scim_push_members(of_organization uuid, of_configuration uuid, of_group uuid, given jsonb, is_addition boolean,
@@ -235,21 +261,7 @@ begin
         return;
     end if;
     if is_addition then
-        insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
-        select of_organization, of_configuration, of_group, g.value, g.kind, g.display, g.display_key, g.id
-        from jsonb_to_recordset(given) as g(id uuid, value text, kind text, display text, display_key text)
-        on conflict do nothing;
-        get diagnostics changed = row_count;
-        if changed = jsonb_array_length(given) then
-            select array_agg(g.value) into told
-            from (select g.value from jsonb_to_recordset(given) as g(value text) limit 100) g;
-        elsif changed > 0 then
-            -- Those that have their new identifiers.
-            select array_agg(a.member_value) into told from (
-                select m.member_value from scim_group_members m, jsonb_to_recordset(given) as g(id uuid, value text)
-                where m.organization_id = of_organization and m.scim_configuration_id = of_configuration and m.group_id = of_group
-                    and m.member_value = g.value and m.id = g.id limit 100) a;
-        end if;
+        select a.count, a.told into changed, told from scim_add_members(of_organization, of_configuration, of_group, given) a;
     else
         for value in select * from jsonb_array_elements_text(given) loop
             delete from scim_group_members m
@@ -273,5 +285,40 @@ begin
                 case when is_addition then 'new' else 'old' end, to_jsonb(told), 'count', changed)))));
     end if;
     return next;
+end
+$$;
+
+-- Deletes a group, if its version is `of_version` or that is null, and takes it out of its groups. Tells whether it did.
+create function scim_delete_group(of_organization uuid, of_configuration uuid, of_group uuid, of_version bigint, at timestamptz)
+returns boolean language plpgsql as $$
+declare
+    parent uuid;
+    changes bigint := 0;
+begin
+    if of_version is not null then
+        select coalesce(sum(c.count), 0) into changes from scim_group_changes c
+        where c.organization_id = of_organization and c.scim_configuration_id = of_configuration and c.group_id = of_group;
+    end if;
+    delete from scim_groups g
+    where g.organization_id = of_organization and g.scim_configuration_id = of_configuration and g.id = of_group
+        and (of_version is null or g.version + changes = of_version);
+    if not found then
+        return false;
+    end if;
+    delete from scim_group_members m
+    where m.organization_id = of_organization and m.scim_configuration_id = of_configuration and m.group_id = of_group;
+    delete from scim_group_changes c
+    where c.organization_id = of_organization and c.scim_configuration_id = of_configuration and c.group_id = of_group;
+    for parent in
+        delete from scim_group_members m
+        where m.organization_id = of_organization and m.scim_configuration_id = of_configuration and m.member_value = of_group::text
+        returning m.group_id
+    loop
+        insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
+        values (of_organization, of_configuration, parent, pg_backend_pid() % 64, 1, at)
+        on conflict (organization_id, scim_configuration_id, group_id, slot)
+        do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified);
+    end loop;
+    return true;
 end
 $$;

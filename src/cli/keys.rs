@@ -97,47 +97,56 @@ impl Keys {
 }
 
 async fn reseal(operator: &Operator, keyring: &Keyring) -> Result<()> {
-    let (mut seen, mut changed) = (0, 0);
+    let (mut seen, mut changed, mut overtaken) = (0, 0, 0);
     let mut last = (
         OrganizationId::from(uuid::Uuid::nil()),
         SsoConfigurationId::from(uuid::Uuid::nil()),
     );
     loop {
         let mut tx = operator.store.begin().await?;
-        let batch = store::sso::lock_secrets(&mut tx, last, BATCH).await?;
-        for mut secret in batch.iter().cloned() {
-            let (organization_id, id) = (secret.organization_id, secret.id);
+        let batch = store::sso::list_secrets(&mut tx, last, BATCH).await?;
+        for secret in &batch {
+            last = (secret.organization_id, secret.id);
             let opened = match secret.is_forgotten {
                 true => None,
-                false => open_client_secret(keyring, organization_id, id, &secret.client_secret)?,
+                false => open_client_secret(keyring, last.0, last.1, &secret.client_secret)?,
             };
             if keyring.is_current(&secret.client_secret) {
                 continue;
             }
             let plain = opened.as_ref().map(ExposeSecret::expose_secret);
-            secret.client_secret =
-                seal_client_secret(keyring, &operator.random, organization_id, id, plain)?;
-            store::sso::update_secret(&mut tx, &secret).await?;
-            changed += 1;
+            let sealed = seal_client_secret(keyring, &operator.random, last.0, last.1, plain)?;
+            if store::sso::update_secret(&mut tx, secret, &sealed).await? {
+                changed += 1;
+            } else {
+                overtaken += 1;
+            }
         }
         tx.commit().await?;
         seen += batch.len();
-        match batch.last() {
-            Some(secret) => last = (secret.organization_id, secret.id),
-            None => break,
+        if batch.is_empty() {
+            break;
         }
     }
     let keys = reseal_client_keys(operator, keyring).await?;
     (seen, changed) = (seen + keys.0, changed + keys.1);
+    if overtaken + keys.2 > 0 {
+        bail!(
+            "Sealed {changed} of {seen} secrets anew. Some were changed meanwhile: run the command again"
+        );
+    }
     remark(format_args!(
         "Sealed {changed} of {seen} secrets anew. Keys other than the first are needed no more."
     ));
     Ok(())
 }
 
-/// How many client keys there are, and how many were sealed anew.
-async fn reseal_client_keys(operator: &Operator, keyring: &Keyring) -> Result<(usize, usize)> {
-    let (mut seen, mut changed) = (0, 0);
+/// How many client keys there are, how many were sealed anew, and how many somebody changed meanwhile.
+async fn reseal_client_keys(
+    operator: &Operator,
+    keyring: &Keyring,
+) -> Result<(usize, usize, usize)> {
+    let (mut seen, mut changed, mut overtaken) = (0, 0, 0);
     let nobody = uuid::Uuid::nil();
     let mut last = (
         OrganizationId::from(nobody),
@@ -145,8 +154,9 @@ async fn reseal_client_keys(operator: &Operator, keyring: &Keyring) -> Result<(u
     );
     loop {
         let mut tx = operator.store.begin().await?;
-        let batch = store::client_keys::lock(&mut tx, last, BATCH).await?;
-        for mut key in batch.iter().cloned() {
+        let batch = store::client_keys::list(&mut tx, last, BATCH).await?;
+        for key in &batch {
+            last = (key.organization_id, key.sso_configuration_id);
             let context = client_key_context(key.organization_id, key.sso_configuration_id);
             if keyring.is_current(&key.sealed_key) {
                 continue;
@@ -159,15 +169,17 @@ async fn reseal_client_keys(operator: &Operator, keyring: &Keyring) -> Result<(u
                     keys::key_id(&key.sealed_key).unwrap_or("?")
                 )
             })?;
-            key.sealed_key = keyring.seal(&opened, &context, &operator.random)?;
-            store::client_keys::update(&mut tx, &key).await?;
-            changed += 1;
+            let sealed = keyring.seal(&opened, &context, &operator.random)?;
+            if store::client_keys::update(&mut tx, key, &sealed).await? {
+                changed += 1;
+            } else {
+                overtaken += 1;
+            }
         }
         tx.commit().await?;
         seen += batch.len();
-        match batch.last() {
-            Some(key) => last = (key.organization_id, key.sso_configuration_id),
-            None => return Ok((seen, changed)),
+        if batch.is_empty() {
+            return Ok((seen, changed, overtaken));
         }
     }
 }

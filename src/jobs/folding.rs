@@ -11,12 +11,12 @@ use crate::app::App;
 use crate::domain::letters::{address_key, fold, user_name_key};
 use crate::error::Error;
 use crate::scim::{groups, users};
-use crate::store::folding::{self, Member, MemberKeys, Place};
+use crate::store::folding::{self, MemberKeys, Place};
 
 /// How often there is a look for keys of an older program.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// How many rows one transaction locks.
+/// How many rows one transaction changes. A row that somebody changed meanwhile is left to the next run.
 const BATCH: i64 = 200;
 
 /// The job.
@@ -40,22 +40,19 @@ async fn fold_members(app: &App) -> Result<u64, Error> {
     let mut after = (Uuid::nil(), Uuid::nil());
     loop {
         let mut tx = app.store.begin().await?;
-        let members = folding::lock_members(&mut tx, after, BATCH).await?;
+        let members = folding::find_members(&mut tx, after, BATCH).await?;
         let Some(last) = members.last() else {
             tx.commit().await?;
             return Ok(count);
         };
         after = (last.organization_id, last.id);
-        let keys = |member: &Member| MemberKeys {
-            name_key: fold(&member.name).into_owned(),
-            email_key: address_key(&member.email).into_owned(),
-        };
-        let with_keys = |member: Member| {
-            let keys = keys(&member);
-            (member, keys)
-        };
-        let members: Vec<_> = members.into_iter().map(with_keys).collect();
-        count += folding::set_member_keys(&mut tx, &members).await?;
+        for member in &members {
+            let keys = MemberKeys {
+                name_key: fold(&member.name).into_owned(),
+                email_key: address_key(&member.email).into_owned(),
+            };
+            count += u64::from(folding::set_member_keys(&mut tx, member, &keys).await?);
+        }
         tx.commit().await?;
     }
 }
@@ -65,7 +62,7 @@ async fn fold_users(app: &App) -> Result<u64, Error> {
     let mut after = Place::default();
     loop {
         let mut tx = app.store.begin().await?;
-        let users = folding::lock_users(&mut tx, after, BATCH).await?;
+        let users = folding::find_users(&mut tx, after, BATCH).await?;
         let Some(last) = users.last() else {
             tx.commit().await?;
             return Ok(count);
@@ -73,7 +70,8 @@ async fn fold_users(app: &App) -> Result<u64, Error> {
         after = last.place();
         for user in &users {
             let keys = users::keys(&user.resource, &user.user_name);
-            if !folding::set_user_keys(&mut tx, user, &keys).await? {
+            let is_new = folding::set_user_keys(&mut tx, user, &keys).await?;
+            if is_new == Some(false) {
                 tracing::warn!(
                     organization = %user.organization_id,
                     configuration = %user.scim_configuration_id,
@@ -81,7 +79,7 @@ async fn fold_users(app: &App) -> Result<u64, Error> {
                     "the userName of a SCIM user is that of another user but for the case of its letters: filters find it no more by userName; delete one of the two, or rename it"
                 );
             }
-            count += 1;
+            count += u64::from(is_new.is_some());
         }
         tx.commit().await?;
     }
@@ -92,7 +90,7 @@ async fn fold_groups(app: &App) -> Result<u64, Error> {
     let mut after = Place::default();
     loop {
         let mut tx = app.store.begin().await?;
-        let groups = folding::lock_groups(&mut tx, after, BATCH).await?;
+        let groups = folding::find_groups(&mut tx, after, BATCH).await?;
         let Some(last) = groups.last() else {
             tx.commit().await?;
             return Ok(count);
@@ -110,16 +108,15 @@ async fn fold_former(app: &App) -> Result<u64, Error> {
     let mut count = 0;
     loop {
         let mut tx = app.store.begin().await?;
-        let mut former = folding::lock_former(&mut tx, BATCH).await?;
+        let former = folding::find_former(&mut tx, BATCH).await?;
+        for one in &former {
+            let key = user_name_key(&one.user_name_key);
+            folding::set_former_key(&mut tx, one, &key).await?;
+        }
+        tx.commit().await?;
         if former.is_empty() {
-            tx.commit().await?;
             return Ok(count);
         }
-        for one in &mut former {
-            one.user_name_key = user_name_key(&one.user_name_key).into_owned();
-        }
-        folding::set_former_keys(&mut tx, &former).await?;
         count += former.len() as u64;
-        tx.commit().await?;
     }
 }

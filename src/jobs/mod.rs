@@ -1,4 +1,4 @@
-//! Background work: one file a job. Every replica runs them; each batch takes what no other has.
+//! Background work: one file a job. Every replica runs them, and none minds that another did the work meanwhile.
 
 pub mod events;
 pub mod folding;

@@ -36,7 +36,7 @@ pub async fn forget(
     let mut forgotten = vec![];
     loop {
         let mut tx = operator.store.begin().await?;
-        let batch = store::sso::lock_sealed_with(&mut tx, &prefix, BATCH).await?;
+        let batch = store::sso::find_sealed_with(&mut tx, &prefix, BATCH).await?;
         if batch.is_empty() {
             let keys = store::client_keys::delete_sealed_with(&mut tx, &prefix).await?;
             tx.commit().await?;
@@ -45,14 +45,16 @@ pub async fn forget(
             }
             return Ok(forgotten);
         }
-        for before in batch {
+        for (organization_id, id) in batch {
+            let before = store::sso::lock(&mut tx, organization_id, id).await?;
             let now = operator.clock.now();
             let mut after = before.clone();
             SsoChange::default().apply(&mut after, now);
             after.needs_client_secret = true;
-            let (organization_id, random) = (after.organization_id, &operator.random);
-            let sealed = seal_client_secret(keyring, random, organization_id, after.id, None)?;
-            store::sso::forget_secret(&mut tx, &after, &sealed).await?;
+            let sealed = seal_client_secret(keyring, &operator.random, organization_id, id, None)?;
+            if !store::sso::forget_secret(&mut tx, &after, &prefix, &sealed).await? {
+                continue;
+            }
             let change = Change::updated("ForgetEncryptionKey", &before, &after);
             let row = operator.new_id();
             store::audit::insert(

@@ -341,7 +341,7 @@ async fn change_members(
             (Changed::default(), remove(db, &values, false).await?)
         }
         MemberChange::RemoveMatching(filter) => {
-            let condition = scim_search::member_condition(tenant, &context.base, &filter);
+            let condition = scim_search::member_condition(&context.base, &filter);
             (
                 Changed::default(),
                 scim_groups::remove_matching(db, tenant, group, &condition).await?,

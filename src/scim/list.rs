@@ -304,8 +304,7 @@ fn parts(
             Some(filter) => !scim_search::has_index(kind, filter),
             None => is_sorted == Some(false),
         };
-        let condition =
-            |filter| scim_search::condition(context.tenant, &context.base, kind, filter);
+        let condition = |filter| scim_search::condition(&context.base, kind, filter);
         Ok(Part {
             kind,
             condition: filter.as_ref().map(condition),

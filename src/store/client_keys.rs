@@ -53,9 +53,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// Reads and locks up to `size` sealed key pairs of all organizations, those after `after`: for the operator
-/// who changes keys.
-pub async fn lock(
+/// Reads up to `size` sealed key pairs of all organizations, those after `after`: for the operator who changes keys.
+pub async fn list(
     db: &mut Connection,
     after: (OrganizationId, SsoConfigurationId),
     size: i64,
@@ -64,7 +63,7 @@ pub async fn lock(
         SealedClientKey,
         "select organization_id, sso_configuration_id, sealed_key from sso_client_keys
          where (organization_id, sso_configuration_id) > ($1, $2)
-         order by organization_id, sso_configuration_id limit $3 for update",
+         order by organization_id, sso_configuration_id limit $3",
         after.0.as_uuid(),
         after.1.as_uuid(),
         size,
@@ -73,17 +72,23 @@ pub async fn lock(
     .await?)
 }
 
-/// Replaces a sealed key pair.
-pub async fn update(db: &mut Connection, key: &SealedClientKey) -> Result<(), Error> {
-    query!(
-        "update sso_client_keys set sealed_key = $3 where organization_id = $1 and sso_configuration_id = $2",
+/// Replaces a sealed key pair, unless somebody did meanwhile: then it tells `false`.
+pub async fn update(
+    db: &mut Connection,
+    key: &SealedClientKey,
+    sealed: &[u8],
+) -> Result<bool, Error> {
+    let done = query!(
+        "update sso_client_keys set sealed_key = $4
+         where organization_id = $1 and sso_configuration_id = $2 and sealed_key = $3",
         key.organization_id.as_uuid(),
         key.sso_configuration_id.as_uuid(),
         key.sealed_key,
+        sealed,
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Removes the key pairs of all organizations whose sealed form begins with `prefix`, and returns whose they were:

@@ -31,8 +31,8 @@ pub struct MemberKeys {
     pub email_key: String,
 }
 
-/// Reads and locks up to `limit` members after this one of this organization.
-pub async fn lock_members(
+/// Finds up to `limit` members after this one of this organization.
+pub async fn find_members(
     db: &mut Connection,
     after: (Uuid, Uuid),
     limit: i64,
@@ -43,7 +43,7 @@ pub async fn lock_members(
          where ((name_key is null and octet_length(name) <> char_length(name))
                  or octet_length(email_key) <> char_length(email_key) or email_key like '%.')
              and (organization_id, id) > ($1, $2)
-         order by organization_id, id limit $3 for update skip locked",
+         order by organization_id, id limit $3",
         after.0,
         after.1,
         limit,
@@ -52,28 +52,26 @@ pub async fn lock_members(
     .await?)
 }
 
-/// Writes the keys of members, and tells how many they changed. One round trip.
+/// Writes the keys of a member who has this name and address still, and tells whether they changed.
 pub async fn set_member_keys(
     db: &mut Connection,
-    members: &[(Member, MemberKeys)],
-) -> Result<u64, Error> {
-    let texts = |text: fn(&MemberKeys) -> &String| -> Vec<&str> {
-        members.iter().map(|(_, keys)| &**text(keys)).collect()
-    };
+    member: &Member,
+    keys: &MemberKeys,
+) -> Result<bool, Error> {
     let done = query!(
-        "update users u set name_key = r.name_key, email_key = r.email_key
-         from unnest((select $1::uuid[]), (select $2::uuid[]), (select $3::text[]), (select $4::text[]))
-             as r(organization_id, id, name_key, email_key)
-         where u.organization_id = r.organization_id and u.id = r.id
-             and (u.name_key, u.email_key) is distinct from (r.name_key, r.email_key)",
-        members.iter().map(|(member, _)| member.organization_id).collect::<Vec<_>>() as _,
-        members.iter().map(|(member, _)| member.id).collect::<Vec<_>>() as _,
-        texts(|keys| &keys.name_key) as _,
-        texts(|keys| &keys.email_key) as _,
+        "update users set name_key = $5, email_key = $6
+         where organization_id = $1 and id = $2 and name = $3 and email = $4
+             and (name_key, email_key) is distinct from ($5, $6)",
+        member.organization_id,
+        member.id,
+        member.name,
+        member.email,
+        keys.name_key,
+        keys.email_key,
     )
     .execute(db)
     .await?;
-    Ok(done.rows_affected())
+    Ok(done.rows_affected() > 0)
 }
 
 /// A SCIM user or group.
@@ -89,6 +87,8 @@ pub struct Resource {
     pub user_name: String,
     /// The canonical attributes.
     pub resource: Json<Map<String, Value>>,
+    /// The version of the row.
+    pub version: i64,
 }
 
 impl Resource {
@@ -114,8 +114,8 @@ pub struct UserKeys {
     pub search: Value,
 }
 
-/// Writes a function that reads and locks resources. `$which` selects them, up to the condition that tells after which.
-macro_rules! lock {
+/// Writes a function that finds resources. `$which` selects them, up to the condition that tells after which.
+macro_rules! find {
     ($(#[$doc:meta])+ $name:ident: $which:literal) => {
         $(#[$doc])+
         pub async fn $name(
@@ -126,7 +126,7 @@ macro_rules! lock {
             Ok(query_as!(
                 Resource,
                 $which + "(organization_id, scim_configuration_id, id) > ($1, $2, $3)
-           order by organization_id, scim_configuration_id, id limit $4 for update skip locked",
+           order by organization_id, scim_configuration_id, id limit $4",
                 after.0,
                 after.1,
                 after.2,
@@ -138,55 +138,69 @@ macro_rules! lock {
     };
 }
 
-lock! {
-    /// Reads and locks up to `limit` users after this one.
-    lock_users: r#"select organization_id, scim_configuration_id, id, user_name, resource as "resource: Json<Map<String, Value>>"
+find! {
+    /// Finds up to `limit` users after this one.
+    find_users: r#"select organization_id, scim_configuration_id, id, user_name, resource as "resource: Json<Map<String, Value>>", version
            from scim_users
            where folded_version is distinct from version and (is_unfolded_user(search::text) or is_unfolded(user_name_key))
                and "#
 }
 
-lock! {
-    /// Reads and locks up to `limit` groups after this one.
-    lock_groups: r#"select organization_id, scim_configuration_id, id, '' as "user_name!", resource as "resource: Json<Map<String, Value>>"
+find! {
+    /// Finds up to `limit` groups after this one.
+    find_groups: r#"select organization_id, scim_configuration_id, id, '' as "user_name!", resource as "resource: Json<Map<String, Value>>", version
            from scim_groups
            where is_unfolded(search::text) and "#
 }
 
-/// Writes the keys of a user. `false` when its user name keeps the key that it has, because another user of the configuration
-/// has the new one. One round trip.
+/// Writes the keys of a user, if it has this version still, in a transaction. `Some(false)` when its user name keeps the key that
+/// it has, because another user of the configuration has the new one.
 pub async fn set_user_keys(
     db: &mut Connection,
     user: &Resource,
     keys: &UserKeys,
-) -> Result<bool, Error> {
+) -> Result<Option<bool>, Error> {
     let is_new = query_scalar!(
-        r#"with changed as (
-             update scim_users u set display_name_key = $5, search = $6, folded_version = u.version,
-                 user_name_key = case when exists (
-                     select 1 from scim_users o where o.organization_id = $1 and o.scim_configuration_id = $2
-                         and o.user_name_key = $4 and o.id <> $3) then u.user_name_key else $4 end
-             where u.organization_id = $1 and u.scim_configuration_id = $2 and u.id = $3
-             returning u.user_name_key
-         ), old_emails as (
-             delete from scim_user_emails e
-             where e.organization_id = $1 and e.scim_configuration_id = $2 and e.scim_user_id = $3 and e.value_key <> all($7)
-         ), new_emails as (
-             insert into scim_user_emails as a (organization_id, scim_configuration_id, value_key, scim_user_id, alone)
-             select $1, $2, e, $3, cardinality($7) = 1 from unnest($7::text[]) e
-             on conflict (organization_id, scim_configuration_id, value_key, scim_user_id)
-             do update set alone = excluded.alone where a.alone <> excluded.alone
-         )
-         select user_name_key = $4 as "is_new!" from changed"#,
+        r#"update scim_users u set display_name_key = $5, search = $6, folded_version = u.version,
+             user_name_key = case when exists (
+                 select 1 from scim_users o where o.organization_id = $1 and o.scim_configuration_id = $2
+                     and o.user_name_key = $4 and o.id <> $3) then u.user_name_key else $4 end
+         where u.organization_id = $1 and u.scim_configuration_id = $2 and u.id = $3 and u.version = $7
+         returning u.user_name_key = $4 as "is_new!""#,
         user.organization_id,
         user.scim_configuration_id,
         user.id,
         keys.user_name_key,
         keys.display_name_key,
         keys.search,
+        user.version,
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    if is_new.is_none() {
+        return Ok(None);
+    }
+    query!(
+        "delete from scim_user_emails
+         where organization_id = $1 and scim_configuration_id = $2 and scim_user_id = $3 and value_key <> all($4)",
+        user.organization_id,
+        user.scim_configuration_id,
+        user.id,
         &keys.emails,
     )
-    .fetch_one(db)
+    .execute(&mut *db)
+    .await?;
+    query!(
+        "insert into scim_user_emails as a (organization_id, scim_configuration_id, value_key, scim_user_id, alone)
+         select $1, $2, e, $3, cardinality($4) = 1 from unnest($4::text[]) e
+         on conflict (organization_id, scim_configuration_id, value_key, scim_user_id)
+         do update set alone = excluded.alone where a.alone <> excluded.alone",
+        user.organization_id,
+        user.scim_configuration_id,
+        user.id,
+        &keys.emails,
+    )
+    .execute(db)
     .await?;
     Ok(is_new)
 }
@@ -200,7 +214,7 @@ pub struct GroupKeys {
     pub search: Value,
 }
 
-/// Writes the keys of a group, and tells whether they changed. One round trip.
+/// Writes the keys of a group that has these attributes still, and tells whether they changed.
 pub async fn set_group_keys(
     db: &mut Connection,
     group: &Resource,
@@ -208,12 +222,14 @@ pub async fn set_group_keys(
 ) -> Result<bool, Error> {
     let done = query!(
         "update scim_groups set display_name_key = $4, search = $5
-         where organization_id = $1 and scim_configuration_id = $2 and id = $3 and (display_name_key, search) <> ($4, $5)",
+         where organization_id = $1 and scim_configuration_id = $2 and id = $3 and (display_name_key, search) <> ($4, $5)
+             and resource = $6",
         group.organization_id,
         group.scim_configuration_id,
         group.id,
         keys.display_name_key,
         keys.search,
+        group.resource as _,
     )
     .execute(db)
     .await?;
@@ -233,30 +249,29 @@ pub struct Former {
     pub user_name_key: String,
 }
 
-/// Reads and locks up to `limit` users who were deleted.
-pub async fn lock_former(db: &mut Connection, limit: i64) -> Result<Vec<Former>, Error> {
+/// Finds up to `limit` users who were deleted.
+pub async fn find_former(db: &mut Connection, limit: i64) -> Result<Vec<Former>, Error> {
     Ok(query_as!(
         Former,
         "select organization_id, scim_configuration_id, user_id, user_name_key from scim_former_users
          where is_unfolded(user_name_key)
-         order by organization_id, scim_configuration_id, user_id limit $1 for update skip locked",
+         order by organization_id, scim_configuration_id, user_id limit $1",
         limit,
     )
     .fetch_all(db)
     .await?)
 }
 
-/// Writes the keys of users who were deleted. One round trip.
-pub async fn set_former_keys(db: &mut Connection, former: &[Former]) -> Result<(), Error> {
+/// Writes the key of a user who was deleted and has the other one still.
+pub async fn set_former_key(db: &mut Connection, former: &Former, key: &str) -> Result<(), Error> {
     query!(
-        "update scim_former_users f set user_name_key = r.user_name_key
-         from unnest((select $1::uuid[]), (select $2::uuid[]), (select $3::uuid[]), (select $4::text[]))
-             as r(organization_id, scim_configuration_id, user_id, user_name_key)
-         where f.organization_id = r.organization_id and f.scim_configuration_id = r.scim_configuration_id and f.user_id = r.user_id",
-        former.iter().map(|f| f.organization_id).collect::<Vec<_>>() as _,
-        former.iter().map(|f| f.scim_configuration_id).collect::<Vec<_>>() as _,
-        former.iter().map(|f| f.user_id).collect::<Vec<_>>() as _,
-        former.iter().map(|f| &*f.user_name_key).collect::<Vec<_>>() as _,
+        "update scim_former_users set user_name_key = $5
+         where organization_id = $1 and scim_configuration_id = $2 and user_id = $3 and user_name_key = $4",
+        former.organization_id,
+        former.scim_configuration_id,
+        former.user_id,
+        former.user_name_key,
+        key,
     )
     .execute(db)
     .await?;

@@ -219,11 +219,12 @@ pub async fn list(
 ) -> Result<Items<Member>, Error> {
     let page = Page::first(size);
     let key = order.key();
-    let mut query = QueryBuilder::new(
+    let mut query = statement(
+        organization_id,
         "select u.id, u.email, u.name, u.avatar_url, u.role, u.status, u.created_at, ",
     );
     query.push(key).push(" as sort_key");
-    push_filter(&mut query, organization_id, filter);
+    push_filter(&mut query, filter);
     let (compare, direction) = if order.descending {
         ("<", " desc")
     } else {
@@ -249,19 +250,22 @@ pub async fn count(
     organization_id: OrganizationId,
     filter: &Filter,
 ) -> Result<i64, Error> {
-    let mut query = QueryBuilder::new("select count(*)");
-    push_filter(&mut query, organization_id, filter);
+    let mut query = statement(organization_id, "select count(*)");
+    push_filter(&mut query, filter);
     Ok(query.build_query_scalar().fetch_one(db).await?)
 }
 
-fn push_filter(
-    query: &mut QueryBuilder<Postgres>,
-    organization_id: OrganizationId,
-    filter: &Filter,
-) {
+/// A statement about an organization, all of whose parts name it `$1`.
+fn statement(organization_id: OrganizationId, text: &str) -> QueryBuilder<Postgres> {
+    // It has this number because it is bound first.
+    let mut query = QueryBuilder::new("/* of ");
+    query.push_bind(organization_id.as_uuid());
+    query.push(" */ ").push(text);
     query
-        .push(" from users u where u.organization_id = ")
-        .push_bind(organization_id.as_uuid());
+}
+
+fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    query.push(" from users u where u.organization_id = $1");
     if !filter.search.is_empty() {
         query
             .push(format!(" and (strpos({NAME_KEY}, "))
@@ -305,9 +309,9 @@ fn push_filter(
     if !filter.outside_groups.is_empty() {
         query.push(
             " and not exists (select 1 from scim_users s join scim_group_members m
-                 on m.organization_id = s.organization_id and m.scim_configuration_id = s.scim_configuration_id
+                 on m.organization_id = $1 and m.scim_configuration_id = s.scim_configuration_id
                      and m.member_value = s.id::text
-               where s.organization_id = u.organization_id and s.user_id = u.id and m.group_id = any(",
+               where s.organization_id = $1 and s.user_id = u.id and m.group_id = any(",
         );
         query.push_bind(filter.outside_groups.clone()).push("))");
     }
@@ -346,22 +350,20 @@ pub async fn list_groups(
     filter: &GroupFilter,
     page: Page,
 ) -> Result<Items<Group>, Error> {
-    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
+    let mut query = statement(
+        organization_id,
         "select g.id, g.display_name as name, g.created_at,
                 greatest(g.last_modified, (select max(c.last_modified) from scim_group_changes c
-                    where c.organization_id = g.organization_id and c.scim_configuration_id = g.scim_configuration_id
+                    where c.organization_id = $1 and c.scim_configuration_id = g.scim_configuration_id
                         and c.group_id = g.id)) as updated_at,
                 (select count(*) from scim_group_members m
-                 join scim_users s on s.organization_id = m.organization_id and s.scim_configuration_id = m.scim_configuration_id
+                 join scim_users s on s.organization_id = $1 and s.scim_configuration_id = m.scim_configuration_id
                      and s.id::text = m.member_value
-                 where m.organization_id = g.organization_id and m.scim_configuration_id = g.scim_configuration_id
+                 where m.organization_id = $1 and m.scim_configuration_id = g.scim_configuration_id
                      and m.group_id = g.id) as member_count
-         from scim_groups g where g.organization_id = ",
+         from scim_groups g where g.organization_id = $1 and g.id > ",
     );
-    query
-        .push_bind(organization_id.as_uuid())
-        .push(" and g.id > ")
-        .push_bind(page.after);
+    query.push_bind(page.after);
     let mut conditions = vec![];
     if !filter.search.is_empty() {
         let text = Bound::Text(fold(&filter.search).into_owned());

@@ -8,6 +8,7 @@ mod address;
 mod aggregate;
 pub mod audit;
 pub mod client_keys;
+pub mod cluster;
 mod connection;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
@@ -188,6 +189,7 @@ impl Store {
             return Err(explain(error));
         }
         schema::check_compatible(db).await?;
+        cluster::distribute(db).await?;
         servers::prepare(&mut lease).await?;
         Ok(())
     }
@@ -319,10 +321,32 @@ pub trait OnConstraint<T> {
 
 impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
     fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T, Error> {
-        self.map_err(|e| match &e {
-            sqlx::Error::Database(fault) if fault.constraint() == Some(name) => error(),
-            _ => e.into(),
+        self.map_err(|e| match breaks(&e, name) {
+            true => error(),
+            false => e.into(),
         })
+    }
+}
+
+/// Whether a statement broke this constraint. Where the database is distributed, each part of a table has constraints of its own,
+/// whose names end in the number of the part, and a machine that passes on the error of another names them in its text alone.
+fn breaks(error: &sqlx::Error, constraint: &str) -> bool {
+    let is_it = |name: &str| {
+        let part = name.strip_prefix(constraint);
+        let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        part.is_some_and(|part| part.is_empty() || part.strip_prefix('_').is_some_and(is_number))
+    };
+    let Some(fault) = error.as_database_error() else {
+        return false;
+    };
+    match fault.constraint() {
+        Some(name) => is_it(name),
+        // Integrity constraint violations.
+        None if fault.code().is_some_and(|code| code.starts_with("23")) => {
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            fault.message().split(|c| !is_word(c)).any(is_it)
+        }
+        None => false,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
-use sqlx::{FromRow as _, QueryBuilder, Row as _, query, query_as};
+use sqlx::{FromRow as _, Row as _, query, query_as};
 use uuid::Uuid;
 
 use super::aggregate::aggregate;
-use super::scim_resources::{Lookup, Prefetched, Stored, Tenant};
+use super::scim_resources::{Lookup, Prefetched, Stored, Tenant, statement};
 use super::tokens::{Configurations, ReadAhead};
 use super::{Connection, Items, OnConstraint, Page, one_row};
 use crate::domain::ids::{MemberId, OrganizationId, ScimConfigurationId, SsoConfigurationId};
@@ -249,7 +249,8 @@ pub async fn find_candidate(
     tenant: Tenant,
     lookup: Option<&Lookup>,
 ) -> Result<Option<Candidate>, Error> {
-    let mut query = QueryBuilder::new(
+    let mut query = statement(
+        tenant,
         "select c.token_hash, c.token_digest, c.token_expires_at, c.enabled, c.allow_unverified_email_account_linking",
     );
     if lookup.is_some() {
@@ -261,12 +262,7 @@ pub async fn find_candidate(
         lookup.push_to(&mut query);
         query.push(" t on true");
     }
-    query
-        .push(" where c.organization_id = ")
-        .push_bind(tenant.organization_id.as_uuid());
-    query
-        .push(" and c.id = ")
-        .push_bind(tenant.scim_configuration_id.as_uuid());
+    query.push(" where c.organization_id = $1 and c.id = $2");
     let rows = query.build().fetch_all(db).await?;
     let Some(first) = rows.first() else {
         return Ok(None);

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::Value;
-use sqlx::{FromRow, QueryBuilder, query};
+use serde_json::{Value, json};
+use sqlx::{FromRow, QueryBuilder, query, query_scalar};
 use uuid::Uuid;
 
 use super::scim_resources::Tenant;
-use super::{Connection, Items, Json, Page};
+use super::{Connection, Items, Page};
 use crate::domain::ids::{OrganizationId, ResourceId, ScimConfigurationId};
 use crate::domain::names::named;
 use crate::error::Error;
@@ -62,12 +62,11 @@ pub async fn record(
     event: &Event,
     subject: Option<ResourceId>,
 ) -> Result<(), Error> {
-    query!(
-        "select scim_tell($1, $2, jsonb_build_array(jsonb_build_object('event', $3::jsonb, 'subject', $4::uuid))) is null as done",
+    query_scalar!(
+        r#"select scim_tell($1, $2, $3) as "told: _""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
-        Json(event) as _,
-        subject.map(ResourceId::as_uuid),
+        json!([{ "event": event, "subject": subject }]),
     )
     .fetch_one(db)
     .await?;
@@ -135,8 +134,11 @@ pub async fn list(
         "select e.* from scim_configurations c
          cross join lateral (
              select scim_configuration_id, id, created_at, method, path, traits, outcome, status, resource_type, resource_id, changes, reason
-             from scim_events where organization_id = c.organization_id and scim_configuration_id = c.id",
+             from scim_events where organization_id = ",
     );
+    query
+        .push_bind(organization_id.as_uuid())
+        .push(" and scim_configuration_id = c.id");
     if let Some(resource) = filter.resource_id {
         query.push(" and resource_id = ").push_bind(resource);
     }
@@ -185,8 +187,7 @@ pub async fn delete_before(
 ) -> Result<u64, Error> {
     let deleted = query!(
         "delete from scim_events where (organization_id, scim_configuration_id, id) in (
-             select organization_id, scim_configuration_id, id from scim_events
-             where created_at < $1 order by created_at limit $2 for update skip locked)",
+             select organization_id, scim_configuration_id, id from scim_events where created_at < $1 order by created_at limit $2)",
         end,
         limit,
     )

@@ -4,11 +4,11 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use sqlx::{Postgres, QueryBuilder, query, query_as};
+use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::scim_events::Event;
-use super::scim_resources::{self, Source, Stored, Table, Tenant};
+use super::scim_resources::{self, Source, Stored, Table, Tenant, statement};
 use super::sql::Fragment;
 use super::{Connection, Json, OnConstraint};
 use crate::domain::ids::ResourceId;
@@ -150,27 +150,8 @@ pub async fn delete(
     id: ResourceId,
     version: Option<i64>,
 ) -> Result<bool, Error> {
-    let deleted = query!(
-        r#"with gone as (
-             delete from scim_groups where organization_id = $1 and scim_configuration_id = $2 and id = $3
-                 and ($4::bigint is null or $4 = version + coalesce((
-                     select sum(c.count) from scim_group_changes c
-                     where c.organization_id = $1 and c.scim_configuration_id = $2 and c.group_id = $3), 0))
-             returning id
-         ), members as (
-             delete from scim_group_members m using gone g
-             where m.organization_id = $1 and m.scim_configuration_id = $2 and (m.group_id = g.id or m.member_value = g.id::text)
-             returning m.group_id
-         ), changes as (
-             delete from scim_group_changes c using gone g
-             where c.organization_id = $1 and c.scim_configuration_id = $2 and c.group_id = g.id
-         ), parents as (
-             insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
-             select distinct $1::uuid, $2::uuid, group_id, (pg_backend_pid() % 64)::smallint, 1, $5::timestamptz from members where group_id <> $3
-             on conflict (organization_id, scim_configuration_id, group_id, slot)
-             do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified)
-         )
-         select count(*) as "count!" from gone"#,
+    let deleted = query_scalar!(
+        r#"select scim_delete_group($1, $2, $3, $4, $5) as "deleted!""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         id.as_uuid(),
@@ -179,7 +160,7 @@ pub async fn delete(
     )
     .fetch_one(db)
     .await?;
-    Ok(deleted.count > 0)
+    Ok(deleted)
 }
 
 /// Which memberships a statement changed.
@@ -203,13 +184,7 @@ pub async fn add_members(
 ) -> Result<Changed, Error> {
     let changed = sqlx::query_as!(
         Changed,
-        r#"with changed as (
-             insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
-         select $1, $2, $3, value, kind, display, display_key, id
-         from jsonb_to_recordset($4) as r(id uuid, value text, kind text, display text, display_key text)
-         on conflict do nothing returning member_value
-         )
-         select count(*) as "count!", coalesce((array_agg(member_value))[1:100], '{}') as "some!" from changed"#,
+        r#"select count as "count!", told as "some!" from scim_add_members($1, $2, $3, $4)"#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         group.as_uuid(),
@@ -296,17 +271,12 @@ pub async fn remove_matching(
     group: ResourceId,
     filter: &Fragment,
 ) -> Result<Changed, Error> {
-    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
-        "with changed as (delete from scim_group_members m where m.organization_id = ",
+    let mut query = statement(
+        tenant,
+        "with changed as (delete from scim_group_members m
+             where m.organization_id = $1 and m.scim_configuration_id = $2 and m.group_id = ",
     );
-    query.push_bind(tenant.organization_id.as_uuid());
-    query
-        .push(" and m.scim_configuration_id = ")
-        .push_bind(tenant.scim_configuration_id.as_uuid());
-    query
-        .push(" and m.group_id = ")
-        .push_bind(group)
-        .push(" and ");
+    query.push_bind(group).push(" and ");
     filter.push_to(&mut query);
     query.push(
         " returning m.member_value) select count(*), coalesce((array_agg(member_value))[1:100], '{}') from changed",

@@ -281,10 +281,10 @@ pub async fn list_after(
 
 impl List<'_> {
     fn select(&self) -> QueryBuilder<Postgres> {
-        let mut query = QueryBuilder::new("select ");
+        let mut query = statement(self.tenant, "select ");
         self.push_columns(&mut query);
         query.push(" from ");
-        push_tenant(&mut query, self.source.table, self.tenant);
+        push_tenant(&mut query, self.source.table);
         push_filter(&mut query, self.filter);
         query
     }
@@ -294,14 +294,14 @@ impl List<'_> {
         &self,
         push_part: impl FnOnce(&mut QueryBuilder<Postgres>),
     ) -> QueryBuilder<Postgres> {
-        let mut query = QueryBuilder::new("select ");
+        let mut query = statement(self.tenant, "select ");
         self.push_columns(&mut query);
         query.push(" from (select t.id from ");
-        push_tenant(&mut query, self.source.table, self.tenant);
+        push_tenant(&mut query, self.source.table);
         push_filter(&mut query, self.filter);
         push_part(&mut query);
         query.push(") p, ");
-        push_tenant(&mut query, self.source.table, self.tenant);
+        push_tenant(&mut query, self.source.table);
         query.push(" and t.id = p.id");
         query
     }
@@ -368,13 +368,13 @@ pub async fn search_all(
     skip: i64,
     limit: i64,
 ) -> Result<(i64, Vec<Stored>), Error> {
-    let mut query = QueryBuilder::new("with found as materialized (select t.id, ");
+    let mut query = statement(list.tenant, "with found as materialized (select t.id, ");
     match list.order {
         Some(order) => order.key.compared().push_to(&mut query),
         None => list.push_key(&mut query),
     }
     query.push(" as key from ");
-    push_tenant(&mut query, list.source.table, list.tenant);
+    push_tenant(&mut query, list.source.table);
     push_filter(&mut query, list.filter);
     let direction = match list.order {
         Some(Order {
@@ -393,7 +393,7 @@ pub async fn search_all(
         .push(") select n.total, t.* from (select count(*) as total from found) n left join lateral (select f.key, ")
         .push(columns(list.source))
         .push(" from page f, ");
-    push_tenant(&mut query, list.source.table, list.tenant);
+    push_tenant(&mut query, list.source.table);
     query
         .push(" and t.id = f.id) t on true")
         .push(order.replace("f.", "t."));
@@ -426,17 +426,14 @@ pub async fn all_users(
     skip: i64,
     limit: i64,
 ) -> Result<(i64, Vec<Stored>), Error> {
-    let mut query = QueryBuilder::new(
+    let mut query = statement(
+        tenant,
         "with ends as (
              select block, sum(count) over (order by block) as passed from scim_user_blocks
-             where organization_id = ",
+             where organization_id = $1 and scim_configuration_id = $2
+         ), start as (select t.block, t.id from ",
     );
-    query.push_bind(tenant.organization_id.as_uuid());
-    query
-        .push(" and scim_configuration_id = ")
-        .push_bind(tenant.scim_configuration_id.as_uuid());
-    query.push("), start as (select t.block, t.id from ");
-    push_tenant(&mut query, Table::Users, tenant);
+    push_tenant(&mut query, Table::Users);
     query
         .push(" and t.block > coalesce((select max(block) from ends where passed <= ")
         .push_bind(skip)
@@ -450,7 +447,7 @@ pub async fn all_users(
         )
         .push(columns(source))
         .push(" from ");
-    push_tenant(&mut query, Table::Users, tenant);
+    push_tenant(&mut query, Table::Users);
     query
         .push(
             " and (t.block, t.id) >= ((select block from start), (select id from start))
@@ -490,8 +487,8 @@ pub async fn count(
     if let (Table::Users, None) = (table, filter) {
         return count_users(db, tenant).await;
     }
-    let mut query = QueryBuilder::new("select count(*) from ");
-    push_tenant(&mut query, table, tenant);
+    let mut query = statement(tenant, "select count(*) from ");
+    push_tenant(&mut query, table);
     push_filter(&mut query, filter);
     let limits = db.limits();
     let query = query.build_query_scalar().persistent(filter.is_none());
@@ -506,15 +503,11 @@ pub async fn count_by_address(
     condition: &Fragment,
 ) -> Result<i64, Error> {
     // Users with one address need not be told apart.
-    let mut query = QueryBuilder::new(
+    let mut query = statement(
+        tenant,
         "select count(*) filter (where a.alone) + count(distinct a.scim_user_id) filter (where not a.alone)
-         from scim_user_emails a where a.organization_id = ",
+         from scim_user_emails a where a.organization_id = $1 and a.scim_configuration_id = $2 and ",
     );
-    query.push_bind(tenant.organization_id.as_uuid());
-    query
-        .push(" and a.scim_configuration_id = ")
-        .push_bind(tenant.scim_configuration_id.as_uuid())
-        .push(" and ");
     condition.push_to(&mut query);
     let query = query.build_query_scalar().persistent(false);
     Ok(query.fetch_one(db).await?)
@@ -573,14 +566,14 @@ impl Lookup {
         }
     }
 
-    /// Reads them from the tenant of the row `c`.
+    /// Reads them, in a [`statement`].
     pub(super) fn push_to(&self, query: &mut QueryBuilder<Postgres>) {
         query
             .push("(select ")
             .push(columns(self.source))
             .push(" from ")
             .push(self.source.table.name())
-            .push(" t where t.organization_id = c.organization_id and t.scim_configuration_id = c.id and ");
+            .push(" t where t.organization_id = $1 and t.scim_configuration_id = $2 and ");
         self.condition.push_to(query);
         query
             .push(" order by t.id limit ")
@@ -595,31 +588,38 @@ fn columns(source: Source) -> &'static str {
         // The subqueries look up one member or group at a time by index, whatever the planner expects.
         (Table::Users, true) => "t.id, jsonb_build_object('active', t.active) || t.resource as resource, t.version, t.created_at, t.last_modified, (
              select jsonb_agg(jsonb_build_object('id', m.group_id, 'display', g.display_name, 'is_nested', exists (
-                 select 1 from scim_group_members p where p.organization_id = t.organization_id
-                     and p.scim_configuration_id = t.scim_configuration_id and p.member_value = m.group_id::text)) order by m.group_id)
+                 select 1 from scim_group_members p where p.organization_id = $1
+                     and p.scim_configuration_id = $2 and p.member_value = m.group_id::text)) order by m.group_id)
              from scim_group_members m, lateral (
-                 select g.display_name from scim_groups g where g.organization_id = t.organization_id
-                     and g.scim_configuration_id = t.scim_configuration_id and g.id = m.group_id offset 0) g
-             where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id
+                 select g.display_name from scim_groups g where g.organization_id = $1
+                     and g.scim_configuration_id = $2 and g.id = m.group_id offset 0) g
+             where m.organization_id = $1 and m.scim_configuration_id = $2
                  and m.member_value = t.id::text) as groups",
         (Table::Users, false) => "t.id, jsonb_build_object('active', t.active) || t.resource as resource, t.version, t.created_at, t.last_modified",
         (Table::Groups, _) => "t.id, t.resource, t.version + coalesce((
-             select sum(c.count) from scim_group_changes c where c.organization_id = t.organization_id
-                 and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id), 0)::bigint as version,
+             select sum(c.count) from scim_group_changes c where c.organization_id = $1
+                 and c.scim_configuration_id = $2 and c.group_id = t.id), 0)::bigint as version,
              t.created_at, greatest(t.last_modified, (
-             select max(c.last_modified) from scim_group_changes c where c.organization_id = t.organization_id
-                 and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id)) as last_modified",
+             select max(c.last_modified) from scim_group_changes c where c.organization_id = $1
+                 and c.scim_configuration_id = $2 and c.group_id = t.id)) as last_modified",
     }
 }
 
-fn push_tenant(query: &mut QueryBuilder<Postgres>, table: Table, tenant: Tenant) {
+/// A statement about a tenant, all of whose parts name the organization `$1` and the configuration `$2`. A database on several
+/// machines must see in each part which machine has it.
+pub(super) fn statement(tenant: Tenant, text: &str) -> QueryBuilder<Postgres> {
+    // They have these numbers because they are bound first.
+    let mut query = QueryBuilder::new("/* of ");
+    query.push_bind(tenant.organization_id.as_uuid()).push(", ");
+    query.push_bind(tenant.scim_configuration_id.as_uuid());
+    query.push(" */ ").push(text);
+    query
+}
+
+fn push_tenant(query: &mut QueryBuilder<Postgres>, table: Table) {
     query
         .push(table.name())
-        .push(" t where t.organization_id = ")
-        .push_bind(tenant.organization_id.as_uuid());
-    query
-        .push(" and t.scim_configuration_id = ")
-        .push_bind(tenant.scim_configuration_id.as_uuid());
+        .push(" t where t.organization_id = $1 and t.scim_configuration_id = $2");
 }
 
 fn push_filter(query: &mut QueryBuilder<Postgres>, filter: Option<&Fragment>) {

@@ -13,18 +13,13 @@ use scim::reference::Reference;
 use scim::schema::{AttributePath, ResourceType, Returned, Type};
 use uuid::Uuid;
 
-use super::scim_resources::{SortKey, SortKind, Tenant};
+use super::scim_resources::{SortKey, SortKind};
 use super::sql::{Bound, Fragment};
 
-/// The condition on a row `t` of the type's table; `base` is the URL of the SCIM root.
-pub fn condition(
-    tenant: Tenant,
-    base: &str,
-    resource_type: ResourceType,
-    filter: &Resolved,
-) -> Fragment {
+/// The condition on a row `t` of the type's table, in a [`statement`](super::scim_resources::statement); `base` is the URL of the
+/// SCIM root.
+pub fn condition(base: &str, resource_type: ResourceType, filter: &Resolved) -> Fragment {
     Translator {
-        tenant,
         base,
         resource_type,
     }
@@ -123,10 +118,9 @@ fn key_column(path: &AttributePath) -> Option<Column> {
     })
 }
 
-/// The condition on a row `m` of a group's members; `base` is the URL of the SCIM root.
-pub fn member_condition(tenant: Tenant, base: &str, filter: &Resolved) -> Fragment {
+/// The condition on a row `m` of a group's members, in such a statement; `base` is the URL of the SCIM root.
+pub fn member_condition(base: &str, filter: &Resolved) -> Fragment {
     Translator {
-        tenant,
         base,
         resource_type: ResourceType::Group,
     }
@@ -176,8 +170,8 @@ const fn last_modified(resource_type: ResourceType) -> &'static str {
     match resource_type {
         ResourceType::User => "t.last_modified",
         ResourceType::Group => {
-            "greatest(t.last_modified, (select max(c.last_modified) from scim_group_changes c where c.organization_id = t.organization_id
-            and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id))"
+            "greatest(t.last_modified, (select max(c.last_modified) from scim_group_changes c where c.organization_id = $1
+            and c.scim_configuration_id = $2 and c.group_id = t.id))"
         }
     }
 }
@@ -187,8 +181,8 @@ const fn version(resource_type: ResourceType) -> &'static str {
     match resource_type {
         ResourceType::User => "t.version",
         ResourceType::Group => {
-            "(t.version + coalesce((select sum(c.count) from scim_group_changes c where c.organization_id = t.organization_id
-            and c.scim_configuration_id = t.scim_configuration_id and c.group_id = t.id), 0))"
+            "(t.version + coalesce((select sum(c.count) from scim_group_changes c where c.organization_id = $1
+            and c.scim_configuration_id = $2 and c.group_id = t.id), 0))"
         }
     }
 }
@@ -277,7 +271,7 @@ fn directory(base: &str, kind: ResourceType) -> String {
 /// up by its key.
 fn of_member(table: &str, column: &str) -> String {
     format!(
-        "select {column} from {table} r where r.organization_id = m.organization_id and r.scim_configuration_id = m.scim_configuration_id
+        "select {column} from {table} r where r.organization_id = $1 and r.scim_configuration_id = $2
             and r.id = case when m.member_value ~ '^[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$' then m.member_value::uuid end"
     )
 }
@@ -294,18 +288,17 @@ fn kind_of_member(user: &str, group: &str) -> String {
 /// The groups of the user in the row `t`, directly or through other groups.
 const BELONGINGS: &str = "(with recursive up(group_id, kind) as (
         select u.group_id, 'direct' from scim_group_members u
-        where u.organization_id = t.organization_id and u.scim_configuration_id = t.scim_configuration_id and u.member_value = t.id::text
+        where u.organization_id = $1 and u.scim_configuration_id = $2 and u.member_value = t.id::text
         union
-        select u.group_id, 'indirect' from up join scim_group_members u on u.organization_id = t.organization_id
-            and u.scim_configuration_id = t.scim_configuration_id and u.member_value = up.group_id::text)
+        select u.group_id, 'indirect' from up join scim_group_members u on u.organization_id = $1
+            and u.scim_configuration_id = $2 and u.member_value = up.group_id::text)
     select g.id as group_id, g.display_name_key, min(up.kind) as kind from up join scim_groups g
-    on g.organization_id = t.organization_id and g.scim_configuration_id = t.scim_configuration_id and g.id = up.group_id
+    on g.organization_id = $1 and g.scim_configuration_id = $2 and g.id = up.group_id
     group by g.id, g.display_name_key) b";
 
-const MEMBERS: &str = "scim_group_members m where m.organization_id = t.organization_id and m.scim_configuration_id = t.scim_configuration_id and m.group_id = t.id";
+const MEMBERS: &str = "scim_group_members m where m.organization_id = $1 and m.scim_configuration_id = $2 and m.group_id = t.id";
 
 struct Translator<'a> {
-    tenant: Tenant,
     base: &'a str,
     resource_type: ResourceType,
 }
@@ -468,7 +461,7 @@ impl Translator<'_> {
         ) {
             return self
                 .group(path, comparable)
-                .map_or_else(|| Fragment::new("false"), |group| is_in(self.tenant, group));
+                .map_or_else(|| Fragment::new("false"), |group| is_in(group));
         }
         if let (Some("emails"), "value", Comparand::Text { comparable, .. }) =
             (core_name(path), path.leaf().name, comparand)
@@ -509,29 +502,21 @@ fn address(filter: &Resolved) -> Option<&str> {
 
 /// Whether the user is in this group, directly or through other groups: from the group down, once,
 /// instead of from each user up.
-fn is_in(tenant: Tenant, group: Uuid) -> Fragment {
-    let of_tenant = |fragment: Fragment, table: &str| {
-        fragment
-            .text(format!("{table}.organization_id = "))
-            .bind(Bound::Id(tenant.organization_id.as_uuid()))
-            .text(format!(" and {table}.scim_configuration_id = "))
-            .bind(Bound::Id(tenant.scim_configuration_id.as_uuid()))
-    };
-    let first = of_tenant(
-        Fragment::new(
-            "t.id::text in (with recursive down(value) as (
-                select d.member_value from scim_groups g join scim_group_members d on d.organization_id = g.organization_id
-                    and d.scim_configuration_id = g.scim_configuration_id and d.group_id = g.id where ",
-        ),
-        "g",
-    );
-    let next = first.text(" and g.id = ").bind(Bound::Id(group)).text(
+fn is_in(group: Uuid) -> Fragment {
+    Fragment::new(
+        "t.id::text in (with recursive down(value) as (
+                select d.member_value from scim_group_members d join scim_groups g on g.id = d.group_id
+                where d.organization_id = $1 and d.scim_configuration_id = $2 and g.organization_id = $1 and g.scim_configuration_id = $2
+                    and d.group_id = ",
+    )
+    .bind(Bound::Id(group))
+    .text(
         " union
                 select d.member_value from down join scim_groups g on g.id::text = down.value
-                join scim_group_members d on d.organization_id = g.organization_id
-                    and d.scim_configuration_id = g.scim_configuration_id and d.group_id = g.id where ",
-    );
-    of_tenant(next, "g").text(") select value from down)")
+                join scim_group_members d on d.group_id = g.id
+                where d.organization_id = $1 and d.scim_configuration_id = $2 and g.organization_id = $1 and g.scim_configuration_id = $2)
+             select value from down)",
+    )
 }
 
 fn has_address(address: &str) -> Fragment {
@@ -542,8 +527,8 @@ fn has_address(address: &str) -> Fragment {
 /// Whether the user has an address, in the row `a`, for which `condition` holds.
 fn has_some_address(condition: Fragment) -> Fragment {
     Fragment::new(
-        "exists (select 1 from scim_user_emails a where a.organization_id = t.organization_id
-            and a.scim_configuration_id = t.scim_configuration_id and a.scim_user_id = t.id and ",
+        "exists (select 1 from scim_user_emails a where a.organization_id = $1
+            and a.scim_configuration_id = $2 and a.scim_user_id = t.id and ",
     )
     .then(condition)
     .text(")")

@@ -9,7 +9,7 @@ use sqlx::{query, query_scalar};
 
 use super::scim_events::Event;
 use super::scim_resources::Tenant;
-use super::{Connection, Json};
+use super::{Connection, Json, breaks};
 use crate::domain::ids::{MemberId, ResourceId};
 use crate::domain::member::MemberStatus;
 use crate::error::Error;
@@ -236,9 +236,7 @@ pub async fn insert(
         Ok(None) => Ok(Inserted::All),
         Ok(Some(what)) if what == "token" => Ok(Inserted::TokenRefused),
         Ok(Some(_)) => Ok(Inserted::NotStrangers),
-        Err(error) if constraint(&error) == Some("scim_users_user_id_key") => {
-            Ok(Inserted::MemberTaken)
-        }
+        Err(error) if breaks(&error, "scim_users_user_id_key") => Ok(Inserted::MemberTaken),
         Err(error) => Err(explain(error)),
     }
 }
@@ -251,8 +249,8 @@ pub async fn adopt(
     now: DateTime<Utc>,
     new: &[NewUser<'_>],
 ) -> Result<(), Error> {
-    query!(
-        "select scim_adopt_members($1, $2, $3, $4) is null as done",
+    query_scalar!(
+        r#"select scim_adopt_members($1, $2, $3, $4) as "done: _""#,
         tenant.organization_id.as_uuid(),
         tenant.scim_configuration_id.as_uuid(),
         Json(new) as _,
@@ -329,22 +327,14 @@ pub async fn delete(
     Ok(deleted)
 }
 
-fn constraint(error: &sqlx::Error) -> Option<&str> {
-    error
-        .as_database_error()
-        .and_then(|fault| fault.constraint())
-}
-
 /// What must be unique about a user, in words.
 fn explain(error: sqlx::Error) -> Error {
-    let text = match constraint(&error) {
-        Some("scim_users_user_name_key") => {
-            "another user of this configuration has this userName: update that user, or give another userName"
-        }
-        Some("scim_users_external_id_key") => {
-            "another user of this configuration has this externalId: update that user, or give another externalId"
-        }
-        _ => return error.into(),
+    let text = if breaks(&error, "scim_users_user_name_key") {
+        "another user of this configuration has this userName: update that user, or give another userName"
+    } else if breaks(&error, "scim_users_external_id_key") {
+        "another user of this configuration has this externalId: update that user, or give another externalId"
+    } else {
+        return error.into();
     };
     Error::AlreadyExists(text.into())
 }

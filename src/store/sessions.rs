@@ -250,7 +250,7 @@ pub async fn delete_ended(
 ) -> Result<u64, Error> {
     let done = query!(
         "delete from sessions where (organization_id, id) in
-             (select organization_id, id from sessions where expires_at < $1 or last_used_at < $2 limit $3 for update skip locked)",
+             (select organization_id, id from sessions where expires_at < $1 or last_used_at < $2 limit $3)",
         now,
         unused_since,
         limit,

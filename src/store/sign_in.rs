@@ -74,9 +74,11 @@ pub async fn lock_first_sign_in(
     organization_id: OrganizationId,
     person: &Person,
 ) -> Result<(), Error> {
+    // The machine that has the organization keeps the lock.
     query!(
         "select pg_advisory_xact_lock(hashtextextended('address ' || $1::uuid || $2::text, 0)) is null as address,
-             pg_advisory_xact_lock(hashtextextended('person ' || $1::uuid || encode($3::bytea, 'hex'), 0)) is null as person",
+             pg_advisory_xact_lock(hashtextextended('person ' || $1::uuid || encode($3::bytea, 'hex'), 0)) is null as person
+         from organizations where id = $1",
         organization_id.as_uuid(),
         person.email_key(),
         &person.digest(),
@@ -446,7 +448,7 @@ pub async fn delete_attempts(
 ) -> Result<u64, Error> {
     let done = query!(
         "delete from sso_attempts where (organization_id, id) in
-             (select organization_id, id from sso_attempts where created_at < $1 limit $2 for update skip locked)",
+             (select organization_id, id from sso_attempts where created_at < $1 limit $2)",
         end,
         limit,
     )
@@ -464,7 +466,7 @@ pub async fn delete_expired_logins(
 ) -> Result<u64, Error> {
     let done = query!(
         "delete from sso_logins where (organization_id, id) in
-             (select organization_id, id from sso_logins where expires_at < $1 limit $2 for update skip locked)",
+             (select organization_id, id from sso_logins where expires_at < $1 limit $2)",
         now,
         limit,
     )

@@ -305,9 +305,8 @@ pub struct SealedSecret {
     pub is_forgotten: bool,
 }
 
-/// Reads and locks up to `size` sealed secrets of all organizations, those after `after`: for the
-/// operator who changes keys.
-pub async fn lock_secrets(
+/// Reads up to `size` sealed secrets of all organizations, those after `after`: for the operator who changes keys.
+pub async fn list_secrets(
     db: &mut Connection,
     after: (OrganizationId, SsoConfigurationId),
     size: i64,
@@ -316,7 +315,7 @@ pub async fn lock_secrets(
         SealedSecret,
         r#"select organization_id, id, client_secret, coalesce(client_secret = forgotten_secret, false) as "is_forgotten!"
            from sso_configurations
-           where (organization_id, id) > ($1, $2) order by organization_id, id limit $3 for update"#,
+           where (organization_id, id) > ($1, $2) order by organization_id, id limit $3"#,
         after.0.as_uuid(),
         after.1.as_uuid(),
         size,
@@ -340,55 +339,66 @@ pub async fn sample_secrets(db: &mut Connection) -> Result<Vec<SealedSecret>, Er
     .await?)
 }
 
-/// Replaces a sealed secret. One that is forgotten stays so.
-pub async fn update_secret(db: &mut Connection, secret: &SealedSecret) -> Result<(), Error> {
+/// Replaces a sealed secret, unless somebody did meanwhile: then it tells `false`. One that is forgotten stays so.
+pub async fn update_secret(
+    db: &mut Connection,
+    secret: &SealedSecret,
+    sealed: &[u8],
+) -> Result<bool, Error> {
     let done = query!(
         "update sso_configurations
-         set client_secret = $3, forgotten_secret = case when forgotten_secret = client_secret then $3::bytea end
-         where organization_id = $1 and id = $2",
+         set client_secret = $4, forgotten_secret = case when forgotten_secret = client_secret then $4::bytea end
+         where organization_id = $1 and id = $2 and client_secret = $3",
         secret.organization_id.as_uuid(),
         secret.id.as_uuid(),
         secret.client_secret,
+        sealed,
     )
     .execute(db)
     .await?;
-    one_row(&done)
+    Ok(done.rows_affected() > 0)
 }
 
-/// Reads and locks up to `size` configurations of all organizations whose client secret begins with `prefix` and is not
-/// forgotten: for the operator who lost a key.
-pub async fn lock_sealed_with(
+/// Finds up to `size` configurations of all organizations whose client secret begins with `prefix` and is not forgotten: for the
+/// operator who lost a key.
+pub async fn find_sealed_with(
     db: &mut Connection,
     prefix: &[u8],
     size: i64,
-) -> Result<Vec<SsoConfiguration>, Error> {
-    let rows = select!(
-        "where substr(client_secret, 1, length($1::bytea)) = $1 and client_secret is distinct from forgotten_secret
-         order by organization_id, id limit $2 for update",
+) -> Result<Vec<(OrganizationId, SsoConfigurationId)>, Error> {
+    let rows = query!(
+        "select organization_id, id from sso_configurations
+         where substr(client_secret, 1, length($1::bytea)) = $1 and client_secret is distinct from forgotten_secret
+         order by organization_id, id limit $2",
         prefix,
         size,
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(Into::into).collect())
+    let ids = rows
+        .into_iter()
+        .map(|row| (row.organization_id.into(), row.id.into()));
+    Ok(ids.collect())
 }
 
-/// Puts something sealed in the place of a configuration's client secret, which has to be entered again
+/// Puts something sealed in the place of a configuration's client secret, if that begins with `prefix`. It has to be entered again
 /// from then on.
 pub async fn forget_secret(
     db: &mut Connection,
     configuration: &SsoConfiguration,
+    prefix: &[u8],
     sealed: &[u8],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let done = query!(
-        "update sso_configurations set client_secret = $3, forgotten_secret = $3, updated_at = $4
-         where organization_id = $1 and id = $2",
+        "update sso_configurations set client_secret = $4, forgotten_secret = $4, updated_at = $5
+         where organization_id = $1 and id = $2 and substr(client_secret, 1, length($3::bytea)) = $3",
         configuration.organization_id.as_uuid(),
         configuration.id.as_uuid(),
+        prefix,
         sealed,
         configuration.updated_at,
     )
     .execute(db)
     .await?;
-    one_row(&done)
+    Ok(done.rows_affected() > 0)
 }

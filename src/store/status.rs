@@ -90,18 +90,18 @@ pub async fn scim_configurations(
         ScimStatus,
         r#"select c.id, c.name, c.enabled, c.token_expires_at,
                coalesce((select sum(count) from scim_user_blocks u
-                   where u.organization_id = c.organization_id and u.scim_configuration_id = c.id), 0)::bigint as "user_count!",
+                   where u.organization_id = $1 and u.scim_configuration_id = c.id), 0)::bigint as "user_count!",
                l.created_at as "last_event_at?",
                r.created_at as "refused_at?", r.method as "refused_method?", r.path as "refused_path?",
                r.status as "refused_status?", r.reason as "refused_reason?"
            from scim_configurations c
            left join lateral (
                select created_at from scim_events
-               where organization_id = c.organization_id and scim_configuration_id = c.id
+               where organization_id = $1 and scim_configuration_id = c.id
                order by id desc limit 1) l on true
            left join lateral (
                select created_at, method, path, status, reason from scim_events
-               where organization_id = c.organization_id and scim_configuration_id = c.id and outcome = 'refused'
+               where organization_id = $1 and scim_configuration_id = c.id and outcome = 'refused'
                order by id desc limit 1) r on true
            where c.organization_id = $1
            order by c.id limit $2"#,

@@ -262,28 +262,33 @@ pub async fn is_of_another(
     .await?)
 }
 
-/// Adds a token and its service account.
+/// Adds a token and its service account, in a transaction.
 pub async fn insert(
     db: &mut Connection,
     organization_id: OrganizationId,
     token: &NewToken<'_>,
 ) -> Result<(), Error> {
     query!(
-        "with account as (
-             insert into service_accounts (organization_id, id, name, role, created_at) values ($1, $2, $3, $4, $5)
-         )
-         insert into api_tokens
-             (organization_id, id, service_account_id, token_hash, read_only, is_bootstrap, created_at, expires_at)
-         values ($1, $6, $2, $7, $8, $9, $5, $10)",
+        "insert into service_accounts (organization_id, id, name, role, created_at) values ($1, $2, $3, $4, $5)",
         organization_id.as_uuid(),
         token.service_account_id.as_uuid(),
         token.name,
         token.role.as_str(),
         token.created_at,
+    )
+    .execute(&mut *db)
+    .await?;
+    query!(
+        "insert into api_tokens
+             (organization_id, id, service_account_id, token_hash, read_only, is_bootstrap, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        organization_id.as_uuid(),
         token.id.as_uuid(),
+        token.service_account_id.as_uuid(),
         token.token_hash,
         token.read_only,
         token.is_bootstrap,
+        token.created_at,
         token.expires_at,
     )
     .execute(db)

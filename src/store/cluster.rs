@@ -1,0 +1,124 @@
+//! A database on several machines: PostgreSQL with the extension Citus, which distributes each table by its organization.
+//!
+//! Every statement of a request names one organization, so that it runs on the one machine that has it. What a statement
+//! may not do there, and how that is tested: docs/ARCHITECTURE.md, "Several machines".
+
+use sqlx::{AssertSqlSafe, Executor as _, query_scalar};
+
+use super::Connection;
+use crate::error::Error;
+
+/// The tables that are distributed, each after those that it refers to.
+pub const DISTRIBUTED: [&str; 21] = [
+    "organizations",
+    "service_accounts",
+    "api_tokens",
+    "sso_configurations",
+    "sso_client_keys",
+    "sso_identities",
+    "sso_logins",
+    "sso_attempts",
+    "sessions",
+    "organization_policies",
+    "audit_entries",
+    "users",
+    "scim_configurations",
+    "scim_users",
+    "scim_user_emails",
+    "scim_user_blocks",
+    "scim_former_users",
+    "scim_groups",
+    "scim_group_members",
+    "scim_group_changes",
+    "scim_events",
+];
+
+/// The tables that every machine has: what is unique over all organizations, and what a program must know before it
+/// knows an organization.
+pub const EVERYWHERE: [&str; 3] = [
+    "domain_verifications",
+    "schema_compatibility",
+    "_sqlx_migrations",
+];
+
+/// The argument of functions that run on the machine that has the organization.
+const ORGANIZATION: &str = "of_organization";
+
+/// Keeps others from distributing at the same time: "machines" in ASCII.
+const LOCK: i64 = 0x6d61_6368_696e_6573;
+
+/// Settings that the statements rely on. Those of a connection do not reach the other machines.
+const SETTINGS: [&str; 2] = ["jit = off", "enable_seqscan = off"];
+
+// The queries are not checked: what they read comes with the extension.
+
+/// Distributes what is not distributed yet, if the database has the extension. Safe to repeat. Rows that there are move to
+/// their machines, and a table takes no writes until its own have.
+pub(super) async fn distribute(db: &mut Connection) -> Result<(), Error> {
+    let has_extension: bool =
+        query_scalar("select exists (select 1 from pg_extension where extname = 'citus')")
+            .fetch_one(&mut *db)
+            .await?;
+    if !has_extension {
+        return Ok(());
+    }
+    lock(db, "pg_advisory_lock").await?;
+    let done = distribute_all(db).await;
+    lock(db, "pg_advisory_unlock").await?;
+    done
+}
+
+async fn lock(db: &mut Connection, function: &str) -> Result<(), Error> {
+    let statement = AssertSqlSafe(format!("select {function}({LOCK})"));
+    db.execute(statement).await?;
+    Ok(())
+}
+
+async fn distribute_all(db: &mut Connection) -> Result<(), Error> {
+    let mut is_new = false;
+    for table in left(db, &DISTRIBUTED).await? {
+        let statement = match &*table {
+            "organizations" => "select create_distributed_table($1, 'id')::text",
+            _ => {
+                "select create_distributed_table($1, 'organization_id', colocate_with => 'organizations')::text"
+            }
+        };
+        run(db, statement, &table).await?;
+        is_new = true;
+    }
+    for table in left(db, &EVERYWHERE).await? {
+        run(db, "select create_reference_table($1)::text", &table).await?;
+    }
+    for function in functions(db).await? {
+        let statement = "select create_distributed_function($1::regprocedure, 'of_organization', colocate_with => 'organizations')::text";
+        run(db, statement, &function).await?;
+    }
+    if is_new {
+        for setting in SETTINGS {
+            let statement = "select min(result) from run_command_on_workers(format('alter database %I set ', current_database()) || $1)";
+            run(db, statement, setting).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Those of `tables` that are on one machine alone, in order.
+async fn left(db: &mut Connection, tables: &[&str]) -> Result<Vec<String>, Error> {
+    let names = "select t.name from unnest($1::text[]) with ordinality t(name, place)
+         where not exists (select 1 from pg_dist_partition p where p.logicalrelid = to_regclass(t.name)) order by t.place";
+    Ok(query_scalar(names).bind(tables).fetch_all(db).await?)
+}
+
+/// The functions that every machine would run, though they are for one organization.
+async fn functions(db: &mut Connection) -> Result<Vec<String>, Error> {
+    let names = "select p.oid::regprocedure::text from pg_proc p
+         where p.pronamespace = current_schema()::regnamespace and $1 = any(p.proargnames) and not exists (
+             select 1 from pg_dist_object o where o.objid = p.oid and o.distribution_argument_index is not null)";
+    Ok(query_scalar(names).bind(ORGANIZATION).fetch_all(db).await?)
+}
+
+async fn run(db: &mut Connection, statement: &'static str, name: &str) -> Result<(), Error> {
+    let _: Option<String> = query_scalar(statement).bind(name).fetch_one(db).await?;
+    tracing::info!(name, "distributed over the machines of the database");
+    Ok(())
+}
