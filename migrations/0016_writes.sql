@@ -215,25 +215,21 @@ $$;
 -- Adds members to a group; those that are members already stay as they are. Tells how many are new, and up to 100 of them.
 create function scim_add_members(of_organization uuid, of_configuration uuid, of_group uuid, given jsonb)
 returns table (count bigint, told text[]) language plpgsql as $$
+declare
+    value text;
 begin
+    count := 0;
     told := '{}';
-    insert into scim_group_members (organization_id, scim_configuration_id, group_id, member_value, kind, display, display_key, id)
-    select of_organization, of_configuration, of_group, g.value, g.kind, g.display, g.display_key, g.id
-    from jsonb_to_recordset(given) as g(id uuid, value text, kind text, display text, display_key text)
-    on conflict do nothing;
-    get diagnostics count = row_count;
-    if count = jsonb_array_length(given) then
-        select coalesce(array_agg(g.value), '{}') into told
-        from (select g.value from jsonb_to_recordset(given) as g(value text) limit 100) g;
-    elsif count > 0 then
-        -- Those that have their new identifiers.
-        select array_agg(a.member_value) into told from (
-            select m.member_value from jsonb_to_recordset(given) as g(id uuid, value text), lateral (
-                select m.member_value from scim_group_members m where m.organization_id = of_organization
-                    and m.scim_configuration_id = of_configuration and m.group_id = of_group and m.member_value = g.value
-                    and m.id = g.id offset 0) m
-            limit 100) a;
-    end if;
+    for value in
+        insert into scim_group_members as m (organization_id, scim_configuration_id, group_id, member_value, kind, display,
+            display_key, id)
+        select of_organization, of_configuration, of_group, g.value, g.kind, g.display, g.display_key, g.id
+        from jsonb_to_recordset(given) as g(id uuid, value text, kind text, display text, display_key text)
+        on conflict do nothing returning m.member_value
+    loop
+        count := count + 1;
+        told := case when count > 100 then told else told || value end;
+    end loop;
     return next;
 end
 $$;

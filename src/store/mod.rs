@@ -329,7 +329,7 @@ impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
 }
 
 /// Whether a statement broke this constraint. Where the database is distributed, each part of a table has constraints of its own,
-/// whose names end in the number of the part, and a machine that passes on the error of another names them in its text alone.
+/// whose names end in the number of the part, and a machine that passes on the error of another names them in its text alone, perhaps with another code.
 fn breaks(error: &sqlx::Error, constraint: &str) -> bool {
     let is_it = |name: &str| {
         let part = name.strip_prefix(constraint);
@@ -341,12 +341,10 @@ fn breaks(error: &sqlx::Error, constraint: &str) -> bool {
     };
     match fault.constraint() {
         Some(name) => is_it(name),
-        // Integrity constraint violations.
-        None if fault.code().is_some_and(|code| code.starts_with("23")) => {
+        None => {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             fault.message().split(|c| !is_word(c)).any(is_it)
         }
-        None => false,
     }
 }
 

@@ -294,7 +294,8 @@ fn attack_a_digest_of_another_token_opens_nothing() {
             .error("unauthenticated");
         let mut db = server.app.store.acquire().await.unwrap();
         let moved = sqlx::query(
-            "update api_tokens t set token_digest = o.token_digest from api_tokens o where t.id = $1 and o.id = $2",
+            "update api_tokens t set token_digest = o.token_digest from api_tokens o
+             where t.organization_id = o.organization_id and t.id = $1 and o.id = $2",
         );
         let moved = moved.bind(own).bind(id(&other)).execute(&mut *db).await;
         assert_eq!(moved.unwrap().rows_affected(), 1);
