@@ -47,8 +47,8 @@ const ORGANIZATION: &str = "of_organization";
 /// Keeps others from distributing at the same time: "machines" in ASCII.
 const LOCK: i64 = 0x6d61_6368_696e_6573;
 
-/// Settings that the statements rely on. Those of a connection do not reach the other machines.
-const SETTINGS: [&str; 2] = ["jit = off", "enable_seqscan = off"];
+/// Settings that the statements rely on: those of a connection do not reach the other machines.
+const SETTINGS: [&str; 2] = ["jit", "enable_seqscan"];
 
 // The queries are not checked: what they read comes with the extension.
 
@@ -75,7 +75,6 @@ async fn lock(db: &mut Connection, function: &str) -> Result<(), Error> {
 }
 
 async fn distribute_all(db: &mut Connection) -> Result<(), Error> {
-    let mut is_new = false;
     for table in left(db, &DISTRIBUTED).await? {
         let statement = match &*table {
             "organizations" => "select create_distributed_table($1, 'id')::text",
@@ -84,7 +83,6 @@ async fn distribute_all(db: &mut Connection) -> Result<(), Error> {
             }
         };
         run(db, statement, &table).await?;
-        is_new = true;
     }
     for table in left(db, &EVERYWHERE).await? {
         run(db, "select create_reference_table($1)::text", &table).await?;
@@ -93,11 +91,26 @@ async fn distribute_all(db: &mut Connection) -> Result<(), Error> {
         let statement = "select create_distributed_function($1::regprocedure, 'of_organization', colocate_with => 'organizations')::text";
         run(db, statement, &function).await?;
     }
-    if is_new {
-        for setting in SETTINGS {
-            let statement = "select min(result) from run_command_on_workers(format('alter database %I set ', current_database()) || $1)";
-            run(db, statement, setting).await?;
-        }
+    for setting in SETTINGS {
+        set(db, setting).await?;
+    }
+    Ok(())
+}
+
+/// Switches a setting off for the database, which the extension passes on to every machine, those that come later too.
+async fn set(db: &mut Connection, setting: &str) -> Result<(), Error> {
+    let statement: Option<String> = query_scalar(
+        "select format('alter database %I set %I = off', d.datname, $1) from pg_database d
+         where d.datname = current_database() and not exists (
+             select 1 from pg_db_role_setting s
+             where s.setdatabase = d.oid and s.setrole = 0 and $1 || '=off' = any(s.setconfig))",
+    )
+    .bind(setting)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(statement) = statement {
+        db.execute(AssertSqlSafe(statement)).await?;
+        tracing::info!(setting, "switched off on the machines of the database");
     }
     Ok(())
 }

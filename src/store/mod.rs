@@ -226,7 +226,7 @@ impl Store {
             loop {
                 let mut db = self.acquire().await?;
                 match read(&mut db).await {
-                    Err(Error::Unavailable(cause)) => {
+                    Err(Error::Unavailable(cause)) if !is_of_another_machine(&*cause) => {
                         tracing::debug!(%cause, "a connection was dead")
                     }
                     Err(error) => return Err(error),
@@ -391,6 +391,12 @@ fn is_passing(error: &sqlx::Error) -> bool {
             .iter()
             .any(|class| code(error).starts_with(class)),
     }
+}
+
+/// Whether a database on several machines answered that another of them is down: no connection of ours does better.
+fn is_of_another_machine(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = cause.downcast_ref::<sqlx::Error>();
+    error.is_some_and(|error| code(error).starts_with("08"))
 }
 
 /// What to do when prepared statements are there that we did not make, or are not there that we made.

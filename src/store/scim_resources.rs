@@ -566,7 +566,7 @@ impl Lookup {
         }
     }
 
-    /// Reads them, in a [`statement`].
+    /// Reads them, in a `statement`.
     pub(super) fn push_to(&self, query: &mut QueryBuilder<Postgres>) {
         query
             .push("(select ")

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::scim_resources::{SortKey, SortKind};
 use super::sql::{Bound, Fragment};
 
-/// The condition on a row `t` of the type's table, in a [`statement`](super::scim_resources::statement); `base` is the URL of the
+/// The condition on a row `t` of the type's table, in a `scim_resources::statement`; `base` is the URL of the
 /// SCIM root.
 pub fn condition(base: &str, resource_type: ResourceType, filter: &Resolved) -> Fragment {
     Translator {
@@ -465,7 +465,7 @@ impl Translator<'_> {
         ) {
             return self
                 .group(path, comparable)
-                .map_or_else(|| Fragment::new(NEVER), |group| is_in(group));
+                .map_or_else(|| Fragment::new(NEVER), is_in);
         }
         if let (Some("emails"), "value", Comparand::Text { comparable, .. }) =
             (core_name(path), path.leaf().name, comparand)

@@ -1,7 +1,7 @@
 //! Which way calls go (docs/ARCHITECTURE.md), held over the `use` statements and paths.
 
 pub mod imports;
-mod tenants;
+pub mod tenants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@
 mod api;
 mod architecture;
 mod cli;
+mod cluster;
 mod documents;
 mod folding;
 mod jobs;
