@@ -27,7 +27,7 @@ end
 $$;
 
 -- Adds users, the members that are made with them, and what tells of it, all or none, and returns null. It adds none and says why:
--- 'token', when the configuration does not take requests with the token that has `token_hash`, unless that is null; 'known', when
+-- 'token', when the configuration does not take requests with the token whose hash is `with_hash`, unless that is null; 'known', when
 -- with `only_strangers` one of them could be somebody who is known.
 create function scim_create_users(of_organization uuid, of_configuration uuid, given jsonb, only_strangers boolean, at timestamptz,
     with_hash text)
@@ -168,6 +168,26 @@ begin
 end
 $$;
 
+-- Takes a resource that is deleted out of the groups that it is a member of.
+create function scim_leave_groups(of_organization uuid, of_configuration uuid, of_member uuid, at timestamptz)
+returns void language plpgsql as $$
+declare
+    left_group uuid;
+begin
+    for left_group in
+        delete from scim_group_members m
+        where m.organization_id = of_organization and m.scim_configuration_id = of_configuration
+            and m.member_value = of_member::text
+        returning m.group_id
+    loop
+        insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
+        values (of_organization, of_configuration, left_group, pg_backend_pid() % 64, 1, at)
+        on conflict (organization_id, scim_configuration_id, group_id, slot)
+        do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified);
+    end loop;
+end
+$$;
+
 -- Deletes a user, if its version is `of_version` or that is null, takes it out of its groups, and returns the member that it was;
 -- otherwise null.
 create function scim_delete_user(of_organization uuid, of_configuration uuid, of_user uuid, of_version bigint, at timestamptz,
@@ -175,8 +195,6 @@ create function scim_delete_user(of_organization uuid, of_configuration uuid, of
 returns uuid language plpgsql as $$
 declare
     gone record;
-    left_group uuid;
-    own_slot smallint := pg_backend_pid() % 64;
 begin
     delete from scim_users s
     where s.organization_id = of_organization and s.scim_configuration_id = of_configuration and s.id = of_user
@@ -190,20 +208,11 @@ begin
     on conflict (organization_id, scim_configuration_id, user_id) do update
     set user_name_key = excluded.user_name_key, external_id = excluded.external_id, deleted_at = excluded.deleted_at;
     insert into scim_user_blocks as c (organization_id, scim_configuration_id, block, slot, count)
-    values (of_organization, of_configuration, gone.block, own_slot, -1)
+    values (of_organization, of_configuration, gone.block, pg_backend_pid() % 64, -1)
     on conflict (organization_id, scim_configuration_id, block, slot) do update set count = c.count + excluded.count;
     delete from scim_user_emails e
     where e.organization_id = of_organization and e.scim_configuration_id = of_configuration and e.scim_user_id = of_user;
-    for left_group in
-        delete from scim_group_members m
-        where m.organization_id = of_organization and m.scim_configuration_id = of_configuration and m.member_value = of_user::text
-        returning m.group_id
-    loop
-        insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
-        values (of_organization, of_configuration, left_group, own_slot, 1, at)
-        on conflict (organization_id, scim_configuration_id, group_id, slot)
-        do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified);
-    end loop;
+    perform scim_leave_groups(of_organization, of_configuration, of_user, at);
     perform scim_tell(of_organization, of_configuration, jsonb_build_array(jsonb_build_object('event', event, 'subject', gone.user_id,
         'changes', jsonb_build_array(
             jsonb_build_object('attribute', 'userName', 'old', gone.user_name),
@@ -288,7 +297,6 @@ $$;
 create function scim_delete_group(of_organization uuid, of_configuration uuid, of_group uuid, of_version bigint, at timestamptz)
 returns boolean language plpgsql as $$
 declare
-    parent uuid;
     changes bigint := 0;
 begin
     if of_version is not null then
@@ -305,16 +313,7 @@ begin
     where m.organization_id = of_organization and m.scim_configuration_id = of_configuration and m.group_id = of_group;
     delete from scim_group_changes c
     where c.organization_id = of_organization and c.scim_configuration_id = of_configuration and c.group_id = of_group;
-    for parent in
-        delete from scim_group_members m
-        where m.organization_id = of_organization and m.scim_configuration_id = of_configuration and m.member_value = of_group::text
-        returning m.group_id
-    loop
-        insert into scim_group_changes as c (organization_id, scim_configuration_id, group_id, slot, count, last_modified)
-        values (of_organization, of_configuration, parent, pg_backend_pid() % 64, 1, at)
-        on conflict (organization_id, scim_configuration_id, group_id, slot)
-        do update set count = c.count + 1, last_modified = greatest(c.last_modified, excluded.last_modified);
-    end loop;
+    perform scim_leave_groups(of_organization, of_configuration, of_group, at);
     return true;
 end
 $$;

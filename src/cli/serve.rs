@@ -96,7 +96,7 @@ async fn check_keys(app: &App) -> Result<()> {
     let samples = match store::sso::sample_secrets(&mut db).await {
         Err(Error::Unavailable(cause)) => {
             // A database on several machines works without one of them.
-            tracing::warn!(%cause, "whether the encryption keys are the right ones is not known: they are not checked");
+            tracing::warn!(%cause, "whether the encryption keys open the secrets is not checked, because a machine of the database does not answer: bring it back");
             return Ok(());
         }
         samples => samples?,

@@ -71,7 +71,12 @@ async fn handle(app: Arc<App>, request: Request) -> Response {
     };
     let query = Query::of(&head.uri);
     let body = match at_once::create(&app, &head, path, &query, body).await {
-        Attempt::Done(result) => return respond(result),
+        Attempt::Done(result) => {
+            if let Err(failure) = &result {
+                app.metrics.scim_refused(failure.error.reason());
+            }
+            return respond(result);
+        }
         Attempt::Left(body) => body,
     };
     let target = segments(path);

@@ -3,9 +3,8 @@
 //! Every statement of a request names one organization, so that it runs on the one machine that has it. What a statement
 //! may not do there, and how that is tested: docs/ARCHITECTURE.md, "Several machines".
 
-use sqlx::{AssertSqlSafe, Executor as _, query_scalar};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_scalar};
 
-use super::Connection;
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
@@ -53,8 +52,9 @@ const SETTINGS: [&str; 2] = ["jit", "enable_seqscan"];
 // The queries are not checked: what they read comes with the extension.
 
 /// Distributes what is not distributed yet, if the database has the extension. Safe to repeat. Rows that there are move to
-/// their machines, and a table takes no writes until its own have.
-pub(super) async fn distribute(db: &mut Connection) -> Result<(), Error> {
+/// their machines, and a table takes no writes until its own have. That may take long, so `db` is the driver's connection, which
+/// nobody watches; after an error it has to be closed, since a lock is held.
+pub(super) async fn distribute(db: &mut PgConnection) -> Result<(), Error> {
     let has_extension: bool =
         query_scalar("select exists (select 1 from pg_extension where extname = 'citus')")
             .fetch_one(&mut *db)
@@ -63,18 +63,17 @@ pub(super) async fn distribute(db: &mut Connection) -> Result<(), Error> {
         return Ok(());
     }
     lock(db, "pg_advisory_lock").await?;
-    let done = distribute_all(db).await;
-    lock(db, "pg_advisory_unlock").await?;
-    done
+    distribute_all(db).await?;
+    lock(db, "pg_advisory_unlock").await
 }
 
-async fn lock(db: &mut Connection, function: &str) -> Result<(), Error> {
+async fn lock(db: &mut PgConnection, function: &str) -> Result<(), Error> {
     let statement = AssertSqlSafe(format!("select {function}({LOCK})"));
     db.execute(statement).await?;
     Ok(())
 }
 
-async fn distribute_all(db: &mut Connection) -> Result<(), Error> {
+async fn distribute_all(db: &mut PgConnection) -> Result<(), Error> {
     for table in left(db, &DISTRIBUTED).await? {
         let statement = match &*table {
             "organizations" => "select create_distributed_table($1, 'id')::text",
@@ -98,7 +97,7 @@ async fn distribute_all(db: &mut Connection) -> Result<(), Error> {
 }
 
 /// Switches a setting off for the database, which the extension passes on to every machine, those that come later too.
-async fn set(db: &mut Connection, setting: &str) -> Result<(), Error> {
+async fn set(db: &mut PgConnection, setting: &str) -> Result<(), Error> {
     let statement: Option<String> = query_scalar(
         "select format('alter database %I set %I = off', d.datname, $1) from pg_database d
          where d.datname = current_database() and not exists (
@@ -116,21 +115,21 @@ async fn set(db: &mut Connection, setting: &str) -> Result<(), Error> {
 }
 
 /// Those of `tables` that are on one machine alone, in order.
-async fn left(db: &mut Connection, tables: &[&str]) -> Result<Vec<String>, Error> {
+async fn left(db: &mut PgConnection, tables: &[&str]) -> Result<Vec<String>, Error> {
     let names = "select t.name from unnest($1::text[]) with ordinality t(name, place)
          where not exists (select 1 from pg_dist_partition p where p.logicalrelid = to_regclass(t.name)) order by t.place";
     Ok(query_scalar(names).bind(tables).fetch_all(db).await?)
 }
 
 /// The functions that every machine would run, though they are for one organization.
-async fn functions(db: &mut Connection) -> Result<Vec<String>, Error> {
+async fn functions(db: &mut PgConnection) -> Result<Vec<String>, Error> {
     let names = "select p.oid::regprocedure::text from pg_proc p
          where p.pronamespace = current_schema()::regnamespace and $1 = any(p.proargnames) and not exists (
              select 1 from pg_dist_object o where o.objid = p.oid and o.distribution_argument_index is not null)";
     Ok(query_scalar(names).bind(ORGANIZATION).fetch_all(db).await?)
 }
 
-async fn run(db: &mut Connection, statement: &'static str, name: &str) -> Result<(), Error> {
+async fn run(db: &mut PgConnection, statement: &'static str, name: &str) -> Result<(), Error> {
     let _: Option<String> = query_scalar(statement).bind(name).fetch_one(db).await?;
     tracing::info!(name, "distributed over the machines of the database");
     Ok(())

@@ -189,7 +189,10 @@ impl Store {
             return Err(explain(error));
         }
         schema::check_compatible(db).await?;
-        cluster::distribute(db).await?;
+        if let Err(error) = cluster::distribute(db.driver()).await {
+            lease.close().await;
+            return Err(error);
+        }
         servers::prepare(&mut lease).await?;
         Ok(())
     }
