@@ -5,15 +5,6 @@ use libfuzzer_sys::fuzz_target;
 use scim::filter::{compile, parse};
 use scim::schema::ResourceType;
 use rollcall::store::scim_search::condition;
-use rollcall::store::scim_resources::Tenant;
-
-fn nobody() -> Tenant {
-    let nil = [0; 16];
-    Tenant {
-        organization_id: uuid::Uuid::from_bytes(nil).into(),
-        scim_configuration_id: uuid::Uuid::from_bytes(nil).into(),
-    }
-}
 
 fuzz_target!(|text: &str| {
     if let Ok(filter) = parse(text) {
@@ -22,7 +13,7 @@ fuzz_target!(|text: &str| {
     }
     for kind in ResourceType::ALL {
         if let Ok(resolved) = compile(text, kind) {
-            let _ = condition(nobody(), "https://example.com/scim/v2", kind, &resolved);
+            let _ = condition("https://example.com/scim/v2", kind, &resolved);
         }
     }
 });
