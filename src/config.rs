@@ -19,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::domain::organization;
+use crate::domain::retention::Kept;
 use crate::domain::sign_in::{self, SignInSettings};
 use crate::domain::token::{Token, TokenKind};
 use crate::http::listener::{ClientLimits, Listening, connections_in_all};
@@ -294,6 +295,15 @@ pub struct ServeSettings {
         value_name = "DURATION"
     )]
     event_retention: String,
+
+    /// How long the audit log is kept, such as 365d.
+    #[arg(
+        long,
+        env = "ROLLCALL_AUDIT_RETENTION",
+        default_value = "365d",
+        value_name = "DURATION"
+    )]
+    audit_retention: String,
 }
 
 /// The longest that a connection may be idle, in seconds.
@@ -307,7 +317,7 @@ const MAX_DATABASE_CONNECTIONS: u32 = 1000;
 /// The longest that a session may live.
 pub const MAX_SESSION: TimeDelta = TimeDelta::days(365);
 /// The longest that events may be kept.
-const MAX_EVENT_RETENTION: TimeDelta = TimeDelta::days(3650);
+const MAX_RETENTION: TimeDelta = TimeDelta::days(3650);
 
 /// An organization and a token that the settings ask for.
 #[derive(Debug)]
@@ -345,8 +355,8 @@ pub struct Resolved {
     pub sign_in: SignInSettings,
     /// How requests to providers leave.
     pub outgoing: ways_out::Settings,
-    /// How long provisioning events and tries to sign in are kept.
-    pub event_retention: TimeDelta,
+    /// How long logs are kept.
+    pub kept: Kept,
 }
 
 impl ServeSettings {
@@ -360,7 +370,7 @@ impl ServeSettings {
             bootstrap: self.bootstrap()?,
             public_url: self.public_url()?,
             sign_in: self.sign_in()?,
-            event_retention: self.event_retention()?,
+            kept: self.kept()?,
             outgoing: self.outgoing.outgoing()?,
             metrics_listen: self.metrics_listen()?,
             listening: self.listening()?,
@@ -454,13 +464,13 @@ impl ServeSettings {
         })
     }
 
-    fn event_retention(&self) -> Result<TimeDelta, BadSetting> {
-        duration(
-            "ROLLCALL_EVENT_RETENTION",
-            &self.event_retention,
-            MAX_EVENT_RETENTION,
-            "30d",
-        )
+    fn kept(&self) -> Result<Kept, BadSetting> {
+        let retention =
+            |name: &str, text: &str, example: &str| duration(name, text, MAX_RETENTION, example);
+        Ok(Kept {
+            events: retention("ROLLCALL_EVENT_RETENTION", &self.event_retention, "30d")?,
+            audit_log: retention("ROLLCALL_AUDIT_RETENTION", &self.audit_retention, "365d")?,
+        })
     }
 
     fn bootstrap(&self) -> Result<Option<Bootstrap>, BadSetting> {

@@ -161,6 +161,16 @@ impl Violation {
     pub const EMAIL: &str = "string.email";
     /// An enum value other than UNSPECIFIED.
     pub const SPECIFIED: &str = "rollcall.specified";
+    /// A role of the kind of thing that it is on.
+    pub const ROLE: &str = "rollcall.role";
+    /// A time that begins and ends where it may.
+    pub const LIFETIME: &str = "rollcall.lifetime";
+    /// A field by which a list can be sorted.
+    pub const SORT: &str = "rollcall.sort";
+    /// What only a person may ask for.
+    pub const PERSON: &str = "rollcall.person";
+    /// What events can be watched of.
+    pub const SCOPE: &str = "rollcall.scope";
     /// The rule of issuers.
     pub const ISSUER: &str = "rollcall.issuer";
     /// The rule of texts that are copied from a page.

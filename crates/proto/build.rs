@@ -19,7 +19,7 @@ use protoc_gen_protovalidate_buffa::{emit, scan};
 const PROTO: &str = "../../proto";
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 16] = [
+const PROTOS: [&str; 19] = [
     "gitpod/v1/account.proto",
     "gitpod/v1/agent.proto",
     "gitpod/v1/count.proto",
@@ -30,8 +30,11 @@ const PROTOS: [&str; 16] = [
     "gitpod/v1/login_provider.proto",
     "gitpod/v1/organization.proto",
     "gitpod/v1/pagination.proto",
+    "gitpod/v1/service_account.proto",
     "gitpod/v1/user.proto",
     "google/rpc/error_details.proto",
+    "rollcall/v1/audit.proto",
+    "rollcall/v1/organization.proto",
     "rollcall/v1/provisioning.proto",
     "rollcall/v1/session.proto",
     "rollcall/v1/sign_in.proto",

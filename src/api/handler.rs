@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use buffa_types::google::protobuf::Timestamp;
-use chrono::{DateTime, Utc};
+use buffa_types::google::protobuf::{Duration, Timestamp};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use connectrpc::{ConnectError, RequestContext, Response, ServiceResult};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::domain::identity::{Access, Caller, Writer};
+#[cfg(doc)]
+use crate::domain::identity::Undecided;
+use crate::domain::identity::{Access, Audience, Caller, Writer};
 use crate::domain::ids::{
-    DomainVerificationId, LoginId, MemberId, ScimConfigurationId, SessionId, SsoConfigurationId,
+    ApiTokenId, AuditEntryId, DomainVerificationId, GroupId, LoginId, MemberId, MembershipId,
+    OperatorTokenId, OrganizationId, PersonalAccessTokenId, RoleAssignmentId, ScimConfigurationId,
+    ServiceAccountId, SessionId, SsoConfigurationId,
 };
 use crate::error::{Error, Violation};
 use crate::provisioning::work::Work;
@@ -47,15 +51,17 @@ impl Method {
 }
 
 /// Implements the trait of a service from a table, and makes of the table a constant, which tells who may call each
-/// [`Method`]. An entry begins with that: `everybody`, `member` or `administrator`, and `reads` or `writes`. Then it has the
+/// [`Method`]. An entry begins with that: an [`Audience`], and `reads` or `writes`. Then it has the
 /// method, its messages, and the call of its handler, whose arguments are some of `app`, `caller`, `ahead`, `paging` and
-/// `request`. `caller` is a `Reader` or a `Writer`; where everybody may call, there is none. Where the response's fields are
-/// named, they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response.
+/// `request`. `caller` is a `Reader` or a `Writer`; it is [`Undecided`] where what the request is about decides, the token of an
+/// operator where operators call, and nothing where everybody may. Where the response's fields are
+/// named, they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response, or for one
+/// in brackets, a stream of them. An argument `again` is what looks again whether the caller has access.
 ///
 /// Before the handler is called, the `buf.validate` rules of the request are checked, then the caller.
 macro_rules! service {
     ($methods:ident: $service:ident {$(
-        $audience:ident $effect:ident $method:ident($request:ident) -> $response:ident $({$($field:ident),*})? =
+        $audience:ident $effect:ident $method:ident($request:ident) -> $($response:ident)? $([$item:ident])? $({$($field:ident),*})? =
             $($handler:ident)::+($($argument:ident),*);
     )+}) => {
         /// Who may call the methods of the service.
@@ -76,7 +82,11 @@ macro_rules! service {
                 &self,
                 ctx: connectrpc::RequestContext,
                 request: connectrpc::ServiceRequest<'_, $request>,
-            ) -> connectrpc::ServiceResult<$response> {
+            ) -> connectrpc::ServiceResult<$($response)? $(connectrpc::ServiceStream<$item>)?> {
+                $(
+                    #[allow(dead_code, reason = "a handler may return the response itself")]
+                    type Out = $response;
+                )?
                 let caller = $crate::api::handler::service!(@permitted $audience $effect ctx);
                 let _ = (&ctx, &caller);
                 let result = $($handler)::+(
@@ -85,7 +95,7 @@ macro_rules! service {
                 .await;
                 $(
                     #[allow(unused_parens, reason = "a single field is no tuple")]
-                    let result = result.map(|($($field),*)| $response {
+                    let result = result.map(|($($field),*)| Out {
                         $($field: $field.into(),)*
                         ..Default::default()
                     });
@@ -96,20 +106,40 @@ macro_rules! service {
     };
     (@audience everybody) => { $crate::domain::identity::Audience::Everybody };
     (@audience member) => { $crate::domain::identity::Audience::Member };
+    (@audience oneself) => { $crate::domain::identity::Audience::Oneself };
     (@audience administrator) => { $crate::domain::identity::Audience::Administrator };
+    (@audience groups_administrator) => { $crate::domain::identity::Audience::GroupsAdministrator };
+    (@audience group_administrator) => { $crate::domain::identity::Audience::GroupAdministrator };
+    (@audience audit_log_reader) => { $crate::domain::identity::Audience::AuditLogReader };
+    (@audience owner) => { $crate::domain::identity::Audience::Owner };
+    (@audience operator) => { $crate::domain::identity::Audience::Operator };
     (@effect reads) => { $crate::domain::identity::Effect::Reads };
     (@effect writes) => { $crate::domain::identity::Effect::Writes };
     (@permitted everybody reads $ctx:ident) => { () };
-    (@permitted $audience:ident reads $ctx:ident) => {
+    (@permitted owner $effect:ident $ctx:ident) => { $crate::api::handler::owner(&$ctx)? };
+    (@permitted operator $effect:ident $ctx:ident) => { $crate::api::handler::operator(&$ctx)? };
+    (@permitted oneself $effect:ident $ctx:ident) => {
+        $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed oneself $effect $ctx))
+    };
+    (@permitted group_administrator $effect:ident $ctx:ident) => {
+        $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed group_administrator $effect $ctx))
+    };
+    (@permitted $audience:ident $effect:ident $ctx:ident) => {
+        $crate::api::handler::service!(@allowed $audience $effect $ctx)
+    };
+    (@allowed $audience:ident reads $ctx:ident) => {
         $crate::api::handler::caller(&$ctx)?.reader($crate::api::handler::service!(@audience $audience))?
     };
-    (@permitted $audience:ident writes $ctx:ident) => {
+    (@allowed $audience:ident writes $ctx:ident) => {
         $crate::api::handler::caller(&$ctx)?.writer($crate::api::handler::service!(@audience $audience))?
     };
     (@app $self:ident $ctx:ident $request:ident $caller:ident) => { &$self.app };
     (@caller $self:ident $ctx:ident $request:ident $caller:ident) => { $caller };
     (@ahead $self:ident $ctx:ident $request:ident $caller:ident) => {
         $ctx.extensions().get::<$crate::store::tokens::ReadAhead>()
+    };
+    (@again $self:ident $ctx:ident $request:ident $caller:ident) => {
+        $ctx.extensions().get::<$crate::api::authentication::Again>().cloned()
     };
     (@paging $self:ident $ctx:ident $request:ident $caller:ident) => {
         $crate::api::paging::Paging::of(&$self.app, &$ctx)
@@ -132,11 +162,53 @@ pub fn reply<T>(result: Result<T, Error>) -> ServiceResult<T> {
 ///
 /// # Errors
 ///
-/// [`Error::Unauthenticated`] where nobody was looked for: a fault of the routes.
+/// [`Error::PermissionDenied`] for an operator who names no organization; [`Error::Unauthenticated`] where nobody was looked for: a
+/// fault of the routes.
 pub fn caller(ctx: &RequestContext) -> Result<&Caller, ConnectError> {
-    ctx.extensions()
-        .get()
-        .ok_or_else(|| Error::Unauthenticated.into())
+    let extensions = ctx.extensions();
+    extensions.get().ok_or_else(|| {
+        match extensions.get::<OperatorTokenId>() {
+            Some(_) => Error::PermissionDenied(
+                "an operator's token acts in one organization at a time: name it by its id in the header Rollcall-Organization",
+            ),
+            None => Error::Unauthenticated,
+        }
+        .into()
+    })
+}
+
+/// The operator's token that a request is sent with.
+///
+/// # Errors
+///
+/// [`Error::PermissionDenied`] for everybody else.
+pub fn operator(ctx: &RequestContext) -> Result<OperatorTokenId, ConnectError> {
+    let token = ctx.extensions().get().copied();
+    token.ok_or_else(|| Error::PermissionDenied(Audience::Operator.refusal()).into())
+}
+
+/// Who decides about a whole organization: its administrator, or an operator, who need not name it in the header.
+pub enum Owner<'a> {
+    /// An administrator.
+    Administrator(Writer<'a>),
+    /// An operator.
+    Operator(OperatorTokenId),
+}
+
+/// The owner of an organization who calls.
+///
+/// # Errors
+///
+/// [`Error::PermissionDenied`] for everybody else.
+pub fn owner(ctx: &RequestContext) -> Result<Owner<'_>, ConnectError> {
+    let extensions = ctx.extensions();
+    match (
+        extensions.get::<OperatorTokenId>(),
+        extensions.get::<Caller>(),
+    ) {
+        (Some(operator), None) => Ok(Owner::Operator(*operator)),
+        _ => Ok(Owner::Administrator(caller(ctx)?.writer(Audience::Owner)?)),
+    }
 }
 
 /// What a request names by an identifier. An organization is none of it: [`Reader::organization`] reads that, and knows
@@ -146,10 +218,17 @@ pub fn caller(ctx: &RequestContext) -> Result<&Caller, ConnectError> {
 pub trait Named: From<Uuid> {}
 
 impl Named for Uuid {}
+impl Named for ApiTokenId {}
+impl Named for AuditEntryId {}
 impl Named for DomainVerificationId {}
+impl Named for GroupId {}
 impl Named for LoginId {}
 impl Named for MemberId {}
+impl Named for MembershipId {}
+impl Named for PersonalAccessTokenId {}
+impl Named for RoleAssignmentId {}
 impl Named for ScimConfigurationId {}
+impl Named for ServiceAccountId {}
 impl Named for SessionId {}
 impl Named for SsoConfigurationId {}
 
@@ -162,6 +241,17 @@ pub fn parse_id<Id: Named>(field: &'static str, text: &str) -> Result<Id, Error>
     let id = Uuid::try_parse(text)
         .map_err(|_| Error::invalid(field, Violation::UUID, "must be a UUID"))?;
     Ok(id.into())
+}
+
+/// Reads the identifier of an organization, for an operator. For everybody else, [`Reader::organization`] does.
+///
+/// [`Reader::organization`]: crate::domain::identity::Reader::organization
+///
+/// # Errors
+///
+/// As [`parse_id`] has them.
+pub fn parse_organization(field: &'static str, text: &str) -> Result<OrganizationId, Error> {
+    parse_id::<Uuid>(field, text).map(Into::into)
 }
 
 /// Reads an identifier that may be left out: the empty text says nothing.
@@ -192,6 +282,34 @@ pub fn timestamp(time: DateTime<Utc>) -> Timestamp {
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
         ..Default::default()
     }
+}
+
+/// The moment of a field, if it has one.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] on `field` for a moment that no calendar has.
+pub fn moment(
+    field: &'static str,
+    time: Option<&Timestamp>,
+) -> Result<Option<DateTime<Utc>>, Error> {
+    let read = |time: &Timestamp| {
+        let nanos = u32::try_from(time.nanos).ok();
+        nanos
+            .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
+            .filter(|time| (0..=9999).contains(&time.year()))
+            .ok_or_else(|| {
+                let message = "must be a time such as 2030-01-31T00:00:00Z";
+                Error::invalid(field, Violation::TIME, message)
+            })
+    };
+    time.map(read).transpose()
+}
+
+/// How long something lasts: whole seconds, of which the rules say how many; `None` for none at all.
+pub fn lifetime(duration: Option<&Duration>) -> Option<TimeDelta> {
+    let lifetime = TimeDelta::try_seconds(duration?.seconds)?;
+    (lifetime > TimeDelta::zero()).then_some(lifetime)
 }
 
 /// Begins a change, for a caller who may write. Nothing in `api` begins one in another way.

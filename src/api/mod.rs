@@ -9,7 +9,9 @@
 mod account;
 mod ahead;
 mod authentication;
+mod enums;
 mod errors;
+mod event;
 mod group;
 mod handler;
 mod identity;
@@ -18,6 +20,7 @@ mod labels;
 mod organization;
 mod paging;
 mod rollcall;
+mod service_account;
 mod transport;
 mod user;
 
@@ -64,9 +67,11 @@ const MAX_DEADLINE: Duration = Duration::from_secs(60);
 pub fn methods() -> impl Iterator<Item = &'static Method> {
     let contract = [
         account::METHODS,
+        event::METHODS,
         group::METHODS,
         identity::METHODS,
         organization::METHODS,
+        service_account::METHODS,
         user::METHODS,
     ];
     contract.into_iter().chain(rollcall::METHODS).flatten()
@@ -90,7 +95,9 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let services = RpcRouter::new();
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = GroupServiceExt::register(api.clone(), services);
+    let services = EventServiceExt::register(api.clone(), services);
     let services = IdentityServiceExt::register(api.clone(), services);
+    let services = ServiceAccountServiceExt::register(api.clone(), services);
     let services = UserServiceExt::register(api.clone(), services);
     let services = AccountServiceExt::register(api.clone(), services);
     let services = rollcall::register(&api, services);
@@ -117,9 +124,11 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
 
     let names = [
         ACCOUNT_SERVICE_SERVICE_NAME,
+        EVENT_SERVICE_SERVICE_NAME,
         GROUP_SERVICE_SERVICE_NAME,
         IDENTITY_SERVICE_SERVICE_NAME,
         ORGANIZATION_SERVICE_SERVICE_NAME,
+        SERVICE_ACCOUNT_SERVICE_SERVICE_NAME,
         USER_SERVICE_SERVICE_NAME,
     ];
     let names = names.into_iter().chain(rollcall::NAMES);
@@ -154,7 +163,7 @@ fn by_audience(services: &RpcRouter) -> anyhow::Result<(Vec<String>, Vec<String>
         })?;
         match audience {
             Audience::Everybody => open.push(path.to_owned()),
-            Audience::Member | Audience::Administrator => closed.push(path.to_owned()),
+            _ => closed.push(path.to_owned()),
         }
     }
     Ok((open, closed))

@@ -2,6 +2,7 @@
 //! others work on the database. Results go to stdout, everything else to stderr.
 //! Exit codes: 0 done, 1 failed, 2 a bad setting or argument.
 
+mod audit;
 mod keys;
 mod migrate;
 mod organization;
@@ -62,6 +63,9 @@ enum Command {
     /// Makes, lists and revokes API tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Prints the audit log.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Prints how a running server is: its database, its configurations, and who signed in. Exits with 1 when
     /// something is BAD.
     Status(status::Status),
@@ -201,6 +205,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Keys(command) => command.run().await?,
             Command::Organization(command) => command.run().await?,
             Command::Token(command) => command.run().await?,
+            Command::Audit(command) => command.run().await?,
             Command::Scim(command) => command.run().await?,
             Command::Session(command) => command.run().await?,
             Command::Sso(command) => return command.run().await,

@@ -184,7 +184,7 @@ async fn follow_signals(wish: watch::Sender<Wish>) -> Result<()> {
 /// Serves until it is told to stop: requests go on being taken for some time after SIGTERM, while
 /// readiness makes load balancers choose another process.
 async fn serve(listeners: Listeners, settings: &Resolved, app: &Arc<App>) -> Result<()> {
-    let (kept, drain) = (settings.event_retention, settings.drain);
+    let (kept, drain) = (settings.kept, settings.drain);
     let router = router::router(app)?;
     if let Some(listener) = &listeners.metrics {
         let address = listener.local_addr()?;

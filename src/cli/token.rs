@@ -9,12 +9,16 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::operator;
-use crate::app::{Clock, Random};
+use crate::app::{Clock, Operator, Random};
 use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, DatabaseSettings};
 use crate::domain::identity::Role;
-use crate::domain::token::TokenKind;
-use crate::provisioning::organizations::{Grant, issue_token};
+use crate::domain::ids::OrganizationId;
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::provisioning::organizations::{
+    Grant, issue_operator_token, issue_token_and_record, revoke_token,
+};
 use crate::store::{self, tokens::ListedToken};
 
 #[derive(Debug, Subcommand)]
@@ -22,8 +26,11 @@ pub enum Command {
     /// Makes an API token and prints it, this once.
     Create {
         /// The organization's id.
-        #[arg(long, value_name = "ID")]
-        organization: Uuid,
+        #[arg(long, value_name = "ID", required_unless_present = "operator")]
+        organization: Option<Uuid>,
+        /// A token of the installation instead: it makes and deletes organizations, and acts in any of them as an administrator.
+        #[arg(long, conflicts_with_all = ["organization", "role", "read_only"])]
+        operator: bool,
         /// What to call it.
         #[arg(long, default_value = "Operator's token")]
         name: String,
@@ -45,8 +52,11 @@ pub enum Command {
     /// Lists an organization's tokens, the oldest first, without their secrets.
     List {
         /// The organization's id.
-        #[arg(long, value_name = "ID")]
-        organization: Uuid,
+        #[arg(long, value_name = "ID", required_unless_present = "operator")]
+        organization: Option<Uuid>,
+        /// Those of the installation instead.
+        #[arg(long, conflicts_with = "organization")]
+        operator: bool,
         /// Print a JSON array instead of a table.
         #[arg(long)]
         json: bool,
@@ -56,8 +66,11 @@ pub enum Command {
     /// Revokes a token at once and for good.
     Revoke {
         /// The organization's id.
-        #[arg(long, value_name = "ID")]
-        organization: Uuid,
+        #[arg(long, value_name = "ID", required_unless_present = "operator")]
+        organization: Option<Uuid>,
+        /// A token of the installation instead.
+        #[arg(long, conflicts_with = "organization")]
+        operator: bool,
         /// The token's id, as `token list` shows it.
         token: Uuid,
         #[command(flatten)]
@@ -72,6 +85,7 @@ impl Command {
         match self {
             Self::Create {
                 organization,
+                operator: _,
                 name,
                 role,
                 read_only,
@@ -80,7 +94,6 @@ impl Command {
                 database,
             } => {
                 let operator = operator(&database).await?;
-                let mut tx = operator.store.begin().await?;
                 let expires_at = expires_in
                     .map(|after| end(operator.clock.now(), after))
                     .transpose()?;
@@ -90,9 +103,8 @@ impl Command {
                     read_only,
                     expires_at,
                 };
-                let token =
-                    issue_token(&operator, None, &mut tx, organization.into(), &grant).await?;
-                tx.commit().await?;
+                let whose = Whose::of(organization);
+                let token = whose.create(&operator, &grant).await?;
                 let printed = if json {
                     print(
                         json!({ "id": token.id(), "token": token.expose(), "expiresAt": expires_at }),
@@ -101,20 +113,18 @@ impl Command {
                     print(token.expose())
                 };
                 if let Err(error) = printed {
-                    let mut db = operator.store.acquire().await?;
-                    let (id, now) = (token.id().into(), operator.clock.now());
-                    store::tokens::revoke(&mut db, organization.into(), id, now).await?;
+                    whose.revoke(&operator, token.id()).await?;
                     bail!("the token could not be printed, and was taken back: {error:#}");
                 }
             }
             Self::List {
                 organization,
+                operator: _,
                 json,
                 database,
             } => {
                 let operator = operator(&database).await?;
-                let mut db = operator.store.acquire().await?;
-                let tokens = store::tokens::list(&mut db, organization.into()).await?;
+                let tokens = Whose::of(organization).list(&operator).await?;
                 if json {
                     print(json!(tokens.iter().map(row).collect::<Vec<_>>()))?;
                 } else {
@@ -125,18 +135,12 @@ impl Command {
             }
             Self::Revoke {
                 organization,
+                operator: _,
                 token,
                 database,
             } => {
                 let operator = operator(&database).await?;
-                let mut db = operator.store.acquire().await?;
-                store::tokens::revoke(
-                    &mut db,
-                    organization.into(),
-                    token.into(),
-                    operator.clock.now(),
-                )
-                .await?;
+                Whose::of(organization).revoke(&operator, token).await?;
                 remark("The token is revoked.");
             }
             Self::Generate => {
@@ -146,6 +150,63 @@ impl Command {
             }
         }
         Ok(())
+    }
+}
+
+/// Whose tokens a command is about.
+enum Whose {
+    Organization(OrganizationId),
+    Installation,
+}
+
+impl Whose {
+    fn of(organization: Option<Uuid>) -> Self {
+        match organization {
+            Some(id) => Self::Organization(id.into()),
+            None => Self::Installation,
+        }
+    }
+
+    async fn create(&self, operator: &Operator, grant: &Grant<'_>) -> Result<Token, Error> {
+        match *self {
+            Self::Organization(id) => issue_token_and_record(operator, id, grant).await,
+            Self::Installation => issue_operator_token(operator, grant).await,
+        }
+    }
+
+    async fn list(&self, operator: &Operator) -> Result<Vec<ListedToken>, Error> {
+        let mut db = operator.store.acquire().await?;
+        match *self {
+            Self::Organization(id) => store::tokens::list(&mut db, id).await,
+            Self::Installation => {
+                let all = store::operator_tokens::list(&mut db).await?;
+                Ok(all.into_iter().map(listed).collect())
+            }
+        }
+    }
+
+    async fn revoke(&self, operator: &Operator, token: Uuid) -> Result<(), Error> {
+        match *self {
+            Self::Organization(id) => revoke_token(operator, id, token.into()).await,
+            Self::Installation => {
+                let mut db = operator.store.acquire().await?;
+                let now = operator.clock.now();
+                store::operator_tokens::revoke(&mut db, token.into(), now).await
+            }
+        }
+    }
+}
+
+/// An operator's token in the form of others: it may do everything.
+fn listed(token: store::operator_tokens::Listed) -> ListedToken {
+    ListedToken {
+        id: token.id.as_uuid().into(),
+        name: token.name,
+        role: Role::Admin,
+        read_only: false,
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+        revoked_at: token.revoked_at,
     }
 }
 

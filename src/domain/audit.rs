@@ -18,6 +18,20 @@ pub enum SubjectType {
     OrganizationPolicy,
     /// A member.
     User,
+    /// The organization itself.
+    Organization,
+    /// A group.
+    Group,
+    /// That somebody is in a group.
+    GroupMembership,
+    /// A role of a group.
+    RoleAssignment,
+    /// A service account.
+    ServiceAccount,
+    /// A token of a service account.
+    ServiceAccountToken,
+    /// A token of a member.
+    PersonalAccessToken,
 }
 
 impl SubjectType {
@@ -29,6 +43,13 @@ impl SubjectType {
             Self::DomainVerification => "domain_verification",
             Self::OrganizationPolicy => "organization_policy",
             Self::User => "user",
+            Self::Organization => "organization",
+            Self::Group => "group",
+            Self::GroupMembership => "group_membership_changed",
+            Self::RoleAssignment => "role_assignment",
+            Self::ServiceAccount => "service_account",
+            Self::ServiceAccountToken => "service_account_token",
+            Self::PersonalAccessToken => "personal_access_token",
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::ops::Deref;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::ids::{MemberId, OrganizationId, ScimConfigurationId, SubjectId};
+use super::ids::{
+    MemberId, OperatorTokenId, OrganizationId, ScimConfigurationId, ServiceAccountId, SubjectId,
+};
 use super::names::named;
 use crate::error::Error;
 
@@ -19,14 +22,16 @@ named! {
 }
 
 named! {
-    /// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses, by their names without prefix, and one of our own.
+    /// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses, by their names without prefix, and two of our own.
     pub enum Principal {
         /// A person.
         User = "user",
-        /// A program, or an operator's token.
+        /// A program.
         ServiceAccount = "service_account",
         /// A SCIM configuration: the identity provider that pushes to it.
         ScimConfiguration = "scim_configuration",
+        /// A token of an operator of the installation.
+        Operator = "operator",
     }
 }
 
@@ -57,13 +62,66 @@ impl From<ScimConfigurationId> for Subject {
     }
 }
 
+impl From<ServiceAccountId> for Subject {
+    fn from(account: ServiceAccountId) -> Self {
+        Self {
+            id: account.as_uuid().into(),
+            principal: Principal::ServiceAccount,
+        }
+    }
+}
+
+impl From<OperatorTokenId> for Subject {
+    fn from(token: OperatorTokenId) -> Self {
+        Self {
+            id: token.as_uuid().into(),
+            principal: Principal::Operator,
+        }
+    }
+}
+
 impl Subject {
     /// Whoever runs a command on the database: nobody that an organization knows.
     pub fn operator() -> Self {
-        Self {
-            id: Uuid::nil().into(),
-            principal: Principal::ServiceAccount,
+        OperatorTokenId::from(Uuid::nil()).into()
+    }
+}
+
+/// What the roles of a caller let it do in its organization: its own role, and those of the groups that it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Powers {
+    /// Everything.
+    pub administers: bool,
+    /// Make, change and delete groups, and decide who is in them.
+    pub administers_groups: bool,
+    /// Read the audit log.
+    pub reads_audit_log: bool,
+}
+
+impl Powers {
+    /// Those of an administrator.
+    pub const ALL: Self = Self {
+        administers: true,
+        administers_groups: true,
+        reads_audit_log: true,
+    };
+
+    /// Those of a role, and of the roles that groups have for the organization: the names of `gitpod.v1.ResourceRole` without
+    /// prefix, in lower case. Roles that mean nothing here give nothing.
+    pub fn of<'a>(own: Role, of_groups: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut powers = Self::default();
+        if own == Role::Admin {
+            return Self::ALL;
         }
+        for role in of_groups {
+            match role {
+                "org_admin" => return Self::ALL,
+                "org_groups_admin" => powers.administers_groups = true,
+                "org_audit_log_reader" => powers.reads_audit_log = true,
+                _ => {}
+            }
+        }
+        powers
     }
 }
 
@@ -74,8 +132,58 @@ pub enum Audience {
     Everybody,
     /// Every member and service account of the organization, in any role.
     Member,
+    /// The member or service account that it is about, or an administrator: [`Undecided::about`].
+    Oneself,
     /// Administrators of the organization.
     Administrator,
+    /// Who administers the groups of the organization.
+    GroupsAdministrator,
+    /// Who administers the group that it is about: [`Undecided::of_group`].
+    GroupAdministrator,
+    /// Who may read the audit log.
+    AuditLogReader,
+    /// Administrators of the organization, and operators of the installation.
+    Owner,
+    /// Operators of the installation.
+    Operator,
+}
+
+impl Audience {
+    /// Whether a caller with these powers may belong to it. What a method is about decides the rest.
+    const fn has(self, powers: Powers) -> bool {
+        match self {
+            Self::Everybody | Self::Member | Self::Oneself | Self::GroupAdministrator => true,
+            Self::Administrator | Self::Owner => powers.administers,
+            Self::GroupsAdministrator => powers.administers_groups,
+            Self::AuditLogReader => powers.reads_audit_log,
+            Self::Operator => false,
+        }
+    }
+
+    /// What somebody is told who does not belong to it.
+    pub const fn refusal(self) -> &'static str {
+        match self {
+            Self::Everybody | Self::Member => "only members of the organization may do this",
+            Self::Oneself => {
+                "only the member or service account that this is about, or an administrator, may do this: use such a token"
+            }
+            Self::Administrator | Self::Owner => {
+                "only an administrator of the organization may do this: use a token with the admin role"
+            }
+            Self::GroupsAdministrator => {
+                "only an administrator, or who has the role ORG_GROUPS_ADMIN, may do this: use such a token"
+            }
+            Self::GroupAdministrator => {
+                "only an administrator, or who has the role ORG_GROUPS_ADMIN or is GROUP_ADMIN of this group, may do this: use such a token"
+            }
+            Self::AuditLogReader => {
+                "only an administrator, or who has the role ORG_AUDIT_LOG_READER, may do this: use such a token"
+            }
+            Self::Operator => {
+                "only an operator of this installation may do this: make a token with `rollcall token create --operator`"
+            }
+        }
+    }
 }
 
 /// What a method of the API does.
@@ -99,14 +207,16 @@ pub struct Access {
 /// An authenticated caller of the API: the only source of the tenant of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
-    /// The organization that the token belongs to.
+    /// The organization that the token belongs to, or that an operator acts in.
     pub organization_id: OrganizationId,
     /// Whom the token stands for.
     pub subject: Subject,
-    /// The subject's role in the organization.
-    pub role: Role,
+    /// What the subject may do in the organization.
+    pub powers: Powers,
     /// Whether the token may only read.
     pub read_only: bool,
+    /// When the personal access token ends that it calls with: a token that is made with it does not outlive it.
+    pub ends_at: Option<DateTime<Utc>>,
 }
 
 impl Caller {
@@ -116,13 +226,10 @@ impl Caller {
     ///
     /// [`Error::PermissionDenied`] for everybody who does not belong to the audience.
     pub fn reader(&self, audience: Audience) -> Result<Reader<'_>, Error> {
-        match (audience, self.role) {
-            (Audience::Everybody | Audience::Member, _)
-            | (Audience::Administrator, Role::Admin) => Ok(Reader(self)),
-            (Audience::Administrator, Role::Member) => Err(Error::PermissionDenied(
-                "only an administrator of the organization may do this: use a token with the admin role",
-            )),
+        if audience.has(self.powers) {
+            return Ok(Reader(self));
         }
+        Err(Error::PermissionDenied(audience.refusal()))
     }
 
     /// Lets the caller change what an audience may change.
@@ -139,6 +246,157 @@ impl Caller {
         }
         Ok(Writer(reader))
     }
+
+    /// Makes sure that the organization which a request names by its identifier is the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for any other, whether it exists or not.
+    pub fn belongs_to(&self, named: &str) -> Result<(), Error> {
+        match Uuid::try_parse(named) {
+            Ok(id) if id == self.organization_id.as_uuid() => Ok(()),
+            _ => Err(Error::PermissionDenied(
+                "the token belongs to another organization: use that organization's token, or this token's organization_id",
+            )),
+        }
+    }
+
+    /// The member that calls, if it is one.
+    pub fn member(&self) -> Option<MemberId> {
+        let is_member = self.subject.principal == Principal::User;
+        is_member.then(|| self.subject.id.as_uuid().into())
+    }
+
+    /// The service account that calls, if it is one.
+    pub fn service_account(&self) -> Option<ServiceAccountId> {
+        let is_account = self.subject.principal == Principal::ServiceAccount;
+        is_account.then(|| self.subject.id.as_uuid().into())
+    }
+}
+
+/// A caller of whom what the request is about decides whether it may do it.
+#[derive(Clone, Copy, Debug)]
+pub struct Undecided<C>(C);
+
+/// Of a group, what decides who may change it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupStanding {
+    /// Whether the caller is in a group that administers it.
+    pub is_administered: bool,
+    /// Whether it has roles in the organization, so that whoever is in it gains power.
+    pub has_power: bool,
+}
+
+impl<C: AsRef<Caller>> Undecided<C> {
+    /// Waits for the decision.
+    pub const fn new(caller: C) -> Self {
+        Self(caller)
+    }
+
+    /// The organization that a request is about.
+    pub fn organization_id(&self) -> OrganizationId {
+        self.0.as_ref().organization_id
+    }
+
+    /// Who asks.
+    pub fn subject(&self) -> Subject {
+        self.0.as_ref().subject
+    }
+
+    /// Decides about the affairs of a member or a service account: for itself, and for administrators.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for everybody else.
+    pub fn about(self, subject: impl Into<Subject>) -> Result<C, Error> {
+        let caller = self.0.as_ref();
+        match caller.subject == subject.into() || caller.powers.administers {
+            true => Ok(self.0),
+            false => Err(Error::PermissionDenied(Audience::Oneself.refusal())),
+        }
+    }
+
+    /// Decides whose affairs a list shows: the caller's own; to administrators, those of `members`, or of everybody if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for others' affairs.
+    pub fn only(self, members: Vec<MemberId>) -> Result<Vec<MemberId>, Error> {
+        let caller = self.0.as_ref();
+        if caller.powers.administers {
+            return Ok(members);
+        }
+        match caller.member() {
+            Some(own) if members.iter().all(|member| *member == own) => Ok(vec![own]),
+            _ => Err(Error::PermissionDenied(Audience::Oneself.refusal())),
+        }
+    }
+
+    /// Decides whose affairs a list shows: those of the service account that calls, or to administrators, those of all (`None`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for everybody else.
+    pub fn own_service_account(self) -> Result<Option<ServiceAccountId>, Error> {
+        let caller = self.0.as_ref();
+        match caller.service_account() {
+            _ if caller.powers.administers => Ok(None),
+            Some(own) => Ok(Some(own)),
+            None => Err(Error::PermissionDenied(Audience::Oneself.refusal())),
+        }
+    }
+
+    /// Decides about what only the member may do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for everybody else, administrators too.
+    pub fn for_oneself(self, member: MemberId) -> Result<C, Error> {
+        match self.0.as_ref().member() == Some(member) {
+            true => Ok(self.0),
+            false => Err(Error::PermissionDenied(
+                "only the member may do this: sign in as the member, or use its personal access token",
+            )),
+        }
+    }
+
+    /// Decides about what only a service account may do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for everybody else, administrators too.
+    pub fn for_service_account(self) -> Result<C, Error> {
+        match self.0.as_ref().service_account() {
+            Some(_) => Ok(self.0),
+            None => Err(Error::PermissionDenied(
+                "only a service account may do this, for itself: use a token of it, which CreateServiceAccountAccessToken makes",
+            )),
+        }
+    }
+
+    /// Decides about a group.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for everybody who does not administer it. Of a group that has roles in the organization only
+    /// administrators decide: whoever could add somebody could become one.
+    pub fn of_group(self, group: GroupStanding) -> Result<C, Error> {
+        let powers = self.0.as_ref().powers;
+        if powers.administers {
+            return Ok(self.0);
+        }
+        if !powers.administers_groups && !group.is_administered {
+            return Err(Error::PermissionDenied(
+                Audience::GroupAdministrator.refusal(),
+            ));
+        }
+        if group.has_power {
+            return Err(Error::PermissionDenied(
+                "the group has roles in the organization, so only an administrator of the organization may change it",
+            ));
+        }
+        Ok(self.0)
+    }
 }
 
 /// A caller who may read what is asked for. Only [`Caller::reader`] makes one.
@@ -152,12 +410,20 @@ impl Reader<'_> {
     ///
     /// [`Error::PermissionDenied`] for any other, whether it exists or not.
     pub fn organization(&self, named: &str) -> Result<OrganizationId, Error> {
-        match Uuid::try_parse(named) {
-            Ok(id) if id == self.organization_id.as_uuid() => Ok(self.organization_id),
-            _ => Err(Error::PermissionDenied(
-                "the token belongs to another organization: use that organization's token, or this token's organization_id",
-            )),
-        }
+        self.belongs_to(named)?;
+        Ok(self.organization_id)
+    }
+}
+
+impl AsRef<Caller> for Reader<'_> {
+    fn as_ref(&self) -> &Caller {
+        self.0
+    }
+}
+
+impl AsRef<Caller> for Writer<'_> {
+    fn as_ref(&self) -> &Caller {
+        self.0.0
     }
 }
 

@@ -49,6 +49,18 @@ ids! {
     SubjectId;
     /// A person of an organization.
     MemberId;
+    /// A program of an organization.
+    ServiceAccountId;
+    /// A group of an organization, whoever made it.
+    GroupId;
+    /// That somebody is in a group.
+    MembershipId;
+    /// That the members of a group have a role.
+    RoleAssignmentId;
+    /// A bearer token of a member.
+    PersonalAccessTokenId;
+    /// A bearer token of an operator.
+    OperatorTokenId;
     /// A user or a group of a SCIM configuration: what its client knows it by. No member has this identifier.
     ResourceId;
     /// A bearer token of the API.

@@ -2,14 +2,19 @@
 
 pub mod audit;
 pub mod domain_verification;
+pub mod group;
 pub mod identity;
 pub mod ids;
 pub mod member;
 pub mod names;
 pub mod organization;
 pub mod organization_policies;
+pub mod personal_access_token;
 pub mod policy;
+pub mod retention;
+pub mod role_assignment;
 pub mod scim;
+pub mod service_account;
 pub mod sign_in;
 pub mod sso;
 pub mod text;

@@ -1,6 +1,6 @@
 //! Rules for text that clients send, beside those of the `.proto` files.
 
-use crate::error::Violation;
+use crate::error::{Error, Violation, no_violations};
 
 /// Names each of `fields` (path, text) that holds a NUL, the one character that PostgreSQL cannot
 /// store.
@@ -16,6 +16,26 @@ pub fn unstorable<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> V
             )
         })
         .collect()
+}
+
+/// The most code points of what people write about a thing, where the contract has no limit.
+const MAX_DESCRIPTION_LENGTH: usize = 255;
+
+/// Checks what somebody writes about a thing: up to [`MAX_DESCRIPTION_LENGTH`] code points.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] on `field`.
+pub fn check_description(field: &'static str, text: &str) -> Result<(), Error> {
+    let mut violations = unstorable([(field, text)]);
+    if text.chars().count() > MAX_DESCRIPTION_LENGTH {
+        violations.push(Violation::new(
+            field,
+            Violation::LENGTH,
+            format!("must have at most {MAX_DESCRIPTION_LENGTH} characters"),
+        ));
+    }
+    no_violations(violations)
 }
 
 /// Whether `text`, a domain's [key](super::letters::domain_key), is a domain name: dot-separated labels of letters, digits and

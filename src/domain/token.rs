@@ -27,8 +27,14 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// What a token opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// The API.
+    /// The API, for a service account that an operator made.
     Api,
+    /// The API, for a service account that the organization made.
+    ServiceAccount,
+    /// The API, for a member.
+    Personal,
+    /// The API, for an operator of the installation. It names no organization.
+    Operator,
     /// The SCIM endpoint of one configuration.
     Scim,
     /// The session of a person who signed in.
@@ -41,6 +47,9 @@ impl TokenKind {
     const fn prefix(self) -> &'static str {
         match self {
             Self::Api => "rcapi",
+            Self::ServiceAccount => "rcsat",
+            Self::Personal => "rcpat",
+            Self::Operator => "rcop",
             Self::Scim => "rcscim",
             Self::Session => "rcsess",
             Self::Login => "rclogin",
@@ -76,6 +85,11 @@ impl Token {
             id,
             text: text.into(),
         }
+    }
+
+    /// Reads a token of one of these kinds.
+    pub fn parse_any(kinds: &[TokenKind], text: &str) -> Option<Self> {
+        kinds.iter().find_map(|kind| Self::parse(*kind, text))
     }
 
     /// Reads a token of `kind`; `None` if it is not exactly of one of the forms above.

@@ -112,8 +112,9 @@ pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
         caller: Caller {
             organization_id,
             subject: candidate.user_id.into(),
-            role: candidate.role,
+            powers: candidate.powers,
             read_only: false,
+            ends_at: None,
         },
     })
 }

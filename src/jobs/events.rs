@@ -17,7 +17,7 @@ pub const JOB: Job = Job {
     name: "provisioning_events",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, kept| Box::pin(delete_old(app, kept)),
+    run: |app, kept| Box::pin(delete_old(app, kept.events)),
 };
 
 /// Deletes all events that are older than `kept`, and tells how many.

@@ -1,18 +1,21 @@
 //! Background work: one file a job. Every replica runs them, and none minds that another did the work meanwhile.
 
+pub mod audit;
 pub mod events;
 pub mod folding;
+pub mod organizations;
 pub mod sign_in;
 pub mod statistics;
+pub mod tokens;
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::app::App;
+use crate::domain::retention::Kept;
 use crate::error::{Chain, Error};
 use crate::store::Connection;
 
@@ -31,21 +34,29 @@ pub struct Job {
     pub interval: Duration,
     /// Whether its runs are too frequent for the log, unless somebody looks for the cause of something.
     pub is_frequent: bool,
-    /// Does it once, and tells how many rows it changed. The time is how long logs are kept.
-    pub run: for<'a> fn(&'a App, TimeDelta) -> BoxFuture<'a, Result<u64, Error>>,
+    /// Does it once, and tells how many rows it changed.
+    pub run: for<'a> fn(&'a App, Kept) -> BoxFuture<'a, Result<u64, Error>>,
 }
 
 /// Every job of a server.
-const ALL: [&Job; 4] = [&events::JOB, &sign_in::JOB, &statistics::JOB, &folding::JOB];
+const ALL: [&Job; 7] = [
+    &events::JOB,
+    &sign_in::JOB,
+    &tokens::JOB,
+    &audit::JOB,
+    &organizations::JOB,
+    &statistics::JOB,
+    &folding::JOB,
+];
 
-/// Runs every job without end. `kept` is how long logs are kept.
-pub async fn run_all(app: &App, kept: TimeDelta) {
+/// Runs every job without end.
+pub async fn run_all(app: &App, kept: Kept) {
     join_all(ALL.map(|job| job.repeat(app, kept))).await;
 }
 
 impl Job {
     /// Runs the job once, and counts what came of it.
-    pub async fn once(&self, app: &App, kept: TimeDelta) -> Result<u64, Error> {
+    pub async fn once(&self, app: &App, kept: Kept) -> Result<u64, Error> {
         let begun = Instant::now();
         let result = (self.run)(app, kept).await;
         let rows = result.as_ref().ok().copied();
@@ -55,7 +66,7 @@ impl Job {
     }
 
     /// Runs the job without end: after a run that fails or panics there is another, and nothing else ends with it.
-    pub async fn repeat(&self, app: &App, kept: TimeDelta) {
+    pub async fn repeat(&self, app: &App, kept: Kept) {
         let mut failures = 0;
         loop {
             let run = AssertUnwindSafe(self.once(app, kept)).catch_unwind().await;

@@ -1,6 +1,8 @@
 //! Rules that several doors and commands share.
 
+pub mod administration;
 pub mod client_keys;
+pub mod joining;
 pub mod keys;
 pub mod organizations;
 pub mod sign_in;

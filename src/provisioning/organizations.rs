@@ -2,10 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
+use serde_json::json;
+
 use super::tokens;
+use super::work::Work;
 use crate::app::{App, Operator};
-use crate::domain::identity::{Audience, Role};
-use crate::domain::ids::{ApiTokenId, OrganizationId};
+use crate::domain::audit::{Change, SubjectType};
+use crate::domain::identity::{Audience, Role, Subject};
+use crate::domain::ids::{ApiTokenId, OperatorTokenId, OrganizationId};
 use crate::domain::organization::{Organization, check_name};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
@@ -57,12 +61,22 @@ pub async fn create(
     name: &str,
 ) -> Result<Organization, Error> {
     check_name(name)?;
-    let now = operator.clock.now();
+    create_as(db, operator.new_id(), name, operator.clock.now()).await
+}
+
+/// Makes an organization with this identifier, whose name was checked.
+pub async fn create_as(
+    db: &mut Connection,
+    id: OrganizationId,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<Organization, Error> {
     let organization = Organization {
-        id: operator.new_id(),
+        id,
         name: name.to_owned(),
         created_at: now,
         updated_at: now,
+        invite_domains: vec![],
     };
     store::organizations::insert(db, &organization).await?;
     Ok(organization)
@@ -85,6 +99,86 @@ pub async fn issue_token(
         .random
         .token(TokenKind::Api, Some(organization_id), id);
     add_token(operator, keyring, db, organization_id, grant, &token, false).await?;
+    Ok(token)
+}
+
+/// Issues an API token by an operator's command, which the audit log tells of.
+///
+/// # Errors
+///
+/// As [`issue_token`] has them.
+pub async fn issue_token_and_record(
+    operator: &Operator,
+    organization_id: OrganizationId,
+    grant: &Grant<'_>,
+) -> Result<Token, Error> {
+    let now = operator.clock.now();
+    let mut work = Work::begin(operator, organization_id, Subject::operator(), now).await?;
+    let token = issue_token(operator, None, &mut work, organization_id, grant).await?;
+    let after = json!({
+        "name": grant.name,
+        "role": grant.role,
+        "read_only": grant.read_only,
+        "expires_at": grant.expires_at,
+    });
+    let change = Change {
+        action: "CreateToken",
+        subject_type: SubjectType::ServiceAccountToken,
+        subject_id: token.id(),
+        before: None,
+        after: Some(after),
+    };
+    work.commit(change).await?;
+    Ok(token)
+}
+
+/// Revokes an API token by an operator's command, which the audit log tells of.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none that is not revoked.
+pub async fn revoke_token(
+    operator: &Operator,
+    organization_id: OrganizationId,
+    id: ApiTokenId,
+) -> Result<(), Error> {
+    let now = operator.clock.now();
+    let mut work = Work::begin(operator, organization_id, Subject::operator(), now).await?;
+    store::tokens::revoke(&mut work, organization_id, id, now).await?;
+    let change = Change {
+        action: "RevokeToken",
+        subject_type: SubjectType::ServiceAccountToken,
+        subject_id: id.as_uuid(),
+        before: None,
+        after: Some(json!({ "revoked_at": now })),
+    };
+    work.commit(change).await
+}
+
+/// Issues a token of the installation.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] on `name`.
+pub async fn issue_operator_token(operator: &Operator, grant: &Grant<'_>) -> Result<Token, Error> {
+    check_name(grant.name)?;
+    let id: OperatorTokenId = operator.new_id();
+    let kind = TokenKind::Operator;
+    let token = operator.random.token(kind, None, id.as_uuid());
+    let token_hash = operator
+        .tokens
+        .hash(&token, operator.random.bytes())
+        .await?;
+    let listed = store::operator_tokens::Listed {
+        id,
+        name: grant.name.to_owned(),
+        created_at: operator.clock.now(),
+        expires_at: grant.expires_at,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    let mut db = operator.store.acquire().await?;
+    store::operator_tokens::insert(&mut db, &listed, &token_hash).await?;
     Ok(token)
 }
 

@@ -22,10 +22,15 @@ use crate::store::{self, Connection};
 
 /// The row that the database keeps of a token.
 pub trait TokenRow: Send + Sync + Sized {
-    /// The kind of the tokens.
-    const KIND: TokenKind;
+    /// The kinds of the tokens.
+    const KINDS: &'static [TokenKind];
     /// What else is read in the round trip that finds the row. Nothing of it may be used before the token is verified.
     type Wanted: Clone + Send + Sync;
+
+    /// The organization whose row it is; `None` for a token of an organization that this process does not know.
+    fn organization(app: &App, token: &Token) -> Option<OrganizationId> {
+        app.organization_of(token)
+    }
 
     /// Finds the row that a token names.
     fn find<'a>(
@@ -82,9 +87,9 @@ pub async fn present<R: TokenRow>(
     text: Option<&str>,
     wanted: R::Wanted,
 ) -> Result<Presented<R>, Error> {
-    let token = text.and_then(|text| Token::parse(R::KIND, text));
+    let token = text.and_then(|text| Token::parse_any(R::KINDS, text));
     let token = token.ok_or(Error::Unauthenticated)?;
-    let organization_id = app.organization_of(&token).ok_or(Error::Unauthenticated)?;
+    let organization_id = R::organization(app, &token).ok_or(Error::Unauthenticated)?;
     let id = token.id();
     let row = app
         .store
@@ -125,9 +130,9 @@ pub struct Remembered {
 
 /// What is remembered of a presented token. No round trip.
 pub fn remembered<R: TokenRow>(app: &App, text: Option<&str>) -> Option<Remembered> {
-    let token = text.and_then(|text| Token::parse(R::KIND, text))?;
+    let token = text.and_then(|text| Token::parse_any(R::KINDS, text))?;
     Some(Remembered {
-        organization_id: app.organization_of(&token)?,
+        organization_id: R::organization(app, &token)?,
         id: token.id(),
         hash: app.tokens.remembered(&token)?,
     })
@@ -175,7 +180,7 @@ pub async fn keep_digest(
     };
     let id = token.id();
     match token.kind() {
-        TokenKind::Api => {
+        TokenKind::Api | TokenKind::ServiceAccount => {
             store::tokens::keep_digest(db, organization_id, id.into(), hash, &digest).await
         }
         TokenKind::Scim => {
@@ -184,6 +189,13 @@ pub async fn keep_digest(
                 scim_configuration_id: id.into(),
             };
             store::scim::keep_digest(db, tenant, hash, &digest).await
+        }
+        TokenKind::Personal => {
+            let id = id.into();
+            store::personal_access_tokens::keep_digest(db, organization_id, id, hash, &digest).await
+        }
+        TokenKind::Operator => {
+            store::operator_tokens::keep_digest(db, id.into(), hash, &digest).await
         }
         // They are recognised without argon2id.
         TokenKind::Session | TokenKind::Login => Ok(()),
@@ -196,7 +208,7 @@ fn parts<'a>(token: &'a Token, hash: &'a str) -> [&'a [u8]; 2] {
 }
 
 impl TokenRow for store::tokens::Candidate {
-    const KIND: TokenKind = TokenKind::Api;
+    const KINDS: &'static [TokenKind] = &[TokenKind::Api, TokenKind::ServiceAccount];
     type Wanted = Option<Ahead>;
 
     fn find<'a>(
@@ -227,7 +239,7 @@ impl TokenRow for store::tokens::Candidate {
 }
 
 impl TokenRow for store::scim::Candidate {
-    const KIND: TokenKind = TokenKind::Scim;
+    const KINDS: &'static [TokenKind] = &[TokenKind::Scim];
     type Wanted = Option<Arc<Lookup>>;
 
     fn find<'a>(
@@ -258,7 +270,7 @@ impl TokenRow for store::scim::Candidate {
 }
 
 impl TokenRow for store::sessions::Candidate {
-    const KIND: TokenKind = TokenKind::Session;
+    const KINDS: &'static [TokenKind] = &[TokenKind::Session];
     type Wanted = ();
 
     fn find<'a>(
@@ -280,5 +292,65 @@ impl TokenRow for store::sessions::Candidate {
 
     fn proof(&self) -> Proof<'_> {
         Proof::Sha256(&self.token_hash)
+    }
+}
+
+impl TokenRow for store::personal_access_tokens::Candidate {
+    const KINDS: &'static [TokenKind] = &[TokenKind::Personal];
+    type Wanted = ();
+
+    fn find<'a>(
+        db: &'a mut Connection,
+        organization_id: OrganizationId,
+        id: Uuid,
+        (): &(),
+    ) -> BoxFuture<'a, Result<Option<Self>, Error>> {
+        let id = id.into();
+        Box::pin(store::personal_access_tokens::find_candidate(
+            db,
+            organization_id,
+            id,
+        ))
+    }
+
+    fn is_live(&self, _: &App, now: DateTime<Utc>) -> bool {
+        now < self.expires_at
+    }
+
+    fn proof(&self) -> Proof<'_> {
+        Proof::Argon2id {
+            hash: &self.token_hash,
+            digest: self.token_digest.as_deref(),
+        }
+    }
+}
+
+impl TokenRow for store::operator_tokens::Candidate {
+    const KINDS: &'static [TokenKind] = &[TokenKind::Operator];
+    type Wanted = ();
+
+    /// It belongs to none.
+    fn organization(_: &App, _: &Token) -> Option<OrganizationId> {
+        Some(Uuid::nil().into())
+    }
+
+    fn find<'a>(
+        db: &'a mut Connection,
+        _: OrganizationId,
+        id: Uuid,
+        (): &(),
+    ) -> BoxFuture<'a, Result<Option<Self>, Error>> {
+        Box::pin(store::operator_tokens::find_candidate(db, id.into()))
+    }
+
+    fn is_live(&self, _: &App, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    fn proof(&self) -> Proof<'_> {
+        Proof::Argon2id {
+            hash: &self.token_hash,
+            digest: self.token_digest.as_deref(),
+        }
     }
 }

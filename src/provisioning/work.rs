@@ -42,6 +42,11 @@ impl<'a> Work<'a> {
         })
     }
 
+    /// The organization.
+    pub fn organization_id(&self) -> OrganizationId {
+        self.organization_id
+    }
+
     /// Says who acts, where that turns out only now.
     pub fn acts_as(&mut self, actor: Subject) {
         self.actor = actor;

@@ -306,7 +306,7 @@ fn given<'a>(context: &Context, new: &'a [New]) -> Vec<NewUser<'a>> {
             ..context.event(Outcome::Created, 201, resource, changes, new.traits.clone())
         }
     };
-    let status = |new: &New| MemberStatus::of_users([new.row.active]);
+    let status = |new: &New| MemberStatus::of_users(false, [new.row.active]);
     let given = |new: &'a New| NewUser {
         row: &new.row,
         member_id: new.link.member_id,

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_scalar};
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
-pub const DISTRIBUTED: [&str; 21] = [
+pub const DISTRIBUTED: [&str; 25] = [
     "organizations",
     "service_accounts",
     "api_tokens",
@@ -30,12 +30,18 @@ pub const DISTRIBUTED: [&str; 21] = [
     "scim_group_members",
     "scim_group_changes",
     "scim_events",
+    "groups",
+    "group_members",
+    "role_assignments",
+    "personal_access_tokens",
 ];
 
 /// The tables that every machine has: what is unique over all organizations, and what a program must know before it
 /// knows an organization.
-pub const EVERYWHERE: [&str; 3] = [
+pub const EVERYWHERE: [&str; 5] = [
     "domain_verifications",
+    "invitations",
+    "operator_tokens",
     "schema_compatibility",
     "_sqlx_migrations",
 ];

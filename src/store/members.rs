@@ -1,11 +1,10 @@
-//! Members of organizations, and the groups that they are in, as applications read them.
+//! Members of organizations.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{FromRow, Postgres, QueryBuilder};
 use uuid::Uuid;
 
-use super::sql::{Bound, Fragment};
 use super::{Connection, Items, Page, Place};
 use crate::domain::audit::Change;
 use crate::domain::identity::Role;
@@ -14,6 +13,8 @@ use crate::domain::letters::{address_key, domain_key, fold};
 use crate::domain::member::MemberStatus;
 use crate::error::Error;
 
+const NOUN: &str = "member of this organization";
+
 /// A member, as it is stored.
 #[derive(Debug, FromRow)]
 pub struct Member {
@@ -21,6 +22,8 @@ pub struct Member {
     pub id: MemberId,
     /// The address; may be empty.
     pub email: String,
+    /// Whether the member proved to own it.
+    pub email_verified: bool,
     /// The name.
     pub name: String,
     /// Where the picture is; may be empty.
@@ -31,6 +34,8 @@ pub struct Member {
     pub status: MemberStatus,
     /// Since when.
     pub created_at: DateTime<Utc>,
+    /// When the member was changed last.
+    pub updated_at: DateTime<Utc>,
     /// What the list is sorted by.
     pub sort_key: String,
 }
@@ -54,14 +59,15 @@ pub async fn get(
 ) -> Result<Member, Error> {
     sqlx::query_as!(
         Member,
-        r#"select id as "id: _", email, name, avatar_url, role as "role: _", status as "status: _", created_at, '' as "sort_key!"
+        r#"select id as "id: _", email, email_verified, name, avatar_url, role as "role: _", status as "status: _", created_at, updated_at,
+               '' as "sort_key!"
            from users where organization_id = $1 and id = $2"#,
         organization_id.as_uuid(),
         id.as_uuid(),
     )
     .fetch_optional(db)
     .await?
-    .ok_or(Error::NotFound("member of this organization"))
+    .ok_or(Error::NotFound(NOUN))
 }
 
 /// A member whose status was changed.
@@ -86,26 +92,37 @@ impl Settled {
     }
 }
 
+/// A member who is locked.
+#[derive(Debug)]
+pub struct Locked {
+    /// The member.
+    pub id: MemberId,
+    /// The status.
+    pub status: MemberStatus,
+    /// Whether an administrator suspended the member.
+    pub by_hand: bool,
+}
+
 /// Locks members until the transaction ends, in an order in which nobody waits for each other, and tells their status.
 pub async fn lock(
     db: &mut Connection,
     organization_id: OrganizationId,
     members: &[MemberId],
-) -> Result<Vec<(MemberId, MemberStatus)>, Error> {
+) -> Result<Vec<Locked>, Error> {
     let ids: Vec<Uuid> = members.iter().map(|member| member.as_uuid()).collect();
-    let rows = sqlx::query!(
-        r#"select id as "id: MemberId", status as "status: MemberStatus" from users
+    Ok(sqlx::query_as!(
+        Locked,
+        r#"select id as "id: _", status as "status: _", suspended_at is not null as "by_hand!" from users
            where organization_id = $1 and id = any($2) order by id for update"#,
         organization_id.as_uuid(),
         &ids,
     )
     .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
+    .await?)
 }
 
-/// Gives members the status that their users say, ends the sessions of those who may not act, and tells what changed. Users of a
-/// configuration that was deleted meanwhile do not count.
+/// Gives members the status that their users say, ends the sessions and tokens of those who may not act, and tells what changed. Users
+/// of a configuration that was deleted meanwhile do not count.
 ///
 /// It is the last thing that a transaction does which changed whether there are such users or whether they are active: two
 /// configurations may provision one member, and whoever comes second sees what the first one wrote. Two round trips, three if a
@@ -116,26 +133,56 @@ pub async fn settle(
     members: &[MemberId],
     now: DateTime<Utc>,
 ) -> Result<Vec<Settled>, Error> {
-    let ids: Vec<Uuid> = members.iter().map(|member| member.as_uuid()).collect();
     // Sign-in locks the member before it looks at the status.
     let locked = lock(db, organization_id, members).await?;
-    let users = sqlx::query!(
-        r#"select s.user_id as "member: MemberId", s.active from scim_users s
+    let users = active_users(db, organization_id, members).await?;
+    let settled = locked.into_iter().map(|member| Settled {
+        id: member.id,
+        before: member.status,
+        after: MemberStatus::of_users(member.by_hand, of(&users, member.id)),
+        ended_sessions: 0,
+    });
+    let changed = settled.filter(|s| s.before != s.after).collect();
+    write(db, organization_id, changed, now).await
+}
+
+/// A user that is a member, and whether it is active.
+struct ActiveUser {
+    member: MemberId,
+    active: bool,
+}
+
+fn of(users: &[ActiveUser], member: MemberId) -> impl Iterator<Item = bool> {
+    let of_member = users.iter().filter(move |user| user.member == member);
+    of_member.map(|user| user.active)
+}
+
+async fn active_users(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    members: &[MemberId],
+) -> Result<Vec<ActiveUser>, Error> {
+    let ids: Vec<Uuid> = members.iter().map(|member| member.as_uuid()).collect();
+    Ok(sqlx::query_as!(
+        ActiveUser,
+        r#"select s.user_id as "member: _", s.active from scim_users s
            join scim_configurations c on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
            where s.organization_id = $1 and s.user_id = any($2)"#,
         organization_id.as_uuid(),
         &ids,
     )
-    .fetch_all(&mut *db)
-    .await?;
-    let of = |member| users.iter().filter(move |user| user.member == member);
-    let settled = locked.into_iter().map(|(id, before)| Settled {
-        id,
-        before,
-        after: MemberStatus::of_users(of(id).map(|user| user.active)),
-        ended_sessions: 0,
-    });
-    let mut changed: Vec<Settled> = settled.filter(|s| s.before != s.after).collect();
+    .fetch_all(db)
+    .await?)
+}
+
+/// Writes the new status of members. Who may not act loses sessions and tokens; who left is in no group any more that is the
+/// organization's own.
+async fn write(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    mut changed: Vec<Settled>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Settled>, Error> {
     if changed.is_empty() {
         return Ok(changed);
     }
@@ -151,6 +198,12 @@ pub async fn settle(
          ), ended as (
              delete from sessions s using changed c where s.organization_id = $1 and s.user_id = c.id and c.status <> 'active'
              returning s.user_id
+         ), tokens as (
+             delete from personal_access_tokens t using changed c
+             where t.organization_id = $1 and t.user_id = c.id and c.status <> 'active'
+         ), memberships as (
+             delete from group_members m using changed c
+             where m.organization_id = $1 and m.subject_id = c.id and c.status = 'left'
          )
          select user_id as "member: MemberId", count(*) as "sessions!" from ended group by user_id"#,
         organization_id.as_uuid(),
@@ -167,6 +220,180 @@ pub async fn settle(
         }
     }
     Ok(changed)
+}
+
+/// Has an administrator suspend a member, or lift that. Whom provisioning keeps out stays out. Tells the change of the status, if it
+/// changes, and whether an administrator had suspended the member before.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has no such member; [`Error::FailedPrecondition`] for one who left.
+pub async fn set_suspended(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: MemberId,
+    is_suspended: bool,
+    now: DateTime<Utc>,
+) -> Result<(Option<Settled>, bool), Error> {
+    let before = lock_one(db, organization_id, id).await?;
+    let was_suspended = before.by_hand;
+    if before.status == MemberStatus::Left {
+        return Err(Error::FailedPrecondition(
+            "the member has left the organization, and may not act anyway".to_owned(),
+        ));
+    }
+    sqlx::query!(
+        "update users set suspended_at = $3 where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        is_suspended.then_some(now),
+    )
+    .execute(&mut *db)
+    .await?;
+    let users = active_users(db, organization_id, &[id]).await?;
+    let after = match &*users {
+        [] => MemberStatus::of_hand(is_suspended),
+        users => MemberStatus::of_users(is_suspended, of(users, id)),
+    };
+    let settled = settle_one(db, organization_id, before, after, now).await?;
+    Ok((settled, was_suspended))
+}
+
+/// Makes sure that a member may act until the transaction ends.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] when the member may not any more.
+pub async fn lock_active(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: MemberId,
+) -> Result<(), Error> {
+    let locked = lock_one(db, organization_id, id).await?;
+    match locked.status {
+        MemberStatus::Active => Ok(()),
+        MemberStatus::Suspended | MemberStatus::Left => Err(Error::Unauthenticated),
+    }
+}
+
+/// Removes a member whom nobody provisions: it has left. `None` for one who had left before.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has no such member; [`Error::FailedPrecondition`] for one who is provisioned.
+pub async fn remove(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: MemberId,
+    now: DateTime<Utc>,
+) -> Result<Option<Settled>, Error> {
+    let before = lock_one(db, organization_id, id).await?;
+    let configuration = sqlx::query_scalar!(
+        "select c.name from scim_users s
+         join scim_configurations c on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
+         where s.organization_id = $1 and s.user_id = $2 order by c.id limit 1",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(name) = configuration {
+        return Err(Error::FailedPrecondition(format!(
+            "the SCIM configuration \"{name}\" provisions this member: remove the person in the identity provider, or suspend the member here"
+        )));
+    }
+    set_role(db, organization_id, id, Role::Member, now).await?;
+    settle_one(db, organization_id, before, MemberStatus::Left, now).await
+}
+
+async fn settle_one(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    before: Locked,
+    after: MemberStatus,
+    now: DateTime<Utc>,
+) -> Result<Option<Settled>, Error> {
+    let settled = Settled {
+        id: before.id,
+        before: before.status,
+        after,
+        ended_sessions: 0,
+    };
+    let changed = match before.status == after {
+        true => vec![],
+        false => vec![settled],
+    };
+    let changed = write(db, organization_id, changed, now).await?;
+    Ok(changed.into_iter().next())
+}
+
+async fn lock_one(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: MemberId,
+) -> Result<Locked, Error> {
+    let locked = lock(db, organization_id, &[id]).await?;
+    locked.into_iter().next().ok_or(Error::NotFound(NOUN))
+}
+
+/// Keeps a member who has not left from changing until the transaction ends.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has no such member; [`Error::FailedPrecondition`] for one who left.
+pub async fn lock_here(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: MemberId,
+) -> Result<(), Error> {
+    match lock_one(db, organization_id, id).await?.status {
+        MemberStatus::Left => Err(Error::FailedPrecondition(
+            "the member has left the organization".to_owned(),
+        )),
+        MemberStatus::Active | MemberStatus::Suspended => Ok(()),
+    }
+}
+
+/// Whether a member who has not left has this address.
+pub async fn has_address(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    email_key: &str,
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select 1 from users u where u.organization_id = $1 and u.email_key = $2 and u.email_key <> ''
+               and u.status <> 'left') as "exists!""#,
+        organization_id.as_uuid(),
+        email_key,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// Gives a member a role, and tells the one before.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has no such member.
+pub async fn set_role(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: MemberId,
+    role: Role,
+    now: DateTime<Utc>,
+) -> Result<Role, Error> {
+    sqlx::query_scalar!(
+        r#"update users u set role = $3, updated_at = $4 from users former
+           where u.organization_id = $1 and u.id = $2 and former.organization_id = $1 and former.id = u.id
+           returning former.role as "role: Role""#,
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        role.as_str(),
+        now,
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(Error::NotFound(NOUN))
 }
 
 /// Which members a list has. Empty lists and texts say nothing.
@@ -221,7 +448,7 @@ pub async fn list(
     let key = order.key();
     let mut query = statement(
         organization_id,
-        "select u.id, u.email, u.name, u.avatar_url, u.role, u.status, u.created_at, ",
+        "select u.id, u.email, u.email_verified, u.name, u.avatar_url, u.role, u.status, u.created_at, u.updated_at, ",
     );
     query.push(key).push(" as sort_key");
     push_filter(&mut query, filter);
@@ -256,7 +483,7 @@ pub async fn count(
 }
 
 /// A statement about an organization, all of whose parts name it `$1`.
-fn statement(organization_id: OrganizationId, text: &str) -> QueryBuilder<Postgres> {
+pub(super) fn statement(organization_id: OrganizationId, text: &str) -> QueryBuilder<Postgres> {
     // It has this number because it is bound first.
     let mut query = QueryBuilder::new("/* of ");
     query.push_bind(organization_id.as_uuid());
@@ -307,6 +534,13 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
         query.push(" and u.id = any(").push_bind(ids).push(")");
     }
     if !filter.outside_groups.is_empty() {
+        query
+            .push(
+                " and not exists (select 1 from group_members m
+               where m.organization_id = $1 and m.subject_id = u.id and m.group_id = any(",
+            )
+            .push_bind(filter.outside_groups.clone())
+            .push("))");
         query.push(
             " and not exists (select 1 from scim_users s join scim_group_members m
                  on m.organization_id = $1 and m.scim_configuration_id = s.scim_configuration_id
@@ -315,136 +549,4 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
         );
         query.push_bind(filter.outside_groups.clone()).push("))");
     }
-}
-
-/// A group, as applications see it.
-#[derive(Debug, FromRow)]
-pub struct Group {
-    /// The group's identifier.
-    pub id: Uuid,
-    /// Its name.
-    pub name: String,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When it was last changed.
-    pub updated_at: DateTime<Utc>,
-    /// How many people are members of the group itself.
-    pub member_count: i64,
-}
-
-/// Which groups a list has.
-#[derive(Debug, Default)]
-pub struct GroupFilter {
-    /// A part of the name.
-    pub search: String,
-    /// The whole name.
-    pub name: Option<String>,
-    /// The identifiers; empty for all.
-    pub ids: Vec<Uuid>,
-}
-
-/// Reads a page of the organization's groups, of all its SCIM configurations.
-pub async fn list_groups(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    filter: &GroupFilter,
-    page: Page,
-) -> Result<Items<Group>, Error> {
-    let mut query = statement(
-        organization_id,
-        "select g.id, g.display_name as name, g.created_at,
-                greatest(g.last_modified, (select max(c.last_modified) from scim_group_changes c
-                    where c.organization_id = $1 and c.scim_configuration_id = g.scim_configuration_id
-                        and c.group_id = g.id)) as updated_at,
-                (select count(*) from scim_group_members m
-                 join scim_users s on s.organization_id = $1 and s.scim_configuration_id = m.scim_configuration_id
-                     and s.id::text = m.member_value
-                 where m.organization_id = $1 and m.scim_configuration_id = g.scim_configuration_id
-                     and m.group_id = g.id) as member_count
-         from scim_groups g where g.organization_id = $1 and g.id > ",
-    );
-    query.push_bind(page.after);
-    let mut conditions = vec![];
-    if !filter.search.is_empty() {
-        let text = Bound::Text(fold(&filter.search).into_owned());
-        conditions.push(
-            Fragment::new("strpos(g.display_name_key, ")
-                .bind(text)
-                .text(") > 0"),
-        );
-    }
-    if let Some(name) = &filter.name {
-        conditions.push(Fragment::new("g.display_name = ").bind(Bound::Text(name.clone())));
-    }
-    for condition in conditions {
-        query.push(" and ");
-        condition.push_to(&mut query);
-    }
-    if !filter.ids.is_empty() {
-        query
-            .push(" and g.id = any(")
-            .push_bind(filter.ids.clone())
-            .push(")");
-    }
-    query.push(" order by g.id limit ").push_bind(page.limit());
-    let rows = query.build_query_as().fetch_all(db).await?;
-    Ok(Items::of(rows, page))
-}
-
-/// The first group that a filter lets through.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when it lets none through.
-pub async fn get_group(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    filter: &GroupFilter,
-) -> Result<Group, Error> {
-    let found = list_groups(db, organization_id, filter, Page::first(1)).await?;
-    let group = found.items.into_iter().next();
-    group.ok_or(Error::NotFound("group in this organization"))
-}
-
-/// Someone who is a member of a group.
-#[derive(Debug, FromRow)]
-pub struct Membership {
-    /// The membership's identifier.
-    pub id: Uuid,
-    /// The member.
-    pub user_id: MemberId,
-    /// The member's name.
-    pub name: String,
-    /// Where the member's picture is; may be empty.
-    pub avatar_url: String,
-}
-
-/// Reads a page of the people who are members of a group itself.
-pub async fn list_memberships(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    group: Uuid,
-    search: &str,
-    page: Page,
-) -> Result<Items<Membership>, Error> {
-    let rows = sqlx::query_as!(
-        Membership,
-        "select m.id, s.user_id as \"user_id: _\", u.name, u.avatar_url
-         from scim_groups g
-         join scim_group_members m on m.organization_id = g.organization_id
-             and m.scim_configuration_id = g.scim_configuration_id and m.group_id = g.id
-         join scim_users s on s.organization_id = m.organization_id and s.scim_configuration_id = m.scim_configuration_id
-             and s.id::text = m.member_value
-         join users u on u.organization_id = s.organization_id and u.id = s.user_id
-         where g.organization_id = $1 and g.id = $2 and m.id > $3 and ($4 = '' or strpos(coalesce(u.name_key, folded(u.name)), $4) > 0)
-         order by m.id limit $5",
-        organization_id.as_uuid(),
-        group,
-        page.after,
-        &*fold(search),
-        page.limit(),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(Items::of(rows, page))
 }

@@ -32,6 +32,14 @@ impl Page {
         }
     }
 
+    /// The page that begins with this identifier, and has nothing else.
+    pub const fn before(id: Uuid) -> Self {
+        Self {
+            after: Uuid::from_u128(id.as_u128().saturating_sub(1)),
+            size: 1,
+        }
+    }
+
     /// One row more than the page holds tells whether there is another.
     pub(super) fn limit(self) -> i64 {
         i64::from(self.size) + 1

@@ -193,6 +193,9 @@ pub async fn delete(
              blocks as (delete from scim_user_blocks where organization_id = $1 and scim_configuration_id = $2),
              emails as (delete from scim_user_emails where organization_id = $1 and scim_configuration_id = $2),
              former as (delete from scim_former_users where organization_id = $1 and scim_configuration_id = $2),
+             roles as (delete from role_assignments r using scim_groups g
+                 where r.organization_id = $1 and g.organization_id = $1 and g.scim_configuration_id = $2
+                     and (r.group_id = g.id or r.resource_id = g.id)),
              groups as (delete from scim_groups where organization_id = $1 and scim_configuration_id = $2),
              changes as (delete from scim_group_changes where organization_id = $1 and scim_configuration_id = $2),
              members as (delete from scim_group_members where organization_id = $1 and scim_configuration_id = $2),
@@ -256,7 +259,9 @@ pub async fn find_candidate(
     if lookup.is_some() {
         query.push(", t.*");
     }
-    query.push(" from scim_configurations c");
+    query.push(
+        " from scim_configurations c join organizations o on o.id = $1 and o.deleted_at is null",
+    );
     if let Some(lookup) = lookup {
         query.push(" left join lateral ");
         lookup.push_to(&mut query);

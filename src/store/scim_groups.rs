@@ -141,7 +141,7 @@ pub async fn update(
     Ok(())
 }
 
-/// Deletes a group, with its members' rows, and takes it out of the groups that it is in. `false`
+/// Deletes a group, with its members' rows and its roles, and takes it out of the groups that it is in. `false`
 /// when there is none, or its version is not `version` if that is given.
 pub async fn delete(
     db: &mut Connection,
@@ -158,8 +158,11 @@ pub async fn delete(
         version,
         now,
     )
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    if deleted {
+        super::roles::delete_of_group(db, tenant.organization_id, id.as_uuid().into()).await?;
+    }
     Ok(deleted)
 }
 

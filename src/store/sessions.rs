@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
+use super::roles::query_with_roles;
 use super::{Connection, Items, Page};
-use crate::domain::identity::Role;
+use crate::domain::identity::{Powers, Role};
 use crate::domain::ids::{MemberId, OrganizationId, SessionId, SsoConfigurationId};
 use crate::error::Error;
 
@@ -33,14 +34,23 @@ pub struct NewSession<'a> {
 pub struct Candidate {
     /// Which member.
     pub user_id: MemberId,
-    /// The member's role.
-    pub role: Role,
+    /// What the member may do.
+    pub powers: Powers,
     /// SHA-256 of the token that it must be.
     pub token_hash: Vec<u8>,
     /// When it was last used, to the minute.
     pub last_used_at: DateTime<Utc>,
     /// When it ends at the latest.
     pub expires_at: DateTime<Utc>,
+}
+
+struct Found {
+    user_id: MemberId,
+    role: Role,
+    roles_of_groups: Vec<String>,
+    token_hash: Vec<u8>,
+    last_used_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
 }
 
 /// A session as its owner and administrators see it.
@@ -66,17 +76,25 @@ pub async fn find_candidate(
     organization_id: OrganizationId,
     id: SessionId,
 ) -> Result<Option<Candidate>, Error> {
-    Ok(query_as!(
-        Candidate,
-        r#"select s.user_id as "user_id: _", u.role as "role: _", s.token_hash, s.last_used_at, s.expires_at
-         from sessions s
-         join users u on u.organization_id = s.organization_id and u.id = s.user_id
-         where s.organization_id = $1 and s.id = $2 and u.status = 'active'"#,
+    let found = query_with_roles!(
+        Found,
+        [r#"select s.user_id as "user_id: _", subject.role as "role: _", s.token_hash, s.last_used_at, s.expires_at,"#],
+        "from sessions s
+         join users subject on subject.organization_id = s.organization_id and subject.id = s.user_id
+         join organizations o on o.id = s.organization_id
+         where s.organization_id = $1 and s.id = $2 and subject.status = 'active' and o.deleted_at is null",
         organization_id.as_uuid(),
         id.as_uuid(),
     )
     .fetch_optional(db)
-    .await?)
+    .await?;
+    Ok(found.map(|row| Candidate {
+        user_id: row.user_id,
+        powers: Powers::of(row.role, row.roles_of_groups.iter().map(String::as_str)),
+        token_hash: row.token_hash,
+        last_used_at: row.last_used_at,
+        expires_at: row.expires_at,
+    }))
 }
 
 /// Notes that a session is used.

@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{query, query_scalar};
 use uuid::Uuid;
 
+use super::roles::query_with_roles;
 use super::{Connection, Page, must_exist};
-use crate::domain::identity::{Caller, Principal, Role, Subject};
+use crate::domain::identity::{Caller, Powers, Principal, Role, Subject};
 use crate::domain::ids::{ApiTokenId, OrganizationId, SubjectId};
 use crate::error::Error;
 
@@ -68,6 +69,8 @@ pub struct Candidate {
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was revoked, if it was.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
     /// What was read together with it, if anything was asked for. It may be shown when the token verified.
     pub read_ahead: Option<ReadAhead>,
 }
@@ -157,18 +160,21 @@ struct Row {
     token_digest: Option<Vec<u8>>,
     expires_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    roles_of_groups: Vec<String>,
     ahead: Vec<Value>,
 }
 
 macro_rules! find {
     ($ahead:literal, $($argument:expr),+ $(,)?) => {
-        query_as!(
+        query_with_roles!(
             Row,
-            r#"select t.service_account_id, a.role as "role: _", t.read_only, t.is_bootstrap, t.token_hash, t.token_digest,
-                   t.expires_at, t.revoked_at, "# + $ahead + r#" as "ahead!"
-               from api_tokens t
-               join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
-               where t.organization_id = $1 and t.id = $2"#,
+            [r#"select t.service_account_id, subject.role as "role: _", t.read_only, t.is_bootstrap, t.token_hash, t.token_digest,
+                   least(t.expires_at, subject.valid_until) as expires_at, t.revoked_at, t.last_used_at, "# $ahead r#" as "ahead!", "#],
+            "from api_tokens t
+             join service_accounts subject on subject.organization_id = t.organization_id and subject.id = t.service_account_id
+             join organizations o on o.id = t.organization_id
+             where t.organization_id = $1 and t.id = $2 and subject.suspended_at is null and o.deleted_at is null",
             $($argument),+
         )
     };
@@ -189,14 +195,16 @@ impl Row {
                     id: self.service_account_id.into(),
                     principal: Principal::ServiceAccount,
                 },
-                role: self.role,
+                powers: Powers::of(self.role, self.roles_of_groups.iter().map(String::as_str)),
                 read_only: self.read_only,
+                ends_at: None,
             },
             token_hash: self.token_hash,
             token_digest: self.token_digest,
             is_bootstrap: self.is_bootstrap,
             expires_at: self.expires_at,
             revoked_at: self.revoked_at,
+            last_used_at: self.last_used_at,
         })
     }
 }
@@ -310,6 +318,24 @@ pub async fn keep_digest(
         id.as_uuid(),
         token_hash,
         digest,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a token is used.
+pub async fn touch(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: ApiTokenId,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "update api_tokens set last_used_at = $3 where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        now,
     )
     .execute(db)
     .await?;

@@ -9,8 +9,11 @@ use sqlx::{Decode, Encode, Type};
 use uuid::Uuid;
 
 use super::scim_events::Outcome;
-use crate::domain::identity::Role;
-use crate::domain::ids::{MemberId, ResourceId};
+use crate::domain::identity::{Principal, Role};
+use crate::domain::ids::{
+    ApiTokenId, GroupId, MemberId, MembershipId, OperatorTokenId, OrganizationId,
+    PersonalAccessTokenId, ResourceId, ServiceAccountId, SubjectId,
+};
 use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{AttemptOutcome, Check};
 
@@ -41,7 +44,14 @@ macro_rules! by_name {
     )+};
 }
 
-by_name!(AttemptOutcome, Check, MemberStatus, Outcome, Role);
+by_name!(
+    AttemptOutcome,
+    Check,
+    MemberStatus,
+    Outcome,
+    Principal,
+    Role
+);
 
 /// Identifiers are stored as UUIDs.
 macro_rules! by_uuid {
@@ -72,4 +82,15 @@ macro_rules! by_uuid {
     )+};
 }
 
-by_uuid!(MemberId, ResourceId);
+by_uuid!(
+    ApiTokenId,
+    GroupId,
+    MemberId,
+    MembershipId,
+    OperatorTokenId,
+    OrganizationId,
+    PersonalAccessTokenId,
+    ResourceId,
+    ServiceAccountId,
+    SubjectId,
+);

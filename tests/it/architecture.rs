@@ -299,7 +299,7 @@ fn engines_know_neither_rollcall_nor_the_outside() {
 }
 
 /// Files that commit a transaction, and why what they change is recorded.
-const COMMITTING: [(&str, &str); 9] = [
+const COMMITTING: [(&str, &str); 8] = [
     ("src/provisioning/work.rs", "it writes the record"),
     (
         "src/scim/users.rs",
@@ -317,7 +317,6 @@ const COMMITTING: [(&str, &str); 9] = [
         "src/provisioning/organizations.rs",
         "organizations and their tokens are the operator's, whose terminal tells of them",
     ),
-    ("src/cli/token.rs", "tokens are the operator's, too"),
     ("src/cli/keys.rs", "the same secrets, sealed anew"),
     (
         "src/jobs/folding.rs",

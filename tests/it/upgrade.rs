@@ -21,7 +21,7 @@ const SCIM: Uuid = uuid!("00000000-0000-7000-8000-000000000004");
 
 /// What is written once a version is reached, as programs of that version do: rows for the tables that it makes. A
 /// migration that makes a table which nothing else fills needs an entry.
-const ROWS: [(i64, &str); 6] = [
+const ROWS: [(i64, &str); 7] = [
     (
         1,
         r#"
@@ -114,6 +114,21 @@ const ROWS: [(i64, &str); 6] = [
         r#"
         insert into scim_group_changes values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000004',
             '00000000-0000-7000-8000-000000000009', 0, 1, '2026-01-01');
+        "#,
+    ),
+    (
+        18,
+        r#"
+        insert into groups values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000010', 'Builders', 'builders', '',
+            '2026-01-01', '2026-01-01');
+        insert into group_members values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000010',
+            '00000000-0000-7000-8000-000000000006', 'user', '00000000-0000-7000-8000-000000000011', '2026-01-01');
+        insert into role_assignments values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000012',
+            '00000000-0000-7000-8000-000000000010', 'organization', '00000000-0000-7000-8000-000000000001', 'org_groups_admin', '2026-01-01');
+        insert into personal_access_tokens values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000013',
+            '00000000-0000-7000-8000-000000000006', '', '$argon2id$', null, false, now(), now() + '1 day', null);
+        insert into operator_tokens values ('00000000-0000-7000-8000-000000000014', 'Fleet', '$argon2id$', null, '2026-01-01', null, null, null);
+        insert into invitations values ('00000000-0000-7000-8000-000000000001', '\x01', '\x02', now() + '1 day', '{acme.example}');
         "#,
     ),
 ];

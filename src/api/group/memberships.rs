@@ -1,12 +1,64 @@
 //! Who is in a group, over the API.
 
-use crate::api::handler::parse_id;
+use super::groups::permitted;
+use crate::api::enums::{self, subject};
+use crate::api::handler::{begin, parse_id};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
-use crate::domain::identity::Reader;
+use crate::domain::audit::Change;
+use crate::domain::group::Membership;
+use crate::domain::identity::{Reader, Subject, Undecided, Writer};
+use crate::domain::ids::{GroupId, MembershipId};
 use crate::error::Error;
-use crate::store::members::{self, GroupFilter};
-use proto::gitpod::v1::{GroupMembership, ListMembershipsRequest, Principal, Subject};
+use crate::provisioning::administration;
+use crate::store;
+use crate::store::groups::Filter;
+use proto::gitpod::v1::{
+    CreateMembershipRequest, DeleteMembershipRequest, GetMembershipRequest, GroupMembership,
+    ListMembershipsRequest,
+};
+
+/// `CreateMembership`.
+pub async fn create(
+    app: &App,
+    caller: Undecided<Writer<'_>>,
+    request: CreateMembershipRequest,
+) -> Result<GroupMembership, Error> {
+    let group_id: GroupId = parse_id("group_id", &request.group_id)?;
+    let subject = subject("subject", request.subject.as_option())?;
+    let organization_id = caller.organization_id();
+    let caller = permitted(app, caller, group_id).await?;
+    let now = app.clock.now();
+    let mut work = begin(app, caller, now).await?;
+    let (name, avatar_url) =
+        store::groups::lock_subject(&mut work, organization_id, subject).await?;
+    let membership = Membership {
+        id: app.new_id(),
+        group_id,
+        subject_id: subject.id,
+        principal: subject.principal,
+        name,
+        avatar_url,
+    };
+    store::groups::insert_membership(&mut work, organization_id, &membership, now).await?;
+    work.commit(Change::created("CreateMembership", &membership))
+        .await?;
+    Ok(wire(membership))
+}
+
+/// `GetMembership`. Two round trips.
+pub async fn get(
+    app: &App,
+    caller: Reader<'_>,
+    request: GetMembershipRequest,
+) -> Result<GroupMembership, Error> {
+    let group = parse_id("group_id", &request.group_id)?;
+    let subject = subject("subject", request.subject.as_option())?;
+    let mut db = app.store.acquire().await?;
+    let membership =
+        store::groups::get_membership(&mut db, caller.organization_id, group, subject).await?;
+    Ok(wire(membership))
+}
 
 /// `ListMemberships`. Three round trips.
 pub async fn list(
@@ -15,35 +67,60 @@ pub async fn list(
     paging: Paging<'_>,
     request: ListMembershipsRequest,
 ) -> Result<Answer<GroupMembership>, Error> {
-    let group = parse_id("group_id", &request.group_id)?;
+    let id: GroupId = parse_id("group_id", &request.group_id)?;
     let search = &request.filter.search;
     let organization_id = caller.organization_id;
     let list = paging.open(
         "memberships",
         organization_id,
-        format_args!("{group}{search}"),
+        format_args!("{id}{search}"),
         &request.pagination,
     )?;
     let mut db = app.store.acquire().await?;
-    let filter = GroupFilter {
-        ids: vec![group],
-        ..GroupFilter::default()
+    let filter = Filter {
+        ids: vec![id],
+        ..Filter::default()
     };
-    members::get_group(&mut db, organization_id, &filter).await?;
+    let group = store::groups::find(&mut db, organization_id, &filter).await?;
     let found =
-        members::list_memberships(&mut db, organization_id, group, search, list.page()).await?;
-    let membership = |member: members::Membership| GroupMembership {
-        id: member.id.to_string(),
-        subject: Subject {
-            id: member.user_id.to_string(),
-            principal: Principal::PRINCIPAL_USER.into(),
-            ..Default::default()
-        }
-        .into(),
-        group_id: group.to_string(),
-        name: member.name,
-        avatar_url: member.avatar_url,
-        ..Default::default()
+        store::groups::list_memberships(&mut db, organization_id, &group, search, list.page())
+            .await?;
+    list.answer(found, |membership| membership.id.as_uuid(), wire)
+}
+
+/// `DeleteMembership`: whoever is in the group no longer has its roles no longer.
+pub async fn delete(
+    app: &App,
+    caller: Undecided<Writer<'_>>,
+    request: DeleteMembershipRequest,
+) -> Result<(), Error> {
+    let id: MembershipId = parse_id("membership_id", &request.membership_id)?;
+    let organization_id = caller.organization_id();
+    let group = {
+        let mut db = app.store.acquire().await?;
+        store::groups::group_of(&mut db, organization_id, id).await?
     };
-    list.answer(found, |member| member.id, membership)
+    let caller = permitted(app, caller, group).await?;
+    let mut work = begin(app, caller, app.clock.now()).await?;
+    let administration = administration::guard(&mut work, organization_id).await?;
+    let before = store::groups::lock_membership(&mut work, organization_id, id).await?;
+    store::groups::delete_membership(&mut work, organization_id, id).await?;
+    administration.check(&mut work).await?;
+    work.commit(Change::deleted("DeleteMembership", &before))
+        .await
+}
+
+fn wire(membership: Membership) -> GroupMembership {
+    let subject = Subject {
+        id: membership.subject_id,
+        principal: membership.principal,
+    };
+    GroupMembership {
+        id: membership.id.to_string(),
+        subject: enums::wire_subject(subject).into(),
+        group_id: membership.group_id.to_string(),
+        name: membership.name,
+        avatar_url: membership.avatar_url,
+        ..Default::default()
+    }
 }

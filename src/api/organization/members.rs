@@ -1,17 +1,24 @@
 //! The members of an organization over the API.
 
-use crate::api::handler::{parse_ids, timestamp};
+use serde_json::json;
+
+use crate::api::enums::{self, user_status, wire_role};
+use crate::api::handler::{begin, parse_id, parse_ids, timestamp};
 use crate::api::paging::{Paging, count};
+use crate::api::user::users::remove;
 use crate::app::App;
-use crate::domain::identity::{Reader, Role};
+use crate::domain::audit::Change;
+use crate::domain::identity::{Reader, Role, Undecided, Writer};
+use crate::domain::ids::MemberId;
 use crate::domain::member::MemberStatus;
 use crate::error::Error;
+use crate::provisioning::administration;
 use crate::store::members::{Filter, Member, Order};
 use crate::store::{self, Items};
 use proto::gitpod::v1::list_members_request::{Filter as WireFilter, SortField};
 use proto::gitpod::v1::{
-    ListMembersRequest, ListMembersResponse, LoginProviderKind, OrganizationMember,
-    OrganizationRole, SortOrder, UserStatus,
+    LeaveOrganizationRequest, ListMembersRequest, ListMembersResponse, LoginProviderKind,
+    OrganizationMember, OrganizationRole, SetRoleRequest, SortOrder, UserStatus,
 };
 
 /// How people sign in, and those whom SCIM provisions will: with the provider of their organization,
@@ -62,6 +69,37 @@ pub async fn list(
     })
 }
 
+/// `SetRole`. Where it changes nothing, nothing is recorded.
+pub async fn set_role(app: &App, caller: Writer<'_>, request: SetRoleRequest) -> Result<(), Error> {
+    let organization_id = caller.organization(&request.organization_id)?;
+    let id: MemberId = parse_id("user_id", &request.user_id)?;
+    let new = enums::specified("role", &request.role)?;
+    let new = role(new).unwrap_or(Role::Member);
+    let now = app.clock.now();
+    let mut work = begin(app, caller, now).await?;
+    let administration = administration::guard(&mut work, organization_id).await?;
+    store::members::lock_here(&mut work, organization_id, id).await?;
+    let former = store::members::set_role(&mut work, organization_id, id, new, now).await?;
+    if former == new {
+        return Ok(());
+    }
+    administration.check(&mut work).await?;
+    let (before, after) = (json!({ "role": former }), json!({ "role": new }));
+    work.commit(Change::of_member("SetRole", id, Some(before), Some(after)))
+        .await
+}
+
+/// `LeaveOrganization`, for the member that calls.
+pub async fn leave(
+    app: &App,
+    caller: Undecided<Writer<'_>>,
+    request: LeaveOrganizationRequest,
+) -> Result<(), Error> {
+    let id = parse_id("user_id", &request.user_id)?;
+    let caller = caller.for_oneself(id)?;
+    remove(app, caller, id, "LeaveOrganization").await
+}
+
 /// The members that a filter lets through; `None` for nobody.
 fn filter(wire: &WireFilter) -> Result<Option<Filter>, Error> {
     let statuses = wire.statuses.iter().filter_map(|s| s.as_known());
@@ -109,23 +147,11 @@ const fn role(role: OrganizationRole) -> Option<Role> {
     }
 }
 
-/// The status of a member on the wire.
-pub const fn user_status(status: MemberStatus) -> UserStatus {
-    match status {
-        MemberStatus::Active => UserStatus::USER_STATUS_ACTIVE,
-        MemberStatus::Suspended => UserStatus::USER_STATUS_SUSPENDED,
-        MemberStatus::Left => UserStatus::USER_STATUS_LEFT,
-    }
-}
-
-fn member(member: Member) -> OrganizationMember {
-    let role = match member.role {
-        Role::Admin => OrganizationRole::ORGANIZATION_ROLE_ADMIN,
-        Role::Member => OrganizationRole::ORGANIZATION_ROLE_MEMBER,
-    };
+/// A member on the wire.
+pub fn member(member: Member) -> OrganizationMember {
     OrganizationMember {
         user_id: member.id.to_string(),
-        role: role.into(),
+        role: wire_role(member.role).into(),
         member_since: timestamp(member.created_at).into(),
         avatar_url: member.avatar_url,
         full_name: member.name,

@@ -2,6 +2,7 @@
 //! resource.
 
 pub mod domains;
+pub mod invitations;
 pub mod members;
 pub mod organizations;
 pub mod policies;
@@ -12,10 +13,32 @@ use crate::api::handler::service;
 use proto::gitpod::v1::*;
 
 service! { METHODS: OrganizationService {
+    operator writes create_organization(CreateOrganizationRequest) -> CreateOrganizationResponse { organization } =
+        organizations::create(app, caller, request);
     member reads get_organization(GetOrganizationRequest) -> GetOrganizationResponse { organization } =
         organizations::get(app, caller, request);
+    administrator writes update_organization(UpdateOrganizationRequest)
+        -> UpdateOrganizationResponse { organization } =
+        organizations::update(app, caller, request);
+    owner writes delete_organization(DeleteOrganizationRequest) -> DeleteOrganizationResponse {} =
+        organizations::delete(app, caller, request);
     member reads list_members(ListMembersRequest) -> ListMembersResponse =
         members::list(app, caller, paging, request);
+    administrator writes set_role(SetRoleRequest) -> SetRoleResponse {} =
+        members::set_role(app, caller, request);
+    administrator writes create_organization_invite(CreateOrganizationInviteRequest)
+        -> CreateOrganizationInviteResponse { invite } =
+        invitations::create(app, caller, request);
+    administrator reads get_organization_invite(GetOrganizationInviteRequest)
+        -> GetOrganizationInviteResponse { invite } =
+        invitations::get(app, caller, request);
+    member reads get_organization_invite_summary(GetOrganizationInviteSummaryRequest)
+        -> GetOrganizationInviteSummaryResponse =
+        invitations::get_summary(app, request);
+    member writes join_organization(JoinOrganizationRequest) -> JoinOrganizationResponse { member } =
+        invitations::join(app, caller, request);
+    oneself writes leave_organization(LeaveOrganizationRequest) -> LeaveOrganizationResponse {} =
+        members::leave(app, caller, request);
     administrator writes create_sso_configuration(CreateSSOConfigurationRequest)
         -> CreateSSOConfigurationResponse { sso_configuration } =
         sso::create(app, caller, request);

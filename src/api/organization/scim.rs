@@ -1,9 +1,8 @@
 //! SCIM configurations over the API.
 
-use buffa_types::google::protobuf::{Duration, Timestamp};
-use chrono::TimeDelta;
+use buffa_types::google::protobuf::Timestamp;
 
-use crate::api::handler::{begin, parse_id, timestamp};
+use crate::api::handler::{begin, lifetime, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::audit::Change;
@@ -192,11 +191,6 @@ async fn issue_token(
         .token(TokenKind::Scim, Some(organization_id), id.as_uuid());
     let hash = app.tokens.hash(&token, app.random.bytes()).await?;
     Ok((token, hash))
-}
-
-/// Whole seconds; the rules keep it between a day and two years.
-fn lifetime(duration: Option<&Duration>) -> Option<TimeDelta> {
-    duration.and_then(|duration| TimeDelta::try_seconds(duration.seconds))
 }
 
 fn wire(configuration: ScimConfiguration) -> SCIMConfiguration {

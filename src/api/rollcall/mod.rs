@@ -1,6 +1,7 @@
-//! The services of our own, `rollcall.v1`: what administrators ask of a running server. One file a
+//! The services of our own, `rollcall.v1`: what administrators and operators ask of a running server. One file a
 //! service.
 
+mod organizations;
 mod provisioning;
 mod sessions;
 mod sign_in;
@@ -14,7 +15,8 @@ use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
-pub const NAMES: [&str; 4] = [
+pub const NAMES: [&str; 5] = [
+    ORGANIZATION_SERVICE_SERVICE_NAME,
     PROVISIONING_SERVICE_SERVICE_NAME,
     SESSION_SERVICE_SERVICE_NAME,
     SIGN_IN_SERVICE_SERVICE_NAME,
@@ -22,15 +24,22 @@ pub const NAMES: [&str; 4] = [
 ];
 
 /// Who may call the methods of the services.
-pub const METHODS: [&[Method]; 4] = [PROVISIONING, SESSIONS, SIGN_IN, STATUS];
+pub const METHODS: [&[Method]; 5] = [ORGANIZATIONS, PROVISIONING, SESSIONS, SIGN_IN, STATUS];
 
 /// Adds the services to those of a router.
 pub fn register(api: &Arc<Api>, services: Router) -> Router {
+    let services = OrganizationServiceExt::register(api.clone(), services);
     let services = ProvisioningServiceExt::register(api.clone(), services);
     let services = SessionServiceExt::register(api.clone(), services);
     let services = SignInServiceExt::register(api.clone(), services);
     StatusServiceExt::register(api.clone(), services)
 }
+
+service! { ORGANIZATIONS: OrganizationService {
+    operator reads list_organizations(ListOrganizationsRequest)
+        -> ListOrganizationsResponse { organizations, pagination } =
+        organizations::list(app, paging, request);
+}}
 
 service! { PROVISIONING: ProvisioningService {
     administrator reads list_provisioning_events(ListProvisioningEventsRequest)

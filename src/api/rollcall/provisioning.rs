@@ -1,13 +1,12 @@
 //! `ProvisioningService`: what identity providers pushed.
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::api::handler::{optional_id, timestamp};
+use crate::api::handler::{moment, optional_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::identity::Reader;
-use crate::error::{Error, Violation};
+use crate::error::Error;
 use crate::store;
 use crate::store::scim_events::{EventFilter, Listed, Outcome};
 use proto::rollcall::v1::provisioning_event::Change;
@@ -28,8 +27,8 @@ pub async fn list_events(
         )?,
         resource_id: optional_id("filter.resource_id", &wire.resource_id)?,
         only_refused: wire.only_refused,
-        since: time("filter.since", wire.since.as_option())?,
-        until: time("filter.until", wire.until.as_option())?,
+        since: moment("filter.since", wire.since.as_option())?,
+        until: moment("filter.until", wire.until.as_option())?,
     };
     let organization_id = caller.organization_id;
     let list = paging.open(
@@ -47,19 +46,6 @@ pub async fn list_events(
         store::scim::get(&mut db, organization_id, id).await?;
     }
     list.answer(found, |event| event.id, event)
-}
-
-fn time(
-    field: &'static str,
-    wire: Option<&buffa_types::google::protobuf::Timestamp>,
-) -> Result<Option<DateTime<Utc>>, Error> {
-    let Some(wire) = wire else {
-        return Ok(None);
-    };
-    let nanos = u32::try_from(wire.nanos).ok();
-    let time = nanos.and_then(|nanos| DateTime::from_timestamp(wire.seconds, nanos));
-    time.map(Some)
-        .ok_or_else(|| Error::invalid(field, Violation::TIME, "must be a time"))
 }
 
 fn event(event: Listed) -> ProvisioningEvent {

@@ -5,32 +5,56 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use http::{Request, header};
-use rollcall::domain::identity::{Access, Audience, Effect, Role};
+use rollcall::domain::identity::{Access, Audience, Effect, Powers, Role};
 use rollcall::domain::token::{Token, TokenKind};
 use serde_json::{Value, json};
 
-use super::methods::{Things, call, described, request_of, table, with_field};
+use super::methods::{Things, call, described, is_stream, request_of, table, with_field};
 use crate::login::{ORIGIN, Place};
 use crate::support::{Reply, Server, run};
 
 /// Somebody who calls.
 struct Caller {
     name: &'static str,
-    /// The header that says who it is.
-    header: (header::HeaderName, String),
-    /// `None` for somebody whom nobody knows.
-    role: Option<Role>,
+    /// The headers that say who it is.
+    headers: Vec<(header::HeaderName, String)>,
+    who: Who,
     read_only: bool,
     /// Whether it is a person.
     is_person: bool,
 }
 
+/// What is known of somebody who calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    Stranger,
+    /// Somebody with a role, and what a group gives besides.
+    Member(Role, &'static str),
+    /// An operator who names no organization.
+    Operator,
+    /// An operator who names the organization of the server.
+    OperatorHere,
+}
+
+const MEMBER: Who = Who::Member(Role::Member, "");
+const ADMINISTRATOR: Who = Who::Member(Role::Admin, "");
+
+impl Who {
+    fn powers(self) -> Powers {
+        match self {
+            Self::Stranger | Self::Operator => Powers::default(),
+            Self::Member(role, of_group) => Powers::of(role, [of_group]),
+            Self::OperatorHere => Powers::ALL,
+        }
+    }
+}
+
 impl Caller {
-    fn with_token(name: &'static str, token: &str, role: Option<Role>, read_only: bool) -> Self {
+    fn with_token(name: &'static str, token: &str, who: Who, read_only: bool) -> Self {
         Self {
             name,
-            header: (header::AUTHORIZATION, format!("Bearer {token}")),
-            role,
+            headers: vec![(header::AUTHORIZATION, format!("Bearer {token}"))],
+            who,
             read_only,
             is_person: false,
         }
@@ -39,36 +63,84 @@ impl Caller {
     fn with_session(name: &'static str, cookies: String, role: Role) -> Self {
         Self {
             name,
-            header: (header::COOKIE, cookies),
-            role: Some(role),
+            headers: vec![(header::COOKIE, cookies)],
+            who: Who::Member(role, ""),
             read_only: false,
             is_person: true,
         }
     }
 
     async fn call(&self, server: &Server, path: &str, body: &Value) -> Reply {
-        let request = Request::post(format!("/{path}"))
+        let mut request = Request::post(format!("/{path}"))
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ORIGIN, ORIGIN)
-            .header(&self.header.0, &self.header.1);
+            .header(header::ORIGIN, ORIGIN);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
         server
             .send(request.body(Body::from(body.to_string())).unwrap())
             .await
     }
 
     /// The code of the error and a word of its message with which the caller is refused; `None` where it is not.
-    fn refusal(&self, access: Access) -> Option<(&'static str, &'static str)> {
-        let Some(role) = self.role else {
-            let is_open = access.audience == Audience::Everybody;
-            return (!is_open).then_some(("unauthenticated", "token"));
-        };
-        match (access.audience, access.effect) {
-            (Audience::Everybody, _) => None,
-            (Audience::Administrator, _) if role == Role::Member => {
-                Some(("permission_denied", "administrator"))
+    fn refusal(&self, path: &str, access: Access) -> Option<(&'static str, &'static str)> {
+        let denied = |word| Some(("permission_denied", word));
+        let powers = self.who.powers();
+        let is_operator = matches!(self.who, Who::Operator | Who::OperatorHere);
+        match access.audience {
+            Audience::Everybody => return None,
+            _ if self.who == Who::Stranger => return Some(("unauthenticated", "token")),
+            Audience::Operator => {
+                return (!is_operator).then_some(("permission_denied", "operator"));
             }
-            (_, Effect::Writes) if self.read_only => Some(("permission_denied", "read-only")),
-            (Audience::Member | Audience::Administrator, _) => None,
+            Audience::Owner if self.who == Who::Operator => return None,
+            _ if self.who == Who::Operator => return denied("Rollcall-Organization"),
+            Audience::Administrator | Audience::Owner if !powers.administers => {
+                denied("administrator")
+            }
+            Audience::GroupsAdministrator if !powers.administers_groups => {
+                denied("ORG_GROUPS_ADMIN")
+            }
+            Audience::AuditLogReader if !powers.reads_audit_log => denied("ORG_AUDIT_LOG_READER"),
+            _ if access.effect == Effect::Writes && self.read_only => denied("read-only"),
+            // The requests are about somebody else, but for two, which are about the service account that calls.
+            Audience::Oneself
+                if !powers.administers
+                    && (self.is_person
+                        || !["/CreateServiceAccountToken", "/ListServiceAccountTokens"]
+                            .iter()
+                            .any(|own| path.ends_with(own))) =>
+            {
+                denied("may do this")
+            }
+            Audience::GroupAdministrator if !powers.administers_groups => denied("GROUP_ADMIN"),
+            _ => None,
+        }
+    }
+
+    /// The code of the error with which a method refuses, for another reason, whoever may call it.
+    fn fault(&self, path: &str) -> Option<&'static str> {
+        let (_, method) = path.split_once('/').unwrap();
+        match method {
+            "GetAuthenticatedUser" | "GetAccount" | "ListJoinableOrganizations"
+                if !self.is_person =>
+            {
+                Some("failed_precondition")
+            }
+            // Who is a member cannot become one.
+            "JoinOrganization" if self.is_person => Some("already_exists"),
+            "JoinOrganization" => Some("failed_precondition"),
+            "CreateMembership" => Some("already_exists"),
+            // These are for the member or the service account alone.
+            "CreatePersonalAccessToken" | "LeaveOrganization" => Some("permission_denied"),
+            "CreateServiceAccountToken" if self.who == Who::OperatorHere || self.is_person => {
+                Some("permission_denied")
+            }
+            // Of these, an operator's command made the account.
+            "CreateServiceAccountToken" if matches!(self.who, Who::Member(_, "")) => {
+                Some("failed_precondition")
+            }
+            _ => None,
         }
     }
 }
@@ -76,7 +148,7 @@ impl Caller {
 /// Everybody who could call a server.
 async fn callers(place: &Place) -> Vec<Caller> {
     let server = &place.server;
-    let (member, admin) = (Some(Role::Member), Some(Role::Admin));
+    let (member, admin) = (MEMBER, ADMINISTRATOR);
     let organization = server.organization_id();
     let now = Some(server.now());
     let expired = server.issue(organization, Role::Admin, false, now).await;
@@ -91,11 +163,17 @@ async fn callers(place: &Place) -> Vec<Caller> {
     let (ada, _) = place.signed_in("ada").await;
     let (grace, id) = place.signed_in("grace").await;
     place.make_administrator(&id).await;
+    let operator = server.operator_token().await;
     vec![
-        Caller::with_token("nobody", "nonsense", None, false),
-        Caller::with_token("an expired token", &expired, None, false),
-        Caller::with_token("a revoked token", &revoked, None, false),
-        Caller::with_token("a SCIM token", scim["token"].as_str().unwrap(), None, false),
+        Caller::with_token("nobody", "nonsense", Who::Stranger, false),
+        Caller::with_token("an expired token", &expired, Who::Stranger, false),
+        Caller::with_token("a revoked token", &revoked, Who::Stranger, false),
+        Caller::with_token(
+            "a SCIM token",
+            scim["token"].as_str().unwrap(),
+            Who::Stranger,
+            false,
+        ),
         Caller::with_token(
             "a read-only member",
             &server.token(Role::Member, true).await,
@@ -117,6 +195,35 @@ async fn callers(place: &Place) -> Vec<Caller> {
         ),
         Caller::with_token("an administrator", &server.token, admin, false),
         Caller::with_session("an administrator's session", grace.cookies(), Role::Admin),
+        Caller::with_token(
+            "a service account in a group of administrators",
+            &server.with_role("ORG_ADMIN").await,
+            Who::Member(Role::Member, "org_admin"),
+            false,
+        ),
+        Caller::with_token(
+            "who administers groups",
+            &server.with_role("ORG_GROUPS_ADMIN").await,
+            Who::Member(Role::Member, "org_groups_admin"),
+            false,
+        ),
+        Caller::with_token(
+            "who reads the audit log",
+            &server.with_role("ORG_AUDIT_LOG_READER").await,
+            Who::Member(Role::Member, "org_audit_log_reader"),
+            false,
+        ),
+        Caller::with_token("an operator", &operator, Who::Operator, false),
+        Caller {
+            headers: vec![
+                (header::AUTHORIZATION, format!("Bearer {operator}")),
+                (
+                    header::HeaderName::from_static("rollcall-organization"),
+                    server.organization.clone(),
+                ),
+            ],
+            ..Caller::with_token("an operator here", &operator, Who::OperatorHere, false)
+        },
     ]
 }
 
@@ -154,26 +261,39 @@ fn every_method_is_for_whom_the_table_says_and_shows_nothing_of_others() {
         let mut things = Things::make(server).await;
         let callers = callers(&place).await;
         for (path, access) in table() {
+            // Its answers are a stream.
+            if is_stream(&path) {
+                continue;
+            }
             for caller in &callers {
                 let about = format!("{path} as {}", caller.name);
+                // Nobody could call anything any more.
+                if path.ends_with("/DeleteOrganization") && caller.refusal(&path, access).is_none()
+                {
+                    continue;
+                }
                 let before = changes(server).await;
                 let reply = caller.call(server, &path, &things.request(&path)).await;
-                match caller.refusal(access) {
-                    Some((code, word)) => {
+                let is_done = match (caller.refusal(&path, access), caller.fault(&path)) {
+                    (Some((code, word)), _) => {
                         let message = reply.error(code);
                         assert!(message.contains(word), "{about}: {message}");
+                        false
                     }
-                    None if path.ends_with("/GetAuthenticatedUser") && !caller.is_person => {
-                        reply.error("failed_precondition");
+                    (None, Some(code)) => {
+                        reply.error(code);
+                        false
                     }
-                    None => {
+                    (None, None) => {
                         assert_eq!(reply.status, 200, "{about}: {}", reply.json());
-                        for (kind, id) in &others.ids {
+                        let shows_all = access.audience == Audience::Operator;
+                        for (kind, id) in others.ids.iter().filter(|_| !shows_all) {
                             assert!(!reply.json().to_string().contains(id), "{about}: {kind}");
                         }
+                        access.effect == Effect::Writes
                     }
-                }
-                if access.effect == Effect::Writes && caller.refusal(access).is_none() {
+                };
+                if is_done {
                     // What there was may be no more.
                     things = Things::make(server).await;
                 } else {
@@ -187,9 +307,13 @@ fn every_method_is_for_whom_the_table_says_and_shows_nothing_of_others() {
 #[test]
 fn an_id_of_another_organization_is_not_found_like_one_of_nobody() {
     // Filters that find nothing.
-    const EMPTY: [&str; 2] = [
+    const EMPTY: [&str; 6] = [
+        "gitpod.v1.EventService/ListAuditLogs",
         "gitpod.v1.GroupService/ListGroups",
+        "gitpod.v1.GroupService/ListRoleAssignments",
         "gitpod.v1.OrganizationService/ListMembers",
+        "gitpod.v1.ServiceAccountService/ListServiceAccounts",
+        "gitpod.v1.UserService/ListPersonalAccessTokens",
     ];
     run(async {
         let server = Server::start().await;
@@ -209,7 +333,13 @@ fn an_id_of_another_organization_is_not_found_like_one_of_nobody() {
                 };
                 let foreign = ask(id, &theirs.ids[kind]).await;
                 let absent = ask(id, &Things::absent()).await;
-                if EMPTY.contains(&&*path) {
+                if path.ends_with("/LeaveOrganization")
+                    || path.ends_with("/CreatePersonalAccessToken")
+                {
+                    // Nobody but the member is told whether there is one.
+                    let message = foreign.error("permission_denied");
+                    assert_eq!(message, absent.error("permission_denied"), "{path}");
+                } else if EMPTY.contains(&&*path) {
                     assert_eq!(foreign.ok(), json!({ "pagination": {} }), "{path}: {kind}");
                     assert_eq!(absent.ok(), json!({ "pagination": {} }), "{path}: {kind}");
                 } else {
@@ -230,9 +360,10 @@ fn another_organizations_id_is_denied_whether_it_exists_or_not() {
         let own = Things::make(&server).await;
         let before = changes(&victim).await;
         let mut tried = 0;
-        for (path, _) in table() {
+        for (path, access) in table() {
             let request = own.request(&path);
-            if request.get("organizationId").is_none() {
+            let is_for_operators = access.audience == Audience::Operator;
+            if request.get("organizationId").is_none() || is_for_operators {
                 continue;
             }
             tried += 1;
@@ -254,8 +385,16 @@ fn another_organizations_id_is_denied_whether_it_exists_or_not() {
 #[test]
 fn the_requests_of_these_tests_have_every_identifier_that_is_looked_up() {
     // What is not looked up, or only found nowhere.
-    const OTHERS: [(&str, &str); 8] = [
+    const OTHERS: [(&str, &str); 15] = [
         ("EndSessions", "session_id"),
+        // Which organization they are of, the invitation says.
+        ("GetOrganizationInviteSummary", "invite_id"),
+        ("JoinOrganization", "invite_id"),
+        ("JoinOrganization", "organization_id"),
+        ("ListAuditLogs", "filter.actor_ids"),
+        ("ListRoleAssignments", "filter.resource_ids"),
+        ("WatchEvents", "resource_type_filters.resource_ids"),
+        ("WatchEvents", "resource_type_filters.creator_ids"),
         (
             "ListGroups",
             "filter.exclude_assigned_to_resource.resource_id",
@@ -344,7 +483,7 @@ fn the_rules_come_before_permission_and_after_the_token() {
         let mut tried = 0;
         for (path, access) in table() {
             let is_open = access.audience == Audience::Everybody;
-            if rules(&path) > 0 && !is_open {
+            if rules(&path) > 0 && !is_open && !is_stream(&path) {
                 tried += 1;
                 let reply = call(&server, &path, Some(&member), &json!({})).await;
                 reply.error("invalid_argument");
@@ -367,7 +506,17 @@ fn the_table_of_the_documentation_is_that_of_the_program() {
             let who = match method.access.audience {
                 Audience::Everybody => "everybody, without a token",
                 Audience::Member => "members",
+                Audience::Oneself => {
+                    "members and service accounts, about themselves; administrators"
+                }
                 Audience::Administrator => "administrators",
+                Audience::GroupsAdministrator => "administrators; `ORG_GROUPS_ADMIN`",
+                Audience::GroupAdministrator => {
+                    "administrators; `ORG_GROUPS_ADMIN`; `GROUP_ADMIN` of the group"
+                }
+                Audience::AuditLogReader => "administrators; `ORG_AUDIT_LOG_READER`",
+                Audience::Owner => "administrators; operators",
+                Audience::Operator => "operators",
             };
             let effect = match method.access.effect {
                 Effect::Reads => "reads",

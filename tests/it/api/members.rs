@@ -281,10 +281,14 @@ fn groups_and_their_people_are_read_by_members_of_the_organization_alone() {
             assert_eq!(call("GetGroup", request).await.ok()["group"], found[0]);
         }
         assert_eq!(
-            call("ListGroups", json!({ "filter": { "systemManaged": true } }))
-                .await
-                .ok()["groups"],
-            Value::Null
+            call(
+                "ListGroups",
+                json!({ "filter": { "systemManaged": false } })
+            )
+            .await
+            .ok()["groups"],
+            Value::Null,
+            "an identity provider manages them"
         );
 
         let resource = json!({ "resourceType": "RESOURCE_TYPE_PROJECT", "resourceId": outer });

@@ -6,9 +6,14 @@ use std::sync::LazyLock;
 use axum::body::Body;
 use buffa_descriptor::generated::descriptor::method_options::IdempotencyLevel;
 use buffa_descriptor::{DescriptorPool, FieldKind, MessageDescriptor, SingularKind};
+use chrono::TimeDelta;
 use http::{Request, header};
 use rollcall::api;
 use rollcall::domain::identity::Access;
+use rollcall::domain::ids::MemberId;
+use rollcall::domain::personal_access_token::PersonalAccessToken;
+use rollcall::store::personal_access_tokens;
+use rollcall::store::sign_in::Profile;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -42,10 +47,29 @@ pub fn described() -> Vec<Described> {
     methods.collect()
 }
 
+/// Whether the answers of a method are a stream, which has a content type of its own.
+pub fn is_stream(path: &str) -> bool {
+    path.ends_with("/WatchEvents")
+}
+
 /// The message of a method's request.
 pub fn request_of(path: &str) -> &'static MessageDescriptor {
     let method = described().into_iter().find(|method| method.path == path);
     method.unwrap().request
+}
+
+/// Whether a field has values of an enumeration.
+pub fn is_enum(message: &MessageDescriptor, path: &str) -> bool {
+    let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+    match message.field_by_name(name).unwrap().kind() {
+        FieldKind::Singular(SingularKind::Message(inner)) if !rest.is_empty() => {
+            is_enum(POOL.message(inner), rest)
+        }
+        kind => matches!(
+            kind,
+            FieldKind::Singular(SingularKind::Enum(_)) | FieldKind::List(SingularKind::Enum(_))
+        ),
+    }
 }
 
 /// A message with one field, and the path of the field as errors have it. In a list, the value is the first item, unless it
@@ -115,6 +139,8 @@ pub struct Things {
     pub email: String,
     /// A bearer token for SCIM.
     pub scim_token: String,
+    /// An invitation, which opens the organization to everybody.
+    pub invitation: String,
     /// Of a domain that is not there, and a client that is not there.
     pub new: String,
 }
@@ -131,37 +157,80 @@ impl Things {
         let scim = server.scim(json!({})).await;
         let verification = server.domain(&server.new_domain()).await;
         server.publish(&verification);
+        let organization = json!({ "organizationId": server.organization });
+        let invitation = server.call("CreateOrganizationInvite", organization).await;
         let mut things = Self {
             ids: BTreeMap::new(),
             email: format!("ada@{domain}"),
             scim_token: text(&scim["token"]),
+            invitation: text(&invitation.ok()["invite"]["inviteId"]),
             new: server.new_domain(),
         };
-        let user = |name: &str| {
-            json!({
-                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-                "userName": format!("{name}@{domain}"),
-                "displayName": name,
-            })
-        };
-        let ada = things.push(server, "Users", user("ada")).await;
-        let grace = things.push(server, "Users", user("grace")).await;
-        let group = json!({
-            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"],
-            "displayName": domain,
-            "members": [{ "value": ada["id"] }, { "value": grace["id"] }],
+        let user = json!({
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+            "userName": format!("grace@{domain}"),
+            "displayName": "grace",
         });
-        let group = things.push(server, "Groups", group).await;
-        let members =
-            json!({ "organizationId": server.organization, "filter": { "email": things.email } });
-        let members = server.call("ListMembers", members).await.ok();
+        things.push(server, "Users", user).await;
+        let user = join(server, &things.email, "Ada").await;
+        let group = json!({ "organizationId": server.organization, "name": domain });
+        let group = server.call_to("GroupService/CreateGroup", group).await;
+        let group = text(&group.ok()["group"]["id"]);
+        let account = json!({ "name": "Builder", "validUntil": "2100-01-01T00:00:00Z" });
+        let account = server
+            .call_to("ServiceAccountService/CreateServiceAccount", account)
+            .await;
+        let account = text(&account.ok()["serviceAccount"]["id"]);
+        let mut membership = String::new();
+        for (id, principal) in [
+            (&account, "PRINCIPAL_SERVICE_ACCOUNT"),
+            (&user, "PRINCIPAL_USER"),
+        ] {
+            let subject = json!({ "id": id, "principal": principal });
+            let request = json!({ "groupId": group, "subject": subject });
+            let made = server
+                .call_to("GroupService/CreateMembership", request)
+                .await;
+            membership = text(&made.ok()["member"]["id"]);
+        }
+        let role = json!({
+            "groupId": group,
+            "resourceType": "RESOURCE_TYPE_GROUP",
+            "resourceId": group,
+            "resourceRole": "RESOURCE_ROLE_GROUP_VIEWER",
+        });
+        let role = server
+            .call_to("GroupService/CreateRoleAssignment", role)
+            .await;
+        let about_group = json!({ "filter": { "subjectIds": [group] } });
+        let entries = server
+            .call_to("EventService/ListAuditLogs", about_group)
+            .await
+            .ok();
+        let acts_as = server.service_account_token(&account).await;
+        let lasting = server
+            .call_to_as(
+                &acts_as,
+                "ServiceAccountService/CreateServiceAccountToken",
+                json!({}),
+            )
+            .await;
         things.ids = [
             ("organization", text(&json!(server.organization))),
             ("sso", text(&sso["ssoConfiguration"]["id"])),
             ("scim", text(&scim["scimConfiguration"]["id"])),
             ("domain", text(&verification["id"])),
-            ("user", text(&members["members"][0]["userId"])),
-            ("group", text(&group["id"])),
+            ("personal token", personal_token(server, &user).await),
+            ("user", user),
+            ("group", group),
+            ("membership", membership),
+            ("role", text(&role.ok()["assignment"]["id"])),
+            ("account", account),
+            (
+                "account token",
+                text(&lasting.ok()["serviceAccountToken"]["id"]),
+            ),
+            ("entry", text(&entries["entries"][0]["id"])),
         ]
         .into();
         things
@@ -182,26 +251,87 @@ impl Things {
         let id = |kind: &str| &self.ids[kind];
         let (_, method) = path.split_once('/').unwrap();
         match method {
-            "GetAuthenticatedIdentity"
+            "GetAccount"
+            | "GetAuthenticatedIdentity"
             | "GetAuthenticatedUser"
             | "GetStatus"
+            | "ListJoinableOrganizations"
             | "ListLoginProviders"
+            | "ListOrganizations"
             | "ListSCIMConfigurations" => json!({}),
             "GetSSOLoginURL" | "ListSSOLogins" => json!({ "email": self.email }),
-            "GetOrganization"
+            "CreateOrganization" => json!({ "name": self.new }),
+            "CreateOrganizationInvite"
+            | "DeleteOrganization"
+            | "GetOrganization"
+            | "GetOrganizationInvite"
             | "GetOrganizationPolicies"
             | "ListDomainVerifications"
             | "ListSSOConfigurations" => json!({ "organizationId": id("organization") }),
+            "UpdateOrganization" => {
+                json!({ "organizationId": id("organization"), "name": "Renamed" })
+            }
+            "GetOrganizationInviteSummary" | "JoinOrganization" => {
+                json!({ "inviteId": self.invitation })
+            }
             "UpdateOrganizationPolicies" => {
                 json!({ "organizationId": id("organization"), "allowLocalRunners": true })
             }
             "ListMembers" => {
                 json!({ "organizationId": id("organization"), "filter": { "userIds": [id("user")] } })
             }
-            "ListSessions" | "EndSessions" => json!({ "userId": id("user") }),
+            "SetRole" => json!({
+                "organizationId": id("organization"),
+                "userId": id("user"),
+                "role": "ORGANIZATION_ROLE_ADMIN",
+            }),
+            "DeleteUser" | "EndSessions" | "GetUser" | "LeaveOrganization" | "ListSessions" => {
+                json!({ "userId": id("user") })
+            }
+            "SetSuspended" => json!({ "userId": id("user"), "suspended": true }),
+            "CreatePersonalAccessToken" => json!({ "userId": id("user") }),
+            "GetPersonalAccessToken" | "DeletePersonalAccessToken" => {
+                json!({ "personalAccessTokenId": id("personal token") })
+            }
+            "ListPersonalAccessTokens" => json!({ "filter": { "userIds": [id("user")] } }),
+            "CreateGroup" => {
+                json!({ "organizationId": id("organization"), "name": self.new })
+            }
             "GetGroup" => json!({ "id": id("group") }),
             "ListGroups" => json!({ "filter": { "groupIds": [id("group")] } }),
-            "ListMemberships" => json!({ "groupId": id("group") }),
+            "UpdateGroup" => json!({ "groupId": id("group"), "name": self.new }),
+            "DeleteGroup" | "ListMemberships" => json!({ "groupId": id("group") }),
+            // Who is in the group is no news.
+            "CreateMembership" | "GetMembership" => json!({
+                "groupId": id("group"),
+                "subject": { "id": id("user"), "principal": "PRINCIPAL_USER" },
+            }),
+            "DeleteMembership" => json!({ "membershipId": id("membership") }),
+            "CreateRoleAssignment" => json!({
+                "groupId": id("group"),
+                "resourceType": "RESOURCE_TYPE_GROUP",
+                "resourceId": id("group"),
+                "resourceRole": "RESOURCE_ROLE_GROUP_ADMIN",
+            }),
+            "ListRoleAssignments" => json!({ "filter": { "groupId": id("group") } }),
+            "DeleteRoleAssignment" => json!({ "assignmentId": id("role") }),
+            "CreateServiceAccount" => {
+                json!({ "name": self.new, "validUntil": "2100-01-01T00:00:00Z" })
+            }
+            "ListServiceAccounts" => {
+                json!({ "filter": { "serviceAccountIds": [id("account")] } })
+            }
+            "GetServiceAccount"
+            | "UpdateServiceAccount"
+            | "DeleteServiceAccount"
+            | "CreateServiceAccountAccessToken" => json!({ "serviceAccountId": id("account") }),
+            "CreateServiceAccountToken" | "ListServiceAccountTokens" => json!({}),
+            "GetServiceAccountToken" | "DeleteServiceAccountToken" => {
+                json!({ "serviceAccountTokenId": id("account token") })
+            }
+            "ListAuditLogs" => json!({ "filter": { "subjectIds": [id("group")] } }),
+            "GetAuditLog" => json!({ "auditLogEntryId": id("entry") }),
+            "WatchEvents" => json!({ "organization": true }),
             "CreateSSOConfiguration" => json!({
                 "organizationId": id("organization"),
                 "clientId": self.new,
@@ -240,6 +370,42 @@ impl Things {
     pub fn absent() -> String {
         Uuid::nil().to_string()
     }
+}
+
+/// Makes somebody a member whom nobody provisions, and tells the member's identifier.
+pub async fn join(server: &Server, email: &str, name: &str) -> String {
+    let id: MemberId = server.app.new_id();
+    let profile = Profile {
+        email,
+        email_key: email,
+        email_verified: true,
+        name,
+        avatar_url: "",
+    };
+    let mut db = server.app.store.acquire().await.unwrap();
+    let organization = server.organization_id();
+    let now = server.now();
+    let joined = rollcall::store::sign_in::insert_member(&mut db, organization, id, &profile, now);
+    joined.await.unwrap();
+    id.to_string()
+}
+
+/// Makes a personal access token that opens nothing, and tells its identifier.
+async fn personal_token(server: &Server, user: &str) -> String {
+    let token = PersonalAccessToken {
+        id: server.app.new_id(),
+        user_id: user.parse().unwrap(),
+        description: String::new(),
+        read_only: false,
+        created_at: server.now(),
+        expires_at: server.now() + TimeDelta::days(90),
+        last_used_at: None,
+    };
+    let mut db = server.app.store.acquire().await.unwrap();
+    let organization = server.organization_id();
+    let made = personal_access_tokens::insert(&mut db, organization, &token, "$argon2id$");
+    made.await.unwrap();
+    token.id.to_string()
 }
 
 fn text(value: &Value) -> String {

@@ -11,7 +11,7 @@ use proto::gitpod::v1::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::methods::{call, described};
+use super::methods::{call, described, is_stream};
 use crate::support::{Reply, Server, run};
 
 const GET_SSO: &str = "/gitpod.v1.OrganizationService/GetSSOConfiguration";
@@ -295,9 +295,9 @@ fn methods_that_are_not_here_are_unimplemented() {
     run(async {
         let server = Server::start().await;
         for path in [
-            "/gitpod.v1.OrganizationService/CreateOrganization",
+            "/gitpod.v1.OrganizationService/CreateCustomDomain",
             "/gitpod.v1.OrganizationService/Nonsense",
-            "/api/gitpod.v1.GroupService/CreateGroup",
+            "/api/gitpod.v1.GroupService/ShareResourceWithPrincipal",
             "/gitpod.v1.RunnerService/ListRunners",
             "/api/gitpod.v1.RunnerService/ListRunners",
         ] {
@@ -307,7 +307,7 @@ fn methods_that_are_not_here_are_unimplemented() {
         }
         let grpc = post(
             &server,
-            "/gitpod.v1.UserService/GetUser",
+            "/gitpod.v1.UserService/GetPreference",
             "application/grpc",
             vec![0; 5],
         )
@@ -587,10 +587,11 @@ fn every_answer_and_every_error_names_its_request() {
 fn the_rules_of_every_request_compile() {
     run(async {
         let server = Server::start().await;
-        for method in described() {
+        let all = described().into_iter();
+        for method in all.filter(|method| !is_stream(&method.path)) {
             let reply = call(&server, &method.path, Some(&server.token), &json!({})).await;
             assert!(
-                [200, 400].contains(&reply.status.as_u16()),
+                [200, 400, 403].contains(&reply.status.as_u16()),
                 "{}: {}",
                 method.path,
                 reply.json()

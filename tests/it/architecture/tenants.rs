@@ -13,6 +13,7 @@ use super::root;
 /// Why a statement may look at the rows of several organizations.
 const BY_DOMAIN: &str =
     "the choice of a provider by the domain of an address: the organization is not known yet";
+const BY_INVITATION: &str = "somebody of one organization joins another, which an invitation or the domain of the address names";
 const JOB: &str = "a job goes through all organizations";
 const OPERATOR: &str =
     "a command of the operator, or the start of the process, is about all organizations";
@@ -20,7 +21,7 @@ const OPERATOR: &str =
 const ELSEWHERE: &str = "the condition is put together from other pieces, one of which has it";
 
 /// The exceptions, each by words that no other statement has, or by the function that puts a piece together.
-pub const EXCEPTIONS: [(&str, &str); 18] = [
+pub const EXCEPTIONS: [(&str, &str); 25] = [
     ("where c.email_domain_keys && $5::text[]", BY_DOMAIN),
     ("delete from scim_events where (organization_id,", JOB),
     ("delete from sessions where (organization_id,", JOB),
@@ -30,8 +31,21 @@ pub const EXCEPTIONS: [(&str, &str); 18] = [
     ("from scim_users where folded_version is distinct", JOB),
     ("from scim_groups where is_unfolded(search::text)", JOB),
     ("from scim_former_users where is_unfolded", JOB),
-    ("from organizations order by id", OPERATOR),
-    ("from organizations where name = $1", OPERATOR),
+    ("from invitations where digest = $1", BY_INVITATION),
+    ("from invitations i where i.domains &&", BY_INVITATION),
+    (
+        "delete from personal_access_tokens where (organization_id,",
+        JOB,
+    ),
+    ("delete from api_tokens where (organization_id,", JOB),
+    ("from organizations where deleted_at < $1", JOB),
+    ("from audit_entries where organization_id > $1", JOB),
+    (
+        "from organizations where deleted_at is null order by id",
+        OPERATOR,
+    ),
+    ("from organizations where id > $1", OPERATOR),
+    ("from organizations where name = $1 and", OPERATOR),
     ("from api_tokens where organization_id <> $1", OPERATOR),
     (
         "from sso_configurations where (organization_id, id) >",

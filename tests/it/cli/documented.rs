@@ -182,6 +182,11 @@ fn settings() -> Vec<Setting> {
             "3651d",
         ),
         serve(
+            "ROLLCALL_AUDIT_RETENTION",
+            &["nonsense", "365", "1s"],
+            "3651d",
+        ),
+        serve(
             "ROLLCALL_DNS_SERVERS",
             &["nonsense", "dns.example.com"],
             "9.9.9.9:99999",

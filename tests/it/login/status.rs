@@ -110,7 +110,7 @@ impl Case<'_> {
             let expected = if users.is_empty() && !was_provisioned {
                 MemberStatus::Active
             } else {
-                MemberStatus::of_users(users)
+                MemberStatus::of_users(false, users)
             };
             assert_eq!(status, expected.as_str(), "{id} after {steps:?}");
             if expected != MemberStatus::Active {

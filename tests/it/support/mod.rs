@@ -309,6 +309,67 @@ impl Server {
         self.call_as(&self.token, method, body).await
     }
 
+    /// Calls a method of another service of `gitpod.v1`, such as `GroupService/GetGroup`, as the administrator.
+    pub async fn call_to(&self, path: &str, body: Value) -> Reply {
+        self.call_to_as(&self.token, path, body).await
+    }
+
+    /// Calls a method of another service of `gitpod.v1` with a bearer token.
+    pub async fn call_to_as(&self, token: &str, path: &str, body: Value) -> Reply {
+        let request = Request::post(format!("/gitpod.v1.{path}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
+    }
+
+    /// A token with which a program acts as a service account.
+    pub async fn service_account_token(&self, id: &str) -> String {
+        let request = json!({ "serviceAccountId": id });
+        let path = "ServiceAccountService/CreateServiceAccountAccessToken";
+        let made = self.call_to(path, request).await.ok();
+        made["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A new service account in a group that has this role in the organization, such as `ORG_GROUPS_ADMIN`, and a token of it.
+    pub async fn with_role(&self, role: &str) -> String {
+        let account = json!({ "name": role, "validUntil": "2100-01-01T00:00:00Z" });
+        let account = self
+            .call_to("ServiceAccountService/CreateServiceAccount", account)
+            .await
+            .ok();
+        let account = account["serviceAccount"]["id"].as_str().unwrap().to_owned();
+        let group = json!({ "organizationId": self.organization, "name": self.new_domain() });
+        let group = self.call_to("GroupService/CreateGroup", group).await.ok();
+        let group = &group["group"]["id"];
+        let assignment = json!({
+            "groupId": group,
+            "resourceType": "RESOURCE_TYPE_ORGANIZATION",
+            "resourceId": self.organization,
+            "resourceRole": format!("RESOURCE_ROLE_{role}"),
+        });
+        let path = "GroupService/CreateRoleAssignment";
+        self.call_to(path, assignment).await.ok();
+        let subject = json!({ "id": account, "principal": "PRINCIPAL_SERVICE_ACCOUNT" });
+        let membership = json!({ "groupId": group, "subject": subject });
+        self.call_to("GroupService/CreateMembership", membership)
+            .await
+            .ok();
+        self.service_account_token(&account).await
+    }
+
+    /// A token of an operator of the installation.
+    pub async fn operator_token(&self) -> String {
+        let grant = Grant {
+            name: "Fleet",
+            role: Role::Admin,
+            read_only: false,
+            expires_at: None,
+        };
+        let issued = organizations::issue_operator_token(&self.app, &grant);
+        issued.await.unwrap().expose().to_owned()
+    }
+
     pub async fn call_as(&self, token: &str, method: &str, body: Value) -> Reply {
         self.send(
             self.request(method, token)

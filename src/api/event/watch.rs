@@ -1,0 +1,210 @@
+//! `WatchEvents`: the changes of an organization as they happen. They are read from the audit log, which every change is in.
+//!
+//! An entry has its identifier before its transaction ends, so that one may appear among others that are older. For some time,
+//! older ones are looked for again. A client that asks again with a cursor is told first what that time had before the cursor.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use connectrpc::{ConnectError, ServiceStream};
+use futures_util::stream;
+use uuid::Uuid;
+
+use crate::api::authentication::Again;
+use crate::api::enums;
+use crate::api::handler::parse_ids;
+use crate::app::App;
+use crate::domain::identity::{Caller, Reader};
+use crate::domain::ids::OrganizationId;
+use crate::error::{Error, Violation};
+use crate::store::audit::{self, Change};
+use proto::gitpod::v1::watch_events_request::Scope;
+use proto::gitpod::v1::{ResourceOperation, ResourceType, WatchEventsRequest, WatchEventsResponse};
+
+/// How long after an entry has its identifier it may appear: longer than its transaction takes.
+const LATE: TimeDelta = TimeDelta::seconds(90);
+/// How long a look waits for the next.
+const PAUSE: Duration = Duration::from_secs(1);
+/// After how many looks the entries that came late are looked for, and whether the caller still has access.
+const ROUND: u32 = 5;
+/// How many entries are read at once.
+const BATCH: u32 = 500;
+
+/// `WatchEvents`.
+pub async fn watch(
+    app: &Arc<App>,
+    caller: Reader<'_>,
+    again: Option<Again>,
+    request: WatchEventsRequest,
+) -> Result<ServiceStream<WatchEventsResponse>, Error> {
+    if let Some(Scope::EnvironmentId(_)) = &request.scope {
+        return Err(Error::invalid(
+            "environment_id",
+            Violation::SCOPE,
+            "must be left out: there are no environments here, so set organization to true",
+        ));
+    }
+    let filter = filter(&request)?;
+    let cursor = cursor(&request.after)?;
+    let watch = Watch {
+        app: app.clone(),
+        caller: *caller,
+        again: again.ok_or(Error::Unauthenticated)?,
+        filter,
+        last: match cursor {
+            Some(id) => audit::before(id, LATE),
+            None => audit::first_id(app.clock.now()),
+        },
+        told: HashSet::new(),
+        ready: VecDeque::new(),
+        looks: 0,
+        has_begun: false,
+        is_over: false,
+    };
+    Ok(Box::pin(stream::unfold(watch, Watch::next)))
+}
+
+fn cursor(text: &str) -> Result<Option<Uuid>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let id = Uuid::try_parse(text).map_err(|_| {
+        Error::invalid(
+            "after",
+            Violation::PAGE_TOKEN,
+            "must be the cursor of an event; leave it out to begin now",
+        )
+    })?;
+    Ok(Some(id))
+}
+
+/// The kinds of things to tell of, and of each which; nothing for all.
+type Filter = HashMap<String, HashSet<Uuid>>;
+
+fn filter(request: &WatchEventsRequest) -> Result<Filter, Error> {
+    let mut filter = Filter::new();
+    for wanted in &request.resource_type_filters {
+        let ids: Vec<Uuid> = parse_ids("resource_type_filters.resource_ids", &wanted.resource_ids)?;
+        let kind = enums::name(&wanted.resource_type);
+        filter.entry(kind).or_default().extend(ids);
+    }
+    Ok(filter)
+}
+
+struct Watch {
+    app: Arc<App>,
+    caller: Caller,
+    again: Again,
+    filter: Filter,
+    /// What was read last: newer entries are read next.
+    last: Uuid,
+    /// The entries not older than may still appear late that were read.
+    told: HashSet<Uuid>,
+    /// What is read and not sent.
+    ready: VecDeque<Change>,
+    looks: u32,
+    has_begun: bool,
+    /// After an error.
+    is_over: bool,
+}
+
+impl Watch {
+    /// The next event; `None` when the server is about to stop: the client asks another one.
+    async fn next(mut self) -> Option<(Result<WatchEventsResponse, ConnectError>, Self)> {
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                return Some((Ok(wire(&change)), self));
+            }
+            if self.is_over || self.app.is_stopping.load(Ordering::Relaxed) {
+                return None;
+            }
+            if self.has_begun {
+                tokio::time::sleep(PAUSE).await;
+            }
+            self.has_begun = true;
+            match self.look().await {
+                Ok(()) => {}
+                Err(error) => {
+                    error.report();
+                    self.is_over = true;
+                    return Some((Err(error.into()), self));
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        self.looks += 1;
+        let is_round = self.looks.is_multiple_of(ROUND);
+        if is_round {
+            let caller = self.again.caller(&self.app).await?;
+            if caller.organization_id != self.caller.organization_id {
+                return Err(Error::Unauthenticated);
+            }
+        }
+        let oldest = audit::first_id(self.app.clock.now() - LATE);
+        let organization_id = self.caller.organization_id;
+        if is_round {
+            self.told.retain(|id| *id >= oldest);
+            let from = oldest;
+            self.read(organization_id, from, Some(self.last)).await?;
+        }
+        self.read(organization_id, self.last, None).await
+    }
+
+    /// Reads the entries behind one, up to another, that were not read before.
+    async fn read(
+        &mut self,
+        organization_id: OrganizationId,
+        mut behind: Uuid,
+        up_to: Option<Uuid>,
+    ) -> Result<(), Error> {
+        loop {
+            let mut db = self.app.store.acquire().await?;
+            let found = audit::changes(&mut db, organization_id, behind, up_to, BATCH).await?;
+            drop(db);
+            behind = found.items.last().map_or(behind, |change| change.id);
+            for change in found.items {
+                if self.told.insert(change.id) && self.is_wanted(&change) {
+                    self.ready.push_back(change);
+                }
+            }
+            self.last = self.last.max(behind);
+            if !found.has_more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_wanted(&self, change: &Change) -> bool {
+        let wanted = self.filter.get(&change.subject_type);
+        let is_named = |ids: &HashSet<Uuid>| ids.is_empty() || ids.contains(&change.subject_id);
+        self.filter.is_empty() || wanted.is_some_and(is_named)
+    }
+}
+
+fn wire(change: &Change) -> WatchEventsResponse {
+    WatchEventsResponse {
+        operation: operation(&change.action).into(),
+        resource_type: enums::of_name::<ResourceType>(&change.subject_type).into(),
+        resource_id: change.subject_id.to_string(),
+        cursor: change.id.to_string(),
+        ..Default::default()
+    }
+}
+
+fn operation(action: &str) -> ResourceOperation {
+    let begins = |words: &[&str]| words.iter().any(|word| action.starts_with(word));
+    if begins(&["SetUserStatus", "SetSuspended"]) {
+        ResourceOperation::RESOURCE_OPERATION_UPDATE_STATUS
+    } else if begins(&["Create", "JoinOrganization"]) {
+        ResourceOperation::RESOURCE_OPERATION_CREATE
+    } else if begins(&["Delete"]) {
+        ResourceOperation::RESOURCE_OPERATION_DELETE
+    } else {
+        ResourceOperation::RESOURCE_OPERATION_UPDATE
+    }
+}

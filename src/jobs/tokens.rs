@@ -1,0 +1,31 @@
+//! Deletes tokens that ended.
+
+use std::time::Duration;
+
+use super::{BATCH, Job, in_batches};
+use crate::app::App;
+use crate::error::Error;
+use crate::store::{personal_access_tokens, service_accounts};
+
+/// How often there is a look.
+const INTERVAL: Duration = Duration::from_secs(600);
+
+/// The job.
+pub const JOB: Job = Job {
+    name: "tokens",
+    interval: INTERVAL,
+    is_frequent: false,
+    run: |app, _| Box::pin(delete_ended(app)),
+};
+
+/// Deletes the personal access tokens that ended, and the tokens of service accounts that were to end soon. Tells how many.
+pub async fn delete_ended(app: &App) -> Result<u64, Error> {
+    let now = app.clock.now();
+    let personal = in_batches(app, |db| {
+        Box::pin(personal_access_tokens::delete_ended(db, now, BATCH))
+    });
+    let access = in_batches(app, |db| {
+        Box::pin(service_accounts::delete_ended_access_tokens(db, now, BATCH))
+    });
+    Ok(personal.await? + access.await?)
+}
