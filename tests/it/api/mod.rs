@@ -2,6 +2,7 @@
 
 mod ahead;
 mod authentication;
+mod directory;
 mod domains;
 mod isolation;
 mod json;

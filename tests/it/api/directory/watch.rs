@@ -1,0 +1,207 @@
+//! Events as they happen.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use bytes::{Buf, BytesMut};
+use chrono::TimeDelta;
+use futures_util::StreamExt;
+use http::{Request, header};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tower::ServiceExt;
+
+use super::{group, member, set_role};
+use crate::support::scim::Client;
+use crate::support::{Server, run};
+
+/// What a client of the Connect protocol reads of a stream (Connect protocol, "Streaming-Response").
+struct Stream {
+    body: BodyDataStream,
+    read: BytesMut,
+}
+
+impl Stream {
+    async fn open(server: &Server, token: &str, request: Value) -> Self {
+        let message = request.to_string();
+        let mut body = vec![0];
+        body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        body.extend(message.bytes());
+        let request = Request::post("/gitpod.v1.EventService/WatchEvents")
+            .header(header::CONTENT_TYPE, "application/connect+json")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::from(body));
+        let response = server
+            .router
+            .clone()
+            .oneshot(request.unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200);
+        Self {
+            body: response.into_body().into_data_stream(),
+            read: BytesMut::new(),
+        }
+    }
+
+    /// The next message, and whether it is the end.
+    async fn next(&mut self) -> (bool, Value) {
+        let next = async {
+            loop {
+                if self.read.len() >= 5 {
+                    let length = u32::from_be_bytes(self.read[1..5].try_into().unwrap()) as usize;
+                    if self.read.len() >= 5 + length {
+                        let is_end = self.read[0] & 2 != 0;
+                        self.read.advance(5);
+                        let message = self.read.split_to(length);
+                        return (is_end, serde_json::from_slice(&message).unwrap());
+                    }
+                }
+                let part = self.body.next().await.expect("more of the stream");
+                self.read.extend_from_slice(&part.unwrap());
+            }
+        };
+        timeout(Duration::from_secs(30), next)
+            .await
+            .expect("a message")
+    }
+
+    async fn event(&mut self) -> Value {
+        let (is_end, event) = self.next().await;
+        assert!(!is_end, "{event}");
+        event
+    }
+}
+
+#[test]
+fn changes_of_the_organization_are_told_as_they_happen() {
+    run(async {
+        let c = Client::start().await;
+        let server = &c.server;
+        let neighbour = server.neighbour().await;
+        server.pass(TimeDelta::seconds(1));
+        let mut stream = Stream::open(server, &server.token, json!({ "organization": true })).await;
+        group(&neighbour).await;
+        let own = group(server).await;
+        c.user("ada@example.com", json!({})).await;
+        let made = stream.event().await;
+        assert_eq!(
+            (
+                &made["operation"],
+                &made["resourceType"],
+                &made["resourceId"]
+            ),
+            (
+                &json!("RESOURCE_OPERATION_CREATE"),
+                &json!("RESOURCE_TYPE_GROUP"),
+                &json!(own)
+            )
+        );
+        assert_eq!(stream.event().await["resourceType"], "RESOURCE_TYPE_USER");
+
+        // A client that asks again misses nothing of what came after the cursor.
+        let third = group(server).await;
+        let request = json!({ "organization": true, "after": made["cursor"] });
+        let mut again = Stream::open(server, &server.token, request).await;
+        let mut seen = vec![];
+        while !seen.contains(&json!(third)) {
+            seen.push(again.event().await["resourceId"].clone());
+        }
+        assert!(seen.len() >= 2, "{seen:?}");
+        assert!(!seen.contains(&json!(neighbour.organization)));
+    });
+}
+
+#[test]
+fn a_filter_lets_through_what_it_names() {
+    run(async {
+        let server = Server::start().await;
+        let (first, second) = (group(&server).await, group(&server).await);
+        let filters = json!([{ "resourceType": "RESOURCE_TYPE_GROUP", "resourceIds": [second] }]);
+        let request = json!({ "organization": true, "resourceTypeFilters": filters });
+        server.pass(TimeDelta::seconds(1));
+        let mut stream = Stream::open(&server, &server.token, request).await;
+        let id = member(&server, "ada").await;
+        set_role(&server, &id, "ADMIN").await.ok();
+        for group in [&first, &second] {
+            let request = json!({ "groupId": group });
+            server
+                .call_to("GroupService/DeleteGroup", request)
+                .await
+                .ok();
+        }
+        let event = stream.event().await;
+        assert_eq!(
+            (&event["operation"], &event["resourceId"]),
+            (&json!("RESOURCE_OPERATION_DELETE"), &json!(second))
+        );
+    });
+}
+
+#[test]
+fn a_stream_ends_with_the_access_of_who_reads_it() {
+    run(async {
+        let server = Server::start().await;
+        let request = json!({ "name": "Reader", "validUntil": "2100-01-01T00:00:00Z" });
+        let made = server
+            .call_to("ServiceAccountService/CreateServiceAccount", request)
+            .await
+            .ok();
+        let id = &made["serviceAccount"]["id"];
+        let token = server.service_account_token(id.as_str().unwrap()).await;
+        let mut stream = Stream::open(&server, &token, json!({ "organization": true })).await;
+        let gone = json!({ "serviceAccountId": id });
+        server
+            .call_to("ServiceAccountService/DeleteServiceAccount", gone)
+            .await
+            .ok();
+        loop {
+            let (is_end, message) = stream.next().await;
+            if is_end {
+                assert_eq!(message["error"]["code"], "unauthenticated", "{message}");
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stream_ends_well_when_the_server_is_about_to_stop() {
+    run(async {
+        let server = Server::start().await;
+        let mut stream =
+            Stream::open(&server, &server.token, json!({ "organization": true })).await;
+        server.app.is_stopping.store(true, Ordering::Relaxed);
+        let (is_end, message) = stream.next().await;
+        assert!(is_end && message.get("error").is_none(), "{message}");
+    });
+}
+
+#[test]
+fn an_entry_that_appears_late_is_told() {
+    run(async {
+        let server = Server::start().await;
+        let early: uuid::Uuid = server.app.new_id();
+        let mut stream =
+            Stream::open(&server, &server.token, json!({ "organization": true })).await;
+        server.pass(TimeDelta::seconds(1));
+        let own = group(&server).await;
+        assert_eq!(stream.event().await["resourceId"], *own);
+        // As by a transaction that took its time.
+        let mut db = server.app.store.acquire().await.unwrap();
+        sqlx::query(
+            "insert into audit_entries (organization_id, id, created_at, actor_id, actor_principal, action, subject_type, subject_id)
+             values ($1, $2, $3, $2, 'user', 'DeleteGroup', 'group', $2)",
+        )
+        .bind(server.organization_id().as_uuid())
+        .bind(early)
+        .bind(server.now())
+        .execute(&mut *db)
+        .await
+        .unwrap();
+        drop(db);
+        let event = stream.event().await;
+        assert_eq!(event["resourceId"], early.to_string());
+    });
+}
