@@ -7,7 +7,22 @@ create index organizations_deleted on organizations (deleted_at) where deleted_a
 
 -- Since when an administrator keeps a member out, whatever provisioning says.
 alter table users add column suspended_at timestamptz;
-create index users_administrators on users (organization_id) where role = 'admin';
+create index users_administrators on users (organization_id, id) where role = 'admin';
+
+-- The orders and filters of the list of members.
+create index users_name on users (organization_id, (coalesce(name_key, folded(name)) collate "C"), id);
+create index users_status on users (organization_id, status, id);
+
+-- Parts of names and addresses are looked for by trigrams. Where the extension is not there, or may not be made, all members of the
+-- organization are read.
+do $$
+begin
+    create extension if not exists pg_trgm;
+    create index users_parts on users using gin ((coalesce(name_key, folded(name)) || ' ' || email_key) gin_trgm_ops);
+exception when others then
+    raise notice 'searches by a part of a name read all members: %', sqlerrm;
+end
+$$;
 
 -- Groups that are made over the API. Those that identity providers push are scim_groups.
 create table groups (

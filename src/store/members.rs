@@ -1,5 +1,7 @@
 //! Members of organizations.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{FromRow, Postgres, QueryBuilder};
@@ -425,13 +427,32 @@ pub struct Order {
 /// The name of the row `u`, folded, also where an older program wrote it.
 const NAME_KEY: &str = "coalesce(u.name_key, folded(u.name))";
 
-impl Order {
-    const fn key(self) -> &'static str {
-        if self.by_name {
-            NAME_KEY
-        } else {
-            "to_char(u.created_at at time zone 'utc', 'YYYYMMDDHH24MISSUS')"
+/// What is searched by its parts, as the index `users_parts` has it.
+const PARTS: &str = "(coalesce(u.name_key, folded(u.name)) || ' ' || u.email_key)";
+
+/// The fewest letters of a part that the index finds.
+const TRIGRAM: usize = 3;
+
+/// How many members are looked up by their identifiers.
+const FEW: i64 = 2_000;
+
+/// The pattern of texts that contain this one.
+fn containing(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in part.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
         }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+impl Order {
+    /// What comes before the identifier in the order. Identifiers are in the order in which members joined.
+    const fn key(self) -> Option<&'static str> {
+        if self.by_name { Some(NAME_KEY) } else { None }
     }
 }
 
@@ -445,30 +466,69 @@ pub async fn list(
     size: u32,
 ) -> Result<Items<Member>, Error> {
     let page = Page::first(size);
-    let key = order.key();
+    let found = find_few(db, organization_id, filter).await?;
+    let filter = found.as_ref().unwrap_or(filter);
     let mut query = statement(
         organization_id,
         "select u.id, u.email, u.email_verified, u.name, u.avatar_url, u.role, u.status, u.created_at, u.updated_at, ",
     );
-    query.push(key).push(" as sort_key");
+    query.push(order.key().unwrap_or("''")).push(" as sort_key");
     push_filter(&mut query, filter);
     let (compare, direction) = if order.descending {
         ("<", " desc")
     } else {
         (">", "")
     };
-    if let Some(Place(last, id)) = after {
-        query
-            .push(format!(" and ({key} collate \"C\", u.id) {compare} ("))
-            .push_bind(last);
-        query.push(", ").push_bind(id).push(")");
+    match (order.key(), after) {
+        (Some(key), Some(Place(last, id))) => {
+            query
+                .push(format!(" and ({key} collate \"C\", u.id) {compare} ("))
+                .push_bind(last);
+            query.push(", ").push_bind(id).push(")");
+        }
+        (None, Some(Place(_, id))) => {
+            query.push(format!(" and u.id {compare} ")).push_bind(id);
+        }
+        (_, None) => {}
     }
-    query.push(format!(
-        " order by {key} collate \"C\"{direction}, u.id{direction} limit "
-    ));
+    query.push(" order by ");
+    if let Some(key) = order.key() {
+        query.push(format!("{key} collate \"C\"{direction}, "));
+    }
+    query.push(format!("u.id{direction} limit "));
     query.push_bind(page.limit());
-    let rows = query.build_query_as().fetch_all(db).await?;
-    Ok(Items::of(rows, page))
+    let is_planned_once = filter.search.is_empty();
+    let query = query.build_query_as().persistent(is_planned_once);
+    Ok(Items::of(query.fetch_all(db).await?, page))
+}
+
+/// A filter for the members by their identifiers, where a part of a text has few of them: the index of parts finds these at once,
+/// and a look through the order of the list would read all members. `None` where it has many, which that look soon meets.
+async fn find_few(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    filter: &Filter,
+) -> Result<Option<Filter>, Error> {
+    if filter.search.chars().count() < TRIGRAM {
+        return Ok(None);
+    }
+    let mut query = statement(organization_id, "select u.id");
+    push_filter(&mut query, filter);
+    query.push(" limit ").push_bind(FEW + 1);
+    let ids = query.build_query_scalar().persistent(false).fetch_all(db);
+    let ids: Vec<MemberId> = ids.await?;
+    if ids.len() > FEW as usize {
+        return Ok(None);
+    }
+    let ids = match &*ids {
+        // No member has this identifier.
+        [] => vec![Uuid::nil().into()],
+        _ => ids,
+    };
+    Ok(Some(Filter {
+        ids,
+        ..Filter::default()
+    }))
 }
 
 /// How many members the filter lets through.
@@ -494,20 +554,20 @@ pub(super) fn statement(organization_id: OrganizationId, text: &str) -> QueryBui
 fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
     query.push(" from users u where u.organization_id = $1");
     if !filter.search.is_empty() {
-        query
-            .push(format!(" and (strpos({NAME_KEY}, "))
-            .push_bind(fold(&filter.search).into_owned())
-            .push(") > 0");
-        // A part of an address, or its domain as people write it.
+        // A part of a name or of an address, or a domain as people write it.
         let domain = (!filter.search.is_ascii()).then(|| domain_key(&filter.search));
-        for part in [Some(address_key(&filter.search)), domain]
-            .into_iter()
-            .flatten()
-        {
+        let parts = [
+            Some(fold(&filter.search)),
+            Some(address_key(&filter.search)),
+            domain,
+        ];
+        let mut parts: Vec<String> = parts.into_iter().flatten().map(Cow::into_owned).collect();
+        parts.dedup();
+        for (place, part) in parts.iter().enumerate() {
             query
-                .push(" or strpos(u.email_key, ")
-                .push_bind(part.into_owned())
-                .push(") > 0");
+                .push(if place == 0 { " and (" } else { " or " })
+                .push(format!("{PARTS} like "))
+                .push_bind(containing(part));
         }
         query.push(")");
     }
@@ -516,19 +576,11 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
             .push(" and u.email_key = ")
             .push_bind(address_key(&filter.email).into_owned());
     }
+    // Their names are constants, which choose an index.
     let statuses = filter.statuses.iter().map(|status| status.as_str());
     let roles = filter.roles.iter().map(|role| role.as_str());
-    for (column, values) in [
-        ("u.status", statuses.collect::<Vec<_>>()),
-        ("u.role", roles.collect()),
-    ] {
-        if !values.is_empty() {
-            query
-                .push(format!(" and {column} = any("))
-                .push_bind(values)
-                .push(")");
-        }
-    }
+    push_constants(query, "u.status", statuses.collect());
+    push_constants(query, "u.role", roles.collect());
     if !filter.ids.is_empty() {
         let ids: Vec<Uuid> = filter.ids.iter().map(|id| id.as_uuid()).collect();
         query.push(" and u.id = any(").push_bind(ids).push(")");
@@ -548,5 +600,19 @@ fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
                where s.organization_id = $1 and s.user_id = u.id and m.group_id = any(",
         );
         query.push_bind(filter.outside_groups.clone()).push("))");
+    }
+}
+
+fn push_constants(query: &mut QueryBuilder<Postgres>, column: &str, mut values: Vec<&'static str>) {
+    values.sort_unstable();
+    values.dedup();
+    match &*values {
+        [] => {}
+        [only] => {
+            query.push(format!(" and {column} = '{only}'"));
+        }
+        several => {
+            query.push(format!(" and {column} in ('{}')", several.join("', '")));
+        }
     }
 }

@@ -317,7 +317,7 @@ fn allowed() -> BTreeMap<&'static str, String> {
         ("purpose", "verify|make".to_owned()),
         (
             "task",
-            "provisioning_events|sign_in|statistics|folding".to_owned(),
+            "provisioning_events|sign_in|tokens|audit_log|organizations|statistics|folding".to_owned(),
         ),
         (
             "outcome",
