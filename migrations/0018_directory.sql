@@ -93,7 +93,7 @@ alter table api_tokens
     -- for a program that makes a lasting token with it: it ends soon, and is in no list
     add column is_access_token boolean not null default false;
 create index api_tokens_service_account on api_tokens (organization_id, service_account_id, id);
-create index api_tokens_ended on api_tokens (expires_at) where is_access_token;
+create index api_tokens_ended on api_tokens (expires_at) where creator_id is not null;
 
 -- The tokens of members, which open what the member may do.
 create table personal_access_tokens (

@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, Method};
 
 use super::transport::refuse;
-use super::{MAX_BODY, ahead};
+use super::{MAX_BODY, STREAM, ahead};
 use crate::app::App;
 use crate::domain::identity::{Caller, Powers};
 use crate::domain::ids::OperatorTokenId;
@@ -24,9 +24,6 @@ use crate::store::{self, operator_tokens, personal_access_tokens};
 /// The header in which an operator names the organization to act in.
 const ORGANIZATION: HeaderName = HeaderName::from_static("rollcall-organization");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// How the path of the method ends whose answer is a stream.
-const STREAM: &str = "/WatchEvents";
 
 /// The kinds of tokens that open the API.
 const KINDS: [TokenKind; 4] = [

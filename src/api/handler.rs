@@ -107,6 +107,8 @@ macro_rules! service {
     (@audience everybody) => { $crate::domain::identity::Audience::Everybody };
     (@audience member) => { $crate::domain::identity::Audience::Member };
     (@audience oneself) => { $crate::domain::identity::Audience::Oneself };
+    (@audience member_itself) => { $crate::domain::identity::Audience::MemberItself };
+    (@audience service_account_itself) => { $crate::domain::identity::Audience::ServiceAccountItself };
     (@audience administrator) => { $crate::domain::identity::Audience::Administrator };
     (@audience groups_administrator) => { $crate::domain::identity::Audience::GroupsAdministrator };
     (@audience group_administrator) => { $crate::domain::identity::Audience::GroupAdministrator };
@@ -120,6 +122,9 @@ macro_rules! service {
     (@permitted operator $effect:ident $ctx:ident) => { $crate::api::handler::operator(&$ctx)? };
     (@permitted oneself $effect:ident $ctx:ident) => {
         $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed oneself $effect $ctx))
+    };
+    (@permitted member_itself $effect:ident $ctx:ident) => {
+        $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed member_itself $effect $ctx))
     };
     (@permitted group_administrator $effect:ident $ctx:ident) => {
         $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed group_administrator $effect $ctx))

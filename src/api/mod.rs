@@ -17,6 +17,7 @@ mod handler;
 mod identity;
 mod json;
 mod labels;
+mod lines;
 mod organization;
 mod paging;
 mod rollcall;
@@ -59,6 +60,8 @@ const SERVICES: [&str; 7] = [
     "gitpod.v1.ServiceAccountService",
     "gitpod.v1.UserService",
 ];
+/// How the path of the method ends whose answers are a stream.
+const STREAM: &str = "/WatchEvents";
 /// How long a request may take that names no deadline, and the longest it may name.
 const DEADLINE: Duration = Duration::from_secs(30);
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
@@ -113,6 +116,7 @@ pub fn router(app: &Arc<App>) -> anyhow::Result<Router> {
     let closed = closed
         .layer(from_fn(transport::read_page))
         .layer(from_fn(transport::check_protocol))
+        .layer(from_fn(lines::translate))
         .layer(from_fn_with_state(
             app.clone(),
             authentication::authenticate,

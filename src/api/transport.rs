@@ -18,6 +18,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
+use super::STREAM;
 use super::errors;
 use super::paging::PageOverride;
 use crate::http::body::drain;
@@ -76,7 +77,14 @@ pub async fn check_protocol(mut request: Request, next: Next) -> Response {
     let headers = request.headers();
     let is_rpc =
         Protocol::detect(headers).is_some() || headers.get(CONTENT_TYPE).is_some_and(is_grpc);
-    let refusal = if *request.method() == Method::GET {
+    let is_stream = request.uri().path().ends_with(STREAM);
+    let has_body = *request.method() == Method::POST;
+    let refusal = if has_body && is_stream && !headers.get(CONTENT_TYPE).is_some_and(is_streaming) {
+        let error = ConnectError::invalid_argument(
+            "the answers of this method are a stream: send the header \"Content-Type: application/json\" to read them as JSON lines, or use a client of the Connect protocol or gRPC",
+        );
+        Some(error.with_http_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+    } else if *request.method() == Method::GET {
         check_query(request.uri().query().unwrap_or_default()).err()
     } else if is_rpc || request.method() != Method::POST {
         check_compression(headers).err()
@@ -118,10 +126,9 @@ fn check_query(query: &str) -> Result<(), ConnectError> {
 /// The header that names how the body, or the messages in it, are compressed.
 fn check_compression(headers: &HeaderMap) -> Result<(), ConnectError> {
     let content_type = headers.get(CONTENT_TYPE);
-    let is_stream = |value: &HeaderValue| value.as_bytes().starts_with(b"application/connect+");
     let name = match content_type {
         Some(value) if is_grpc(value) => "grpc-encoding",
-        Some(value) if is_stream(value) => "connect-content-encoding",
+        Some(value) if is_streaming(value) => "connect-content-encoding",
         _ => "content-encoding",
     };
     match headers.get(name) {
@@ -172,6 +179,10 @@ pub async fn explain(request: Request, next: Next) -> Response {
             .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response
+}
+
+fn is_streaming(content_type: &HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(b"application/connect+") || is_grpc(content_type)
 }
 
 fn is_grpc(content_type: &HeaderValue) -> bool {

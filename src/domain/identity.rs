@@ -134,6 +134,10 @@ pub enum Audience {
     Member,
     /// The member or service account that it is about, or an administrator: [`Undecided::about`].
     Oneself,
+    /// The member that it is about, and nobody else: [`Undecided::for_oneself`].
+    MemberItself,
+    /// Service accounts, about themselves.
+    ServiceAccountItself,
     /// Administrators of the organization.
     Administrator,
     /// Who administers the groups of the organization.
@@ -149,10 +153,16 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether a caller with these powers may belong to it. What a method is about decides the rest.
-    const fn has(self, powers: Powers) -> bool {
+    /// Whether a caller may belong to it. What a method is about decides the rest.
+    fn has(self, caller: &Caller) -> bool {
+        let powers = caller.powers;
         match self {
-            Self::Everybody | Self::Member | Self::Oneself | Self::GroupAdministrator => true,
+            Self::Everybody
+            | Self::Member
+            | Self::MemberItself
+            | Self::Oneself
+            | Self::GroupAdministrator => true,
+            Self::ServiceAccountItself => caller.service_account().is_some(),
             Self::Administrator | Self::Owner => powers.administers,
             Self::GroupsAdministrator => powers.administers_groups,
             Self::AuditLogReader => powers.reads_audit_log,
@@ -166,6 +176,12 @@ impl Audience {
             Self::Everybody | Self::Member => "only members of the organization may do this",
             Self::Oneself => {
                 "only the member or service account that this is about, or an administrator, may do this: use such a token"
+            }
+            Self::MemberItself => {
+                "only the member may do this: sign in as the member, or use its personal access token"
+            }
+            Self::ServiceAccountItself => {
+                "only a service account may do this, for itself: use a token of it, which CreateServiceAccountAccessToken makes"
             }
             Self::Administrator | Self::Owner => {
                 "only an administrator of the organization may do this: use a token with the admin role"
@@ -226,7 +242,7 @@ impl Caller {
     ///
     /// [`Error::PermissionDenied`] for everybody who does not belong to the audience.
     pub fn reader(&self, audience: Audience) -> Result<Reader<'_>, Error> {
-        if audience.has(self.powers) {
+        if audience.has(self) {
             return Ok(Reader(self));
         }
         Err(Error::PermissionDenied(audience.refusal()))
@@ -285,6 +301,8 @@ pub struct GroupStanding {
     pub is_administered: bool,
     /// Whether it has roles in the organization, so that whoever is in it gains power.
     pub has_power: bool,
+    /// Whether it administers other groups.
+    pub administers_others: bool,
 }
 
 impl<C: AsRef<Caller>> Undecided<C> {
@@ -354,23 +372,7 @@ impl<C: AsRef<Caller>> Undecided<C> {
     pub fn for_oneself(self, member: MemberId) -> Result<C, Error> {
         match self.0.as_ref().member() == Some(member) {
             true => Ok(self.0),
-            false => Err(Error::PermissionDenied(
-                "only the member may do this: sign in as the member, or use its personal access token",
-            )),
-        }
-    }
-
-    /// Decides about what only a service account may do.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::PermissionDenied`] for everybody else, administrators too.
-    pub fn for_service_account(self) -> Result<C, Error> {
-        match self.0.as_ref().service_account() {
-            Some(_) => Ok(self.0),
-            None => Err(Error::PermissionDenied(
-                "only a service account may do this, for itself: use a token of it, which CreateServiceAccountAccessToken makes",
-            )),
+            false => Err(Error::PermissionDenied(Audience::MemberItself.refusal())),
         }
     }
 
@@ -378,8 +380,8 @@ impl<C: AsRef<Caller>> Undecided<C> {
     ///
     /// # Errors
     ///
-    /// [`Error::PermissionDenied`] for everybody who does not administer it. Of a group that has roles in the organization only
-    /// administrators decide: whoever could add somebody could become one.
+    /// [`Error::PermissionDenied`] for everybody who does not administer it. Of a group that gives power only those decide who have
+    /// that power: whoever could add somebody could gain it.
     pub fn of_group(self, group: GroupStanding) -> Result<C, Error> {
         let powers = self.0.as_ref().powers;
         if powers.administers {
@@ -390,9 +392,11 @@ impl<C: AsRef<Caller>> Undecided<C> {
                 Audience::GroupAdministrator.refusal(),
             ));
         }
-        if group.has_power {
+        // Whoever administers one group alone would get the others as well.
+        let gains = group.has_power || (group.administers_others && !powers.administers_groups);
+        if gains {
             return Err(Error::PermissionDenied(
-                "the group has roles in the organization, so only an administrator of the organization may change it",
+                "whoever is in this group has more power than you: only an administrator of the organization may change it",
             ));
         }
         Ok(self.0)

@@ -18,14 +18,14 @@ pub const JOB: Job = Job {
     run: |app, _| Box::pin(delete_ended(app)),
 };
 
-/// Deletes the personal access tokens that ended, and the tokens of service accounts that were to end soon. Tells how many.
+/// Deletes the tokens of members and service accounts that ended, and tells how many.
 pub async fn delete_ended(app: &App) -> Result<u64, Error> {
     let now = app.clock.now();
     let personal = in_batches(app, |db| {
         Box::pin(personal_access_tokens::delete_ended(db, now, BATCH))
     });
-    let access = in_batches(app, |db| {
-        Box::pin(service_accounts::delete_ended_access_tokens(db, now, BATCH))
+    let of_accounts = in_batches(app, |db| {
+        Box::pin(service_accounts::delete_ended_tokens(db, now, BATCH))
     });
-    Ok(personal.await? + access.await?)
+    Ok(personal.await? + of_accounts.await?)
 }

@@ -102,7 +102,8 @@ pub async fn list(
     let mut query = statement(organization_id, "select ");
     query
         .push(COLUMNS)
-        .push(", null::text as actor_name from audit_entries e where e.organization_id = $1");
+        .push(", (select t.name from operator_tokens t where t.id = e.actor_id) as actor_name")
+        .push(" from audit_entries e where e.organization_id = $1");
     for (column, ids) in [
         ("e.actor_id", &filter.actors),
         ("e.subject_id", &filter.subjects),

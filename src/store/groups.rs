@@ -194,6 +194,8 @@ pub async fn standing(
                exists (select 1 from scim_groups g where g.organization_id = $1 and g.id = $2) as "is_pushed!",
                exists (select 1 from role_assignments r where r.organization_id = $1 and r.group_id = $2
                    and r.role not in ('org_member', 'group_admin', 'group_viewer')) as "has_power!",
+               exists (select 1 from role_assignments r where r.organization_id = $1 and r.group_id = $2
+                   and r.resource_id <> $2 and r.role = 'group_admin') as "administers_others!",
                exists (
                    select 1 from role_assignments r
                    join group_members m on m.organization_id = r.organization_id and m.group_id = r.group_id
@@ -215,6 +217,7 @@ pub async fn standing(
         (true, _) => Ok(GroupStanding {
             is_administered: row.is_administered,
             has_power: row.has_power,
+            administers_others: row.administers_others,
         }),
         (false, true) => Err(Error::FailedPrecondition(
             "an identity provider manages this group over SCIM: change it there".to_owned(),

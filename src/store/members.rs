@@ -177,8 +177,8 @@ async fn active_users(
     .await?)
 }
 
-/// Writes the new status of members. Who may not act loses sessions and tokens; who left is in no group any more that is the
-/// organization's own.
+/// Writes the new status of members. Who may not act loses sessions and tokens; who left is no administrator any more, and in no
+/// group that is the organization's own: whoever comes back begins as any member.
 async fn write(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -194,7 +194,8 @@ async fn write(
         .unzip();
     let ended = sqlx::query!(
         r#"with changed as (
-             update users u set status = n.status, updated_at = $4
+             update users u set status = n.status, updated_at = $4,
+                 role = case when n.status = 'left' then 'member' else u.role end
              from unnest($2::uuid[], $3::text[]) n(id, status) where u.organization_id = $1 and u.id = n.id
              returning u.id, u.status
          ), ended as (
@@ -304,7 +305,6 @@ pub async fn remove(
             "the SCIM configuration \"{name}\" provisions this member: remove the person in the identity provider, or suspend the member here"
         )));
     }
-    set_role(db, organization_id, id, Role::Member, now).await?;
     settle_one(db, organization_id, before, MemberStatus::Left, now).await
 }
 

@@ -295,20 +295,22 @@ pub async fn get_token(
     .ok_or(Error::NotFound(TOKEN))
 }
 
-/// Reads a page of the tokens that were made over the API, of one service account or of all.
+/// Reads a page of the tokens that were made over the API and have not ended, of one service account or of all.
 pub async fn list_tokens(
     db: &mut Connection,
     organization_id: OrganizationId,
     account: Option<ServiceAccountId>,
+    now: DateTime<Utc>,
     page: Page,
 ) -> Result<Items<ServiceAccountToken>, Error> {
     let rows = select_tokens!(
         "where organization_id = $1 and id > $2 and ($3::uuid is null or service_account_id = $3)
-             and creator_id is not null and not is_access_token
-         order by id limit $4",
+             and creator_id is not null and not is_access_token and expires_at > $4
+         order by id limit $5",
         organization_id.as_uuid(),
         page.after,
         account.map(ServiceAccountId::as_uuid),
+        now,
         page.limit(),
     )
     .fetch_all(db)
@@ -336,15 +338,15 @@ pub async fn delete_token(
     must_exist(&done, TOKEN)
 }
 
-/// Deletes up to `limit` tokens of all organizations that were to end soon and did before `end`: for the job that tidies up.
-pub async fn delete_ended_access_tokens(
+/// Deletes up to `limit` tokens of all organizations that were made over the API and ended before `end`: for the job that tidies up.
+pub async fn delete_ended_tokens(
     db: &mut Connection,
     end: DateTime<Utc>,
     limit: i64,
 ) -> Result<u64, Error> {
     let done = query!(
         "delete from api_tokens where (organization_id, id) in
-             (select organization_id, id from api_tokens where expires_at < $1 and is_access_token limit $2)",
+             (select organization_id, id from api_tokens where expires_at < $1 and creator_id is not null limit $2)",
         end,
         limit,
     )

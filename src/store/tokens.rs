@@ -254,7 +254,7 @@ pub async fn find_candidate(
         .transpose()
 }
 
-/// Whether an organization other than this one has a token with this identifier: for the start of the
+/// Whether an organization other than this one, which is not deleted, has a token with this identifier: for the start of the
 /// process, which is given a token that names no organization.
 pub async fn is_of_another(
     db: &mut Connection,
@@ -262,7 +262,9 @@ pub async fn is_of_another(
     id: ApiTokenId,
 ) -> Result<bool, Error> {
     Ok(query_scalar!(
-        r#"select exists (select 1 from api_tokens where organization_id <> $1 and id = $2) as "exists!""#,
+        r#"select exists (
+               select 1 from api_tokens t join organizations o on o.id = t.organization_id
+               where t.organization_id <> $1 and t.id = $2 and o.deleted_at is null) as "exists!""#,
         organization_id.as_uuid(),
         id.as_uuid(),
     )

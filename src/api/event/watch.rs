@@ -198,7 +198,7 @@ fn wire(change: &Change) -> WatchEventsResponse {
 
 fn operation(action: &str) -> ResourceOperation {
     let begins = |words: &[&str]| words.iter().any(|word| action.starts_with(word));
-    if begins(&["SetUserStatus", "SetSuspended"]) {
+    if begins(&["SetUserStatus", "SetSuspended", "LeaveOrganization"]) {
         ResourceOperation::RESOURCE_OPERATION_UPDATE_STATUS
     } else if begins(&["Create", "JoinOrganization"]) {
         ResourceOperation::RESOURCE_OPERATION_CREATE

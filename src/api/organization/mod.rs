@@ -37,7 +37,7 @@ service! { METHODS: OrganizationService {
         invitations::get_summary(app, request);
     member writes join_organization(JoinOrganizationRequest) -> JoinOrganizationResponse { member } =
         invitations::join(app, caller, request);
-    oneself writes leave_organization(LeaveOrganizationRequest) -> LeaveOrganizationResponse {} =
+    member_itself writes leave_organization(LeaveOrganizationRequest) -> LeaveOrganizationResponse {} =
         members::leave(app, caller, request);
     administrator writes create_sso_configuration(CreateSSOConfigurationRequest)
         -> CreateSSOConfigurationResponse { sso_configuration } =

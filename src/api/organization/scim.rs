@@ -12,7 +12,7 @@ use crate::domain::scim::{DEFAULT_TOKEN_LIFETIME, ScimChange, ScimConfiguration}
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
 use crate::metrics::SessionEnd;
-use crate::provisioning::tokens;
+use crate::provisioning::{administration, tokens};
 use crate::store;
 use crate::store::members::Settled;
 use crate::store::tokens::ReadAhead;
@@ -129,7 +129,7 @@ pub async fn update(
 }
 
 /// `DeleteSCIMConfiguration`: its token is refused from then on. Members whom another configuration provisions, too, get the status
-/// that is left; the others stay as they are.
+/// that is left; the others stay as they are. The groups go with their roles, so it is refused where nobody would administer any more.
 pub async fn delete(
     app: &App,
     caller: Writer<'_>,
@@ -141,9 +141,11 @@ pub async fn delete(
     let mut work = begin(app, caller, now).await?;
     let before = store::scim::lock(&mut work, organization_id, id).await?;
     work.be_patient().await?;
+    let administration = administration::guard(&mut work, organization_id).await?;
     let shared = store::scim::shared_members(&mut work, organization_id, id).await?;
     store::scim::delete(&mut work, organization_id, id).await?;
     let settled = store::members::settle(&mut work, organization_id, &shared, now).await?;
+    administration.check(&mut work).await?;
     for change in settled.iter().map(Settled::change) {
         work.record(&change).await?;
     }

@@ -23,7 +23,7 @@ service! { METHODS: ServiceAccountService {
     administrator writes create_service_account_access_token(CreateServiceAccountAccessTokenRequest)
         -> CreateServiceAccountAccessTokenResponse { token } =
         tokens::create_access_token(app, caller, request);
-    oneself writes create_service_account_token(CreateServiceAccountTokenRequest)
+    service_account_itself writes create_service_account_token(CreateServiceAccountTokenRequest)
         -> CreateServiceAccountTokenResponse { token, service_account_token } =
         tokens::create(app, caller, request);
     oneself reads list_service_account_tokens(ListServiceAccountTokensRequest)

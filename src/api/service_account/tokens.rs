@@ -1,5 +1,7 @@
 //! Tokens of service accounts over the API.
 
+use chrono::{DateTime, Utc};
+
 use crate::api::enums::wire_subject;
 use crate::api::handler::{begin, lifetime, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
@@ -8,7 +10,7 @@ use crate::domain::audit::Change;
 use crate::domain::identity::{Reader, Undecided, Writer};
 use crate::domain::ids::{ApiTokenId, ServiceAccountId};
 use crate::domain::service_account::{
-    ACCESS_TOKEN_LIFETIME, DEFAULT_TOKEN_LIFETIME, ServiceAccountToken,
+    ACCESS_TOKEN_LIFETIME, DEFAULT_TOKEN_LIFETIME, ServiceAccount, ServiceAccountToken,
 };
 use crate::domain::text;
 use crate::domain::token::TokenKind;
@@ -47,10 +49,9 @@ pub async fn create_access_token(
 /// latest.
 pub async fn create(
     app: &App,
-    caller: Undecided<Writer<'_>>,
+    caller: Writer<'_>,
     request: CreateServiceAccountTokenRequest,
 ) -> Result<(String, WireToken), Error> {
-    let caller = caller.for_service_account()?;
     text::check_description("description", &request.description)?;
     let now = app.clock.now();
     let lifetime = lifetime(request.valid_for.as_option()).unwrap_or(DEFAULT_TOKEN_LIFETIME);
@@ -89,11 +90,24 @@ async fn issue(
     // Hashing takes long: not while a row is locked.
     let hash = app.tokens.hash(&secret, app.random.bytes()).await?;
     let mut work: Work<'_> = begin(app, caller, token.created_at).await?;
-    service_accounts::lock(&mut work, organization_id, token.service_account_id).await?;
+    let account = token.service_account_id;
+    let account = service_accounts::lock(&mut work, organization_id, account).await?;
+    check_open(&account, token.created_at)?;
     service_accounts::insert_token(&mut work, organization_id, token, &hash).await?;
     tokens::keep_digest(&app.keys, &mut work, organization_id, &secret, &hash).await?;
     work.commit(Change::created(action, token)).await?;
     Ok(secret.expose().to_owned())
+}
+
+/// A token opens nothing while the service account does not.
+fn check_open(account: &ServiceAccount, now: DateTime<Utc>) -> Result<(), Error> {
+    let is_over = account.valid_until.is_some_and(|end| end <= now);
+    let why = match (account.is_suspended, is_over) {
+        (true, _) => "the service account is suspended: lift that with UserService.SetSuspended",
+        (false, true) => "the service account has ended, as its valid_until says: make another one",
+        (false, false) => return Ok(()),
+    };
+    Err(Error::FailedPrecondition(why.to_owned()))
 }
 
 /// `ListServiceAccountTokens`: the caller's own, and for administrators those of all service accounts. Two round trips.
@@ -111,9 +125,10 @@ pub async fn list(
         format_args!("{account:?}"),
         &request.pagination,
     )?;
+    let now = app.clock.now();
     let mut db = app.store.acquire().await?;
     let found =
-        service_accounts::list_tokens(&mut db, organization_id, account, list.page()).await?;
+        service_accounts::list_tokens(&mut db, organization_id, account, now, list.page()).await?;
     list.answer(found, |token| token.id.as_uuid(), wire)
 }
 

@@ -15,7 +15,7 @@ service! { METHODS: UserService {
         users::set_suspended(app, caller, request);
     administrator writes delete_user(DeleteUserRequest) -> DeleteUserResponse {} =
         users::delete(app, caller, request);
-    oneself writes create_personal_access_token(CreatePersonalAccessTokenRequest)
+    member_itself writes create_personal_access_token(CreatePersonalAccessTokenRequest)
         -> CreatePersonalAccessTokenResponse { token } =
         tokens::create(app, caller, request);
     oneself reads get_personal_access_token(GetPersonalAccessTokenRequest) -> GetPersonalAccessTokenResponse { pat } =

@@ -19,7 +19,7 @@ use proto::gitpod::v1::{DeleteUserRequest, GetUserRequest, SetSuspendedRequest, 
 pub async fn get_authenticated(app: &App, caller: Reader<'_>) -> Result<User, Error> {
     let id = caller.member().ok_or_else(|| {
         Error::FailedPrecondition(
-            "the token stands for a service account, which is no user: use the token of a person, or call IdentityService.GetAuthenticatedIdentity"
+            "the token stands for no person: sign in, use the personal access token of a member, or call IdentityService.GetAuthenticatedIdentity"
                 .to_owned(),
         )
     })?;

@@ -98,18 +98,19 @@ impl Caller {
             Audience::Administrator | Audience::Owner if !powers.administers => {
                 denied("administrator")
             }
+            Audience::ServiceAccountItself if is_operator || self.is_person => {
+                denied("only a service account")
+            }
             Audience::GroupsAdministrator if !powers.administers_groups => {
                 denied("ORG_GROUPS_ADMIN")
             }
             Audience::AuditLogReader if !powers.reads_audit_log => denied("ORG_AUDIT_LOG_READER"),
             _ if access.effect == Effect::Writes && self.read_only => denied("read-only"),
-            // The requests are about somebody else, but for two, which are about the service account that calls.
+            // The requests are about somebody else, but for one, which is about the service account that calls.
+            Audience::MemberItself => denied("only the member"),
             Audience::Oneself
                 if !powers.administers
-                    && (self.is_person
-                        || !["/CreateServiceAccountToken", "/ListServiceAccountTokens"]
-                            .iter()
-                            .any(|own| path.ends_with(own))) =>
+                    && (self.is_person || !path.ends_with("/ListServiceAccountTokens")) =>
             {
                 denied("may do this")
             }
@@ -131,11 +132,6 @@ impl Caller {
             "JoinOrganization" if self.is_person => Some("already_exists"),
             "JoinOrganization" => Some("failed_precondition"),
             "CreateMembership" => Some("already_exists"),
-            // These are for the member or the service account alone.
-            "CreatePersonalAccessToken" | "LeaveOrganization" => Some("permission_denied"),
-            "CreateServiceAccountToken" if self.who == Who::OperatorHere || self.is_person => {
-                Some("permission_denied")
-            }
             // Of these, an operator's command made the account.
             "CreateServiceAccountToken" if matches!(self.who, Who::Member(_, "")) => {
                 Some("failed_precondition")
@@ -506,6 +502,8 @@ fn the_table_of_the_documentation_is_that_of_the_program() {
             let who = match method.access.audience {
                 Audience::Everybody => "everybody, without a token",
                 Audience::Member => "members",
+                Audience::MemberItself => "members, about themselves",
+                Audience::ServiceAccountItself => "service accounts, about themselves",
                 Audience::Oneself => {
                     "members and service accounts, about themselves; administrators"
                 }

@@ -30,7 +30,7 @@ fn a_service_account_is_no_user() {
         let message = call(&server, Some(&server.token), method, json!({}))
             .await
             .error("failed_precondition");
-        assert!(message.contains("service account"), "{message}");
+        assert!(message.contains("no person"), "{message}");
         call(&server, None, method, json!({}))
             .await
             .error("unauthenticated");

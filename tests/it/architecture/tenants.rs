@@ -46,7 +46,7 @@ pub const EXCEPTIONS: [(&str, &str); 25] = [
     ),
     ("from organizations where id > $1", OPERATOR),
     ("from organizations where name = $1 and", OPERATOR),
-    ("from api_tokens where organization_id <> $1", OPERATOR),
+    ("where t.organization_id <> $1 and t.id = $2", OPERATOR),
     (
         "from sso_configurations where (organization_id, id) >",
         OPERATOR,

@@ -47,9 +47,10 @@ const (
 // object is a message in its JSON form: the one way to write requests and to compare answers.
 type object = map[string]any
 
-// client speaks one protocol and remembers the last HTTP exchange.
+// client speaks one protocol with one service and remembers the last HTTP exchange.
 type client struct {
 	t       *testing.T
+	service string
 	base    string
 	token   string
 	options []connect.ClientOption
@@ -67,7 +68,7 @@ func (c *client) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 func newClient(t *testing.T, options ...connect.ClientOption) *client {
-	c := &client{t: t, base: url + "/api", token: token, options: options}
+	c := &client{t: t, service: organization, base: url + "/api", token: token, options: options}
 	c.http = &http.Client{Transport: c, Timeout: 20 * time.Second}
 	return c
 }
@@ -79,6 +80,20 @@ func newGRPCClient(t *testing.T) *client {
 	c := newClient(t, connect.WithGRPC())
 	c.http = &http.Client{Transport: &http.Transport{Protocols: &h2c}, Timeout: 20 * time.Second}
 	return c
+}
+
+// of is the same client of another service.
+func (c *client) of(service string) *client {
+	other := *c
+	other.service = service
+	return &other
+}
+
+// as is the same client with another token.
+func (c *client) as(token string) *client {
+	other := *c
+	other.token = token
+	return &other
 }
 
 var descriptors = func() *protoregistry.Files {
@@ -97,7 +112,10 @@ var descriptors = func() *protoregistry.Files {
 	return files
 }()
 
-func (c *client) try(service, method string, fields object) (object, error) {
+// rpc is a method, and the request to call it with.
+func (c *client) rpc(service, method string, fields object) (
+	*connect.Client[dynamicpb.Message, dynamicpb.Message], *connect.Request[dynamicpb.Message],
+) {
 	c.t.Helper()
 	found, err := descriptors.FindDescriptorByName(protoreflect.FullName(service))
 	c.must(err)
@@ -123,33 +141,42 @@ func (c *client) try(service, method string, fields object) (object, error) {
 	if c.token != "" {
 		request.Header().Set("Authorization", "Bearer "+c.token)
 	}
-
 	procedure := c.base + "/" + service + "/" + method
-	rpc := connect.NewClient[dynamicpb.Message, dynamicpb.Message](c.http, procedure, options...)
+	return connect.NewClient[dynamicpb.Message, dynamicpb.Message](c.http, procedure, options...), request
+}
+
+func (c *client) decode(message *dynamicpb.Message) object {
+	c.t.Helper()
+	answer, err := protojson.Marshal(message)
+	c.must(err)
+	if bytes.Contains(answer, []byte(secretMark)) {
+		c.t.Errorf("a client secret is shown: %s", answer)
+	}
+	var decoded object
+	c.must(json.Unmarshal(answer, &decoded))
+	return decoded
+}
+
+func (c *client) try(service, method string, fields object) (object, error) {
+	c.t.Helper()
+	rpc, request := c.rpc(service, method, fields)
 	response, err := rpc.CallUnary(context.Background(), request)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := protojson.Marshal(response.Msg)
-	c.must(err)
-	if bytes.Contains(answer, []byte(secretMark)) {
-		c.t.Errorf("%s shows a client secret: %s", method, answer)
-	}
-	var decoded object
-	c.must(json.Unmarshal(answer, &decoded))
-	return decoded, nil
+	return c.decode(response.Msg), nil
 }
 
 func (c *client) call(method string, fields object) object {
 	c.t.Helper()
-	answer, err := c.try(organization, method, fields)
+	answer, err := c.try(c.service, method, fields)
 	c.must(err)
 	return answer
 }
 
 func (c *client) refused(code connect.Code, method string, fields object) *connect.Error {
 	c.t.Helper()
-	_, err := c.try(organization, method, fields)
+	_, err := c.try(c.service, method, fields)
 	var refusal *connect.Error
 	if !errors.As(err, &refusal) || refusal.Code() != code {
 		c.t.Fatalf("%s: got %v, want the code %s", method, err, code)
@@ -237,8 +264,8 @@ func (c *client) readSCIM(scim object) any {
 	return c.call("GetSCIMConfiguration", theSCIM(scim))["scimConfiguration"]
 }
 
-// list is the items of all pages, in the order of their ids.
-func (c *client) list(method, items string, pageSize int, fields object) []any {
+// pages is the items of all pages, in the order of the server.
+func (c *client) pages(method, items string, pageSize int, fields object) []any {
 	c.t.Helper()
 	found, token := []any{}, any("")
 	for range 50 {
@@ -251,13 +278,20 @@ func (c *client) list(method, items string, pageSize int, fields object) []any {
 			token = next["nextToken"]
 			continue
 		}
-		slices.SortFunc(found, func(a, b any) int {
-			return strings.Compare(a.(object)["id"].(string), b.(object)["id"].(string))
-		})
 		return found
 	}
 	c.t.Fatal("the list never ends")
 	return nil
+}
+
+// list is the items of all pages, in the order of their ids.
+func (c *client) list(method, items string, pageSize int, fields object) []any {
+	c.t.Helper()
+	found := c.pages(method, items, pageSize, fields)
+	slices.SortFunc(found, func(a, b any) int {
+		return strings.Compare(a.(object)["id"].(string), b.(object)["id"].(string))
+	})
+	return found
 }
 
 func (c *client) listSSO(pageSize int) []any {
@@ -285,17 +319,20 @@ func TestTheTokenBelongsToTheOrganization(t *testing.T) {
 	c.equal(uuidV7.MatchString(answer["subject"].(object)["id"].(string)), true)
 }
 
+// protocols are the protocols and encodings that clients use.
+var protocols = map[string]func(*testing.T) *client{
+	"Connect":             func(t *testing.T) *client { return newClient(t) },
+	"Connect, JSON":       func(t *testing.T) *client { return newClient(t, connect.WithProtoJSON()) },
+	"Connect, gzip":       func(t *testing.T) *client { return newClient(t, connect.WithSendGzip()) },
+	"Connect, GET":        func(t *testing.T) *client { return newClient(t, connect.WithHTTPGet()) },
+	"gRPC":                newGRPCClient,
+	"gRPC-Web":            func(t *testing.T) *client { return newClient(t, connect.WithGRPCWeb()) },
+	"gRPC without prefix": func(t *testing.T) *client { c := newGRPCClient(t); c.base = url; return c },
+}
+
 // The whole life of both kinds of configuration, over every protocol and encoding that clients use.
 func TestTheWholeLife(t *testing.T) {
-	for name, dial := range map[string]func(*testing.T) *client{
-		"Connect":             func(t *testing.T) *client { return newClient(t) },
-		"Connect, JSON":       func(t *testing.T) *client { return newClient(t, connect.WithProtoJSON()) },
-		"Connect, gzip":       func(t *testing.T) *client { return newClient(t, connect.WithSendGzip()) },
-		"Connect, GET":        func(t *testing.T) *client { return newClient(t, connect.WithHTTPGet()) },
-		"gRPC":                newGRPCClient,
-		"gRPC-Web":            func(t *testing.T) *client { return newClient(t, connect.WithGRPCWeb()) },
-		"gRPC without prefix": func(t *testing.T) *client { c := newGRPCClient(t); c.base = url; return c },
-	} {
+	for name, dial := range protocols {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t)
 

@@ -2,7 +2,15 @@
 
 import sys
 
-from gitpod.v1 import account_pb2, group_pb2, identity_pb2, organization_pb2, user_pb2
+from gitpod.v1 import (
+    account_pb2,
+    event_pb2,
+    group_pb2,
+    identity_pb2,
+    organization_pb2,
+    service_account_pb2,
+    user_pb2,
+)
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 collected = FileDescriptorSet()
@@ -17,6 +25,14 @@ def collect(file):
         file.CopyToProto(collected.file.add())
 
 
-for module in account_pb2, group_pb2, identity_pb2, organization_pb2, user_pb2:
+for module in (
+    account_pb2,
+    event_pb2,
+    group_pb2,
+    identity_pb2,
+    organization_pb2,
+    service_account_pb2,
+    user_pb2,
+):
     collect(module.DESCRIPTOR)
 sys.stdout.buffer.write(collected.SerializeToString())

@@ -1,8 +1,10 @@
 """What the Python clients share: where the server is, and fresh data for every test."""
 
 import base64
+import json
 import os
 import re
+import urllib.request
 import uuid
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
@@ -59,6 +61,35 @@ def sso_fields(**changes) -> dict:
         "claims_expression": ONLY_EXAMPLE_COM,
         **changes,
     }
+
+
+def scim(token: str, method: str, path: str, body: dict | None = None) -> dict:
+    """What an identity provider does with the token of a SCIM configuration."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/scim+json"}
+    if body is not None:
+        [kind] = re.findall("^/(User|Group)s", path)
+        body = {"schemas": [f"urn:ietf:params:scim:schemas:core:2.0:{kind}"], **body}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{URL}/scim/v2{path}", data, headers, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.loads(answer.read() or b"{}")
+
+
+def push_user(token: str, name: str) -> dict:
+    """Provisions a person, who becomes a member, with an address unlike that of any other test."""
+    address = f"{uuid.uuid4().hex[:12]}@example.com"
+    emails = [{"value": address, "primary": True}]
+    return scim(token, "POST", "/Users", {"userName": address, "displayName": name, "emails": emails})
+
+
+def push_group(token: str, name: str, users: list[dict]) -> dict:
+    members = [{"value": user["id"]} for user in users]
+    return scim(token, "POST", "/Groups", {"displayName": name, "members": members})
+
+
+def some_name(prefix: str) -> str:
+    """A name unlike that of any other test."""
+    return f"{prefix} {uuid.uuid4().hex[:12]}"
 
 
 def is_in_days(moment: datetime, days: int) -> bool:

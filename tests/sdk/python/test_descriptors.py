@@ -24,10 +24,25 @@ NO_LEAST = "a least of 0 rules nothing out, and our validator's comparison with 
 
 EITHER_SPELLING = "domains are taken in either spelling, with a dot at the end and blanks around: the server checks them"
 
+OURS = "our own, far from the numbers of the contract: what else knows the message ignores it"
+NO_ENVIRONMENTS = "there are no environments here, so no reports of what ran in one"
+
 # What differs: the reason.
 WANTED = {
+    "AuditLogEntryDetails.payload: fields": OURS,
+    "AuditLogEntryDetails.payload: rules": "what else knows the message sees no payload that it knows",
+    "AuditLogEntryDetails.resource_change: not published": OURS,
+    "AuditLogEntryDetails.veto_exec: missing": NO_ENVIRONMENTS,
+    "AuditLogEntryKind: values": "two are deprecated, which is not said here: no entry has them",
     "CreateSSOConfigurationRequest.email_domains: rules": EITHER_SPELLING,
     "GetSSOLoginURLRequest.email: rules": EITHER_SPELLING,
+    "InviteDomains.domains: rules": EITHER_SPELLING,
+    "ListAuditLogsRequest.Filter.actor_ids: rules": NO_LEAST,
+    "ListAuditLogsRequest.Filter.actor_principals: rules": NO_LEAST,
+    "ListAuditLogsRequest.Filter.subject_ids: rules": NO_LEAST,
+    "ListAuditLogsRequest.Filter.subject_types: rules": NO_LEAST,
+    "ListPersonalAccessTokensRequest.Filter.user_ids: rules": NO_LEAST,
+    "ListServiceAccountsRequest.Filter.service_account_ids: rules": NO_LEAST,
     "ListSSOLoginsRequest.email: rules": EITHER_SPELLING,
     "SSOConfiguration.email_domains: rules": EITHER_SPELLING,
     "UpdateSSOConfigurationRequest.email_domains: rules": EITHER_SPELLING,
@@ -39,27 +54,24 @@ WANTED = {
     "UpdateOrganizationPoliciesRequest.security_policy_id: rules": (
         "buf.validate has no IGNORE_IF_DEFAULT_VALUE any more: an expression that lets the empty text pass says the same"
     ),
+    "WatchEventsRequest.after: not published": OURS,
+    "WatchEventsResponse.cursor: not published": OURS,
 }
 
 # The methods of the services here that are answered with `unimplemented`.
 NOT_SERVED = {
-    "AccountService": "BlockAccount DeleteAccount GetAccount ListJoinableOrganizations UnblockAccount",
-    "GroupService": """
-        CreateGroup CreateMembership CreateRoleAssignment DeleteGroup DeleteMembership DeleteRoleAssignment
-        GetMembership ListRoleAssignments ShareResourceWithPrincipal UnshareResourceWithPrincipal UpdateGroup
-    """,
+    "AccountService": "BlockAccount DeleteAccount UnblockAccount",
+    "EventService": "",
+    "GroupService": "ShareResourceWithPrincipal UnshareResourceWithPrincipal",
     "IdentityService": "ExchangeToken GetIDToken",
     "OrganizationService": """
-        AcceptTermsOfService CreateCustomDomain CreateOrganization CreateOrganizationInvite DeleteCustomDomain
-        DeleteOrganization GetAnnouncementBanner GetCustomDomain GetOIDCConfig GetOrganizationInvite
-        GetOrganizationInviteSummary GetTermsOfService GetTermsOfServiceAcceptancesExport JoinOrganization
-        LeaveOrganization ListTermsOfServiceAcceptances ListTermsOfServiceVersions SetRole SetStripeCustomerID
-        UpdateAnnouncementBanner UpdateCustomDomain UpdateOIDCConfig UpdateOrganization UpdateTermsOfService
+        AcceptTermsOfService CreateCustomDomain DeleteCustomDomain GetAnnouncementBanner GetCustomDomain GetOIDCConfig
+        GetTermsOfService GetTermsOfServiceAcceptancesExport ListTermsOfServiceAcceptances ListTermsOfServiceVersions
+        SetStripeCustomerID UpdateAnnouncementBanner UpdateCustomDomain UpdateOIDCConfig UpdateTermsOfService
     """,
+    "ServiceAccountService": "",
     "UserService": """
-        CreatePersonalAccessToken DeletePersonalAccessToken DeletePreference DeleteUser GetDotfilesConfiguration
-        GetPersonalAccessToken GetPreference GetUser ListPersonalAccessTokens ListPreferences
-        SetDotfilesConfiguration SetPreference SetSuspended
+        DeletePreference GetDotfilesConfiguration GetPreference ListPreferences SetDotfilesConfiguration SetPreference
     """,
 }
 

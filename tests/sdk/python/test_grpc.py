@@ -1,5 +1,7 @@
 """Plain gRPC over HTTP/2 without TLS, with the messages the server itself describes."""
 
+import itertools
+import time
 from urllib.parse import urlsplit
 
 import grpc
@@ -10,9 +12,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from support import ORGANIZATION_ID, SOME_ID, TOKEN, URL, sso_fields
+from support import ORGANIZATION_ID, SOME_ID, TOKEN, URL, some_name, sso_fields
 
 SERVICE = "gitpod.v1.OrganizationService"
+EVENTS = "gitpod.v1.EventService"
+GROUPS = "gitpod.v1.GroupService"
 BEARER = [("authorization", f"Bearer {TOKEN}")]
 
 
@@ -28,20 +32,59 @@ def described(channel):
     return DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
 
 
+class Method:
+    """A method as the server describes it."""
+
+    def __init__(self, described, service, name, prefix=""):
+        description = described.FindServiceByName(service).FindMethodByName(name)
+        self.path = f"{prefix}/{service}/{name}"
+        self.request = message_factory.GetMessageClass(description.input_type)
+        self.response = message_factory.GetMessageClass(description.output_type)
+
+    def on(self, of_kind):
+        return of_kind(
+            self.path,
+            request_serializer=self.request.SerializeToString,
+            response_deserializer=self.response.FromString,
+        )
+
+
 @pytest.fixture(scope="module")
 def call(channel, described):
-    def call(method, fields, metadata=BEARER, prefix=""):
-        description = described.FindServiceByName(SERVICE).FindMethodByName(method)
-        request = message_factory.GetMessageClass(description.input_type)(**fields)
-        response = message_factory.GetMessageClass(description.output_type)
-        rpc = channel.unary_unary(
-            f"{prefix}/{SERVICE}/{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=response.FromString,
-        )
-        return rpc(request, metadata=metadata, timeout=20)
+    def call(name, fields, metadata=BEARER, prefix="", service=SERVICE):
+        method = Method(described, service, name, prefix)
+        return method.on(channel.unary_unary)(method.request(**fields), metadata=metadata, timeout=20)
 
     return call
+
+
+@pytest.fixture
+def watch(channel, described):
+    """Begins streams of events, which end with the test."""
+    streams = []
+
+    def watch(**fields):
+        method = Method(described, EVENTS, "WatchEvents")
+        stream = method.on(channel.unary_stream)(method.request(**fields), metadata=BEARER, timeout=20)
+        streams.append(stream)
+        # The stream has begun when the server answers.
+        stream.initial_metadata()
+        return stream
+
+    yield watch
+    for stream in streams:
+        stream.cancel()
+
+
+@pytest.fixture
+def group(call):
+    fields = {"organization_id": ORGANIZATION_ID, "name": some_name("Group"), "description": "Red"}
+    group = call("CreateGroup", fields, service=GROUPS).group
+    yield group
+    try:
+        call("DeleteGroup", {"group_id": group.id}, service=GROUPS)
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.fixture
@@ -116,3 +159,57 @@ def test_an_invalid_request_names_the_field(call):
 def test_a_method_that_is_not_there_is_unimplemented(channel):
     rpc = channel.unary_unary(f"/{SERVICE}/NoSuchMethod")
     refused(grpc.StatusCode.UNIMPLEMENTED, rpc, b"", metadata=BEARER, timeout=20)
+
+
+def test_a_group_has_a_service_account_and_a_role(call, group):
+    accounts = "gitpod.v1.ServiceAccountService"
+    fields = {"name": "Robot", "valid_until": {"seconds": int(time.time()) + 3600}}
+    robot = call("CreateServiceAccount", fields, service=accounts).service_account
+    which = {"group_id": group.id, "subject": {"id": robot.id, "principal": 5}}
+    member = call("CreateMembership", which, service=GROUPS).member
+    assert (member.name, member.group_id, member.subject.id) == ("Robot", group.id, robot.id)
+    assert call("GetMembership", which, service=GROUPS).member == member
+    assert list(call("ListMemberships", {"group_id": group.id}, service=GROUPS).members) == [member]
+
+    role = {"group_id": group.id, "resource_type": 7, "resource_id": ORGANIZATION_ID, "resource_role": 1}
+    assignment = call("CreateRoleAssignment", role, service=GROUPS).assignment
+    assert (assignment.resource_type, assignment.resource_role) == (7, 1)
+    token = call("CreateServiceAccountAccessToken", {"service_account_id": robot.id}, service=accounts).token
+    administrator = [("authorization", f"Bearer {token}")]
+    renamed = {"group_id": group.id, "name": some_name("Renamed")}
+    assert call("UpdateGroup", renamed, administrator, service=GROUPS).group.name == renamed["name"]
+    call("DeleteServiceAccount", {"service_account_id": robot.id}, service=accounts)
+    refused(grpc.StatusCode.UNAUTHENTICATED, call, "UpdateGroup", renamed, administrator, service=GROUPS)
+
+
+def test_an_entry_of_the_audit_log_says_what_changed(call, group):
+    call("UpdateGroup", {"group_id": group.id, "name": group.name, "description": "Blue"}, service=GROUPS)
+    logs = call("ListAuditLogs", {"filter": {"subject_ids": [group.id]}}, service=EVENTS)
+    updated, created = logs.entries
+    assert (updated.action, created.action) == ("UpdateGroup", "CreateGroup")
+
+    def change(entry):
+        answer = call("GetAuditLog", {"audit_log_entry_id": entry.id}, service=EVENTS)
+        assert answer.entry == entry
+        assert answer.details.WhichOneof("payload") == "resource_change"
+        return answer.details.resource_change
+
+    red, blue = change(updated).before, change(updated).after
+    assert (red["name"], red["description"]) == (group.name, "Red")
+    assert (blue["name"], blue["description"]) == (group.name, "Blue")
+    assert not change(created).HasField("before")
+    assert change(created).after == red
+
+
+def test_changes_are_told_as_they_happen_and_again_after_a_cursor(call, group, watch):
+    of_group = {"resource_type": 12, "resource_ids": [group.id]}
+    stream = watch(organization=True, resource_type_filters=[of_group])
+    call("UpdateGroup", {"group_id": group.id, "name": some_name("Renamed")}, service=GROUPS)
+    call("DeleteGroup", {"group_id": group.id}, service=GROUPS)
+    update, delete = next(stream), next(stream)
+    assert (update.operation, update.resource_type, update.resource_id) == (2, 12, group.id)
+    assert (delete.operation, delete.resource_type, delete.resource_id) == (3, 12, group.id)
+
+    # It may tell of what was before the cursor again, but misses nothing after it.
+    again = watch(organization=True, resource_type_filters=[of_group], after=update.cursor)
+    assert delete in itertools.islice(again, 3)

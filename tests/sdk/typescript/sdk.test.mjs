@@ -2,122 +2,30 @@
 // client's own `post` and `getAPIList`, which the later methods are made of.
 
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
-import { afterEach, beforeEach, test } from 'node:test';
-import Gitpod, * as errors from '@gitpod/sdk';
-import { AbstractPage } from '@gitpod/sdk/core/pagination';
-
-const { ROLLCALL_URL, ROLLCALL_TOKEN, ROLLCALL_ORGANIZATION_ID: organizationId } = process.env;
-const DAY = 86_400;
-const SECRET_MARK = 'must-never-come-back-';
-const SCIM_TOKEN = /^rcscim_[0-9a-f]{64}_[0-9A-Za-z]{49}$/;
-const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-
-class SCIMConfigurationsPage extends AbstractPage {
-  constructor(client, response, body, options) {
-    super(client, response, body, options);
-    Object.assign(this, body);
-  }
-  getPaginatedItems() {
-    return this.scimConfigurations ?? [];
-  }
-  nextPageRequestOptions() {
-    const token = this.pagination?.nextToken;
-    return token ? { ...this.options, query: { ...this.options.query, token } } : null;
-  }
-}
-
-/** Every HTTP exchange of the test, oldest first. */
-let wire = [];
-
-function connect(bearerToken = ROLLCALL_TOKEN) {
-  const recording = async (url, init) => {
-    const response = await fetch(url, init);
-    wire.push({ status: response.status, body: await response.clone().text() });
-    return response;
-  };
-  return new Gitpod({ bearerToken, baseURL: `${ROLLCALL_URL}/api`, fetch: recording, timeout: 20_000 });
-}
-
-const client = connect();
-const ssos = client.organizations.ssoConfigurations;
-const path = (method) => `/gitpod.v1.OrganizationService/${method}`;
-const scims = {
-  create: (body) => client.post(path('CreateSCIMConfiguration'), { body }),
-  retrieve: (body) => client.post(path('GetSCIMConfiguration'), { body }),
-  update: (body) => client.post(path('UpdateSCIMConfiguration'), { body }),
-  delete: (body) => client.post(path('DeleteSCIMConfiguration'), { body }),
-  regenerateToken: (body) => client.post(path('RegenerateSCIMToken'), { body }),
-  list: ({ token, pageSize, ...body } = {}) =>
-    client.getAPIList(path('ListSCIMConfigurations'), SCIMConfigurationsPage, {
-      query: { token, pageSize },
-      body,
-      method: 'post',
-    }),
-};
-
-beforeEach(() => {
-  wire = [];
-});
-
-afterEach(async () => {
-  assert.deepEqual(wire.filter(({ body }) => body.includes(SECRET_MARK)), []);
-  // Lists are counted exactly, so a test leaves the organization as empty as it found it.
-  for (const { id } of await everything(scims.list())) {
-    await scims.delete({ scimConfigurationId: id });
-  }
-  for (const { id } of await everything(ssos.list({ organizationId }))) {
-    await ssos.delete({ ssoConfigurationId: id });
-  }
-});
-
-/** All items of all pages; a list that never ends fails. */
-async function everything(pages, atMost = 50) {
-  const found = [];
-  for await (const item of pages) {
-    found.push(item);
-    assert.ok(found.length <= atMost, 'the list never ends');
-  }
-  return found;
-}
-
-/** Every field of a CreateSSOConfigurationRequest, unlike that of any other test. */
-function ssoFields(changes = {}) {
-  const name = randomUUID().slice(0, 13);
-  return {
-    organizationId,
-    clientId: `client-${name}`,
-    clientSecret: `${SECRET_MARK}${name}`,
-    issuerUrl: `https://${name}.idp.example.com`,
-    emailDomain: `${name}.example.com`,
-    displayName: `Example ${name}`,
-    additionalScopes: ['groups', 'offline_access'],
-    claimsExpression: 'claims.email_verified && claims.email.endsWith("@example.com")',
-    ...changes,
-  };
-}
-
-const createSSO = async (changes) => (await ssos.create(ssoFields(changes))).ssoConfiguration;
-const readSSO = async ({ id }) => (await ssos.retrieve({ ssoConfigurationId: id })).ssoConfiguration;
-const createSCIM = (sso, changes) => scims.create({ organizationId, ssoConfigurationId: sso.id, ...changes });
-const readSCIM = async ({ id }) => (await scims.retrieve({ scimConfigurationId: id })).scimConfiguration;
-const byId = (a, b) => a.id.localeCompare(b.id);
-
-function isInDays(moment, days) {
-  const off = Math.abs(Date.parse(moment) - Date.now() - days * DAY * 1000);
-  assert.ok(off < 60_000, `${moment} is not ${days} days from now`);
-}
-
-async function refused(call, Class, status, code) {
-  const error = await call.then(
-    () => assert.fail('the call was not refused'),
-    (error) => error,
-  );
-  assert.ok(error instanceof Class, `${error.constructor.name}: ${error.message}`);
-  assert.equal(error.status, status);
-  assert.equal(error.code, code);
-  return error;
-}
+import { test } from 'node:test';
+import * as errors from '@gitpod/sdk';
+import {
+  DAY,
+  SCIM_TOKEN,
+  UUID_V7,
+  byId,
+  client,
+  connect,
+  createSCIM,
+  createSSO,
+  everything,
+  forget,
+  isInDays,
+  organizationId,
+  path,
+  readSCIM,
+  readSSO,
+  refused,
+  scims,
+  ssoFields,
+  ssos,
+  wire,
+} from './support.mjs';
 
 test('the token belongs to the organization', async () => {
   const identity = await client.identity.getAuthenticatedIdentity({});
@@ -312,7 +220,7 @@ for (const size of [{ pageSize: 1 }, { pagination: { pageSize: 1 } }]) {
       [() => ssos.list({ organizationId, ...size }), expectedSSOs],
       [() => scims.list(size), expectedSCIMs],
     ]) {
-      wire = [];
+      forget();
       const found = await everything(list(), 10);
       assert.deepEqual(found.sort(byId), expected.sort(byId));
       assert.equal(wire.length, 3, 'one request for each page');

@@ -191,7 +191,7 @@ fn who_administers_groups_cannot_become_an_administrator_by_it() {
         ] {
             let message = call(method, request).await.error("permission_denied");
             assert!(
-                message.contains("roles in the organization"),
+                message.contains("more power than you"),
                 "{method}: {message}"
             );
         }
@@ -242,6 +242,87 @@ fn who_is_group_admin_administers_that_group_alone() {
         let new = json!({ "organizationId": server.organization, "name": "Another" });
         let made = ada.call("GroupService/CreateGroup", new).await;
         made.error("permission_denied");
+    });
+}
+
+#[test]
+fn who_is_group_admin_gains_no_other_group_by_it() {
+    run(async {
+        let place = Place::start().await;
+        let server = &place.server;
+        let (mut ada, id) = place.signed_in("ada").await;
+        let (own, chain, other) = (
+            group(server).await,
+            group(server).await,
+            group(server).await,
+        );
+        let administers = async |which: &str, of: &str| {
+            let request = json!({
+                "groupId": which,
+                "resourceType": "RESOURCE_TYPE_GROUP",
+                "resourceId": of,
+                "resourceRole": "RESOURCE_ROLE_GROUP_ADMIN",
+            });
+            let path = "GroupService/CreateRoleAssignment";
+            server.call_to(path, request).await.ok();
+        };
+        put_into(server, &own, &id).await;
+        administers(&own, &chain).await;
+        let grace = member(server, "grace").await;
+        let path = "GroupService/CreateMembership";
+        ada.call(path, membership(&chain, &grace)).await.ok();
+        administers(&chain, &other).await;
+        let request = membership(&chain, &id);
+        let message = ada.call(path, request).await.error("permission_denied");
+        assert!(message.contains("more power than you"), "{message}");
+    });
+}
+
+#[test]
+fn an_administrator_who_left_comes_back_as_any_member() {
+    run(async {
+        let place = Place::start().await;
+        let server = &place.server;
+        let scim = place.provisioning().await;
+        let more = json!({ "externalId": "sub-ada", "displayName": "Ada" });
+        let user = scim.user(&place.email("ada"), more.clone()).await;
+        let (mut ada, id) = place.signed_in("ada").await;
+        set_role(server, &id, "ADMIN").await.ok();
+        assert!(administers(&mut ada).await);
+        let path = crate::support::scim::path(&user);
+        scim.delete(&path).await.is(204);
+        scim.user(&place.email("ada"), more).await;
+        let (mut ada, again) = place.signed_in("ada").await;
+        assert_eq!(again, id);
+        assert!(!administers(&mut ada).await);
+    });
+}
+
+#[test]
+fn deleting_a_scim_configuration_leaves_an_administrator() {
+    run(async {
+        let place = Place::start().await;
+        let server = &place.server;
+        let scim = place.provisioning().await;
+        let more = json!({ "externalId": "sub-ada" });
+        let user = scim.user(&place.email("ada"), more).await;
+        let pushed = scim.group("Administrators", &[&user]).await;
+        assign(server, pushed["id"].as_str().unwrap(), "ORG_ADMIN").await;
+        let request = json!({ "scimConfigurationId": scim.configuration });
+        let delete = async || {
+            server
+                .call("DeleteSCIMConfiguration", request.clone())
+                .await
+        };
+        delete().await.error("failed_precondition");
+        scim.get("/Users").await.is(200);
+        let other = member(server, "grace").await;
+        set_role(server, &other, "ADMIN").await.ok();
+        delete().await.ok();
+        let left = server
+            .call_to("GroupService/ListRoleAssignments", json!({}))
+            .await;
+        assert_eq!(left.ok()["assignments"], Value::Null);
     });
 }
 

@@ -113,6 +113,10 @@ fn what_opens_for_a_service_account_ends_when_it_is_suspended_or_deleted() {
         };
         suspend(true).await;
         identity(&server, &access).await.error("unauthenticated");
+        let request = json!({ "serviceAccountId": id });
+        let path = "CreateServiceAccountAccessToken";
+        let another = call(&server, &server.token, path, request).await;
+        another.error("failed_precondition");
         let list = async |more: Value| {
             let listed = call(&server, &server.token, "ListServiceAccounts", more).await;
             let all = listed.ok()["serviceAccounts"].clone();

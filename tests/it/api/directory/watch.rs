@@ -113,6 +113,51 @@ fn changes_of_the_organization_are_told_as_they_happen() {
     });
 }
 
+/// As two of the published SDKs ask.
+#[test]
+fn a_request_in_json_is_answered_with_lines() {
+    run(async {
+        let server = Server::start().await;
+        server.pass(TimeDelta::seconds(1));
+        let ask = async |content_type: &str, body: &str| {
+            let request = Request::post("/api/gitpod.v1.EventService/WatchEvents")
+                .header(header::CONTENT_TYPE, content_type)
+                .header(header::AUTHORIZATION, format!("Bearer {}", server.token))
+                .body(Body::from(body.to_owned()));
+            server
+                .router
+                .clone()
+                .oneshot(request.unwrap())
+                .await
+                .unwrap()
+        };
+        for content_type in ["application/json", "application/jsonl"] {
+            let response = ask(content_type, r#"{"organization": true}"#).await;
+            assert_eq!(response.status(), 200);
+            assert_eq!(
+                response.headers()[header::CONTENT_TYPE],
+                "application/jsonl"
+            );
+            let own = group(&server).await;
+            let mut body = response.into_body().into_data_stream();
+            let mut text = String::new();
+            while !text.contains(&own) {
+                let part = timeout(Duration::from_secs(30), body.next()).await;
+                let part = part.unwrap().unwrap().unwrap();
+                text.push_str(std::str::from_utf8(&part).unwrap());
+            }
+            for line in text.lines() {
+                let event: Value = serde_json::from_str(line).unwrap();
+                assert!(event["cursor"].is_string(), "{event}");
+            }
+        }
+        let wrong = ask("application/json", r#"{"after": "nonsense"}"#).await;
+        assert_eq!(wrong.status(), 400);
+        let text = ask("text/plain", "{}").await;
+        assert_eq!(text.status(), 415);
+    });
+}
+
 #[test]
 fn a_filter_lets_through_what_it_names() {
     run(async {
