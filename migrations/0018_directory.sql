@@ -9,6 +9,9 @@ create index organizations_deleted on organizations (deleted_at) where deleted_a
 alter table users add column suspended_at timestamptz;
 create index users_administrators on users (organization_id, id) where role = 'admin';
 
+-- An index is made without the search path of whoever makes it (PostgreSQL 17): the function says where it finds the other one.
+alter function folded(text) set search_path from current;
+
 -- The orders and filters of the list of members.
 create index users_name on users (organization_id, (coalesce(name_key, folded(name)) collate "C"), id);
 create index users_status on users (organization_id, status, id);
@@ -17,6 +20,9 @@ create index users_status on users (organization_id, status, id);
 -- organization are read.
 do $$
 begin
+    if not exists (select 1 from pg_available_extensions where name = 'pg_trgm') then
+        return;
+    end if;
     create extension if not exists pg_trgm;
     create index users_parts on users using gin ((coalesce(name_key, folded(name)) || ' ' || email_key) gin_trgm_ops);
 exception when others then

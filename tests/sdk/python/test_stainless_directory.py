@@ -12,9 +12,11 @@ import gitpod
 import pytest
 
 from support import (
+    API,
     DAY,
     ORGANIZATION_ID,
     SOME_ID,
+    TOKEN,
     is_in_days,
     named_in_violations,
     push_group,
@@ -471,3 +473,18 @@ def test_the_audit_log_tells_who_did_what(client, groups, me):
     assert found(to=yesterday) == []
     assert entries[0] not in found(to=entries[0].created_at)
     invalid("sort", found, sort={"field": "action"})
+
+
+def test_changes_are_told_as_they_happen(groups):
+    # Without the hook of the others, which reads an answer to its end.
+    watcher = gitpod.Gitpod(bearer_token=TOKEN, base_url=API, timeout=20)
+    with watcher.events.watch(organization=True) as events:
+        group = create_group(groups)
+        groups.delete(group_id=group.id)
+        told = [event for _, event in zip(range(2), (e for e in events if e.resource_id == group.id))]
+    assert [event.operation for event in told] == ["RESOURCE_OPERATION_CREATE", "RESOURCE_OPERATION_DELETE"]
+    assert {event.resource_type for event in told} == {"RESOURCE_TYPE_GROUP"}
+
+
+def test_there_are_no_environments_to_watch(client):
+    invalid("environment_id", client.events.watch, environment_id=SOME_ID)

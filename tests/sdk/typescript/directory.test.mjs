@@ -499,3 +499,18 @@ test('the audit log tells who did what', async () => {
   assert.ok(details);
   await notFound(service('EventService').GetAuditLog({ auditLogEntryId: SOME_ID }));
 });
+
+test('changes are told as they happen', async () => {
+  const stream = await events.watch({ organization: true });
+  const group = await createGroup();
+  await groups.DeleteGroup({ groupId: group.id });
+  const told = [];
+  for await (const event of stream) {
+    if (event.resourceId !== group.id) continue;
+    told.push(event.operation);
+    assert.equal(event.resourceType, 'RESOURCE_TYPE_GROUP');
+    if (told.length === 2) break;
+  }
+  stream.controller.abort();
+  assert.deepEqual(told, ['RESOURCE_OPERATION_CREATE', 'RESOURCE_OPERATION_DELETE']);
+});
