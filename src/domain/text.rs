@@ -21,7 +21,7 @@ pub fn unstorable<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> V
 /// The most code points of what people write about a thing, where the contract has no limit.
 const MAX_DESCRIPTION_LENGTH: usize = 255;
 
-/// Checks what somebody writes about a thing: up to [`MAX_DESCRIPTION_LENGTH`] code points.
+/// Checks what somebody writes about a thing: up to 255 code points.
 ///
 /// # Errors
 ///

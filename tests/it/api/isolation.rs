@@ -88,13 +88,11 @@ impl Caller {
         let powers = self.who.powers();
         let is_operator = matches!(self.who, Who::Operator | Who::OperatorHere);
         match access.audience {
-            Audience::Everybody => return None,
-            _ if self.who == Who::Stranger => return Some(("unauthenticated", "token")),
-            Audience::Operator => {
-                return (!is_operator).then_some(("permission_denied", "operator"));
-            }
-            Audience::Owner if self.who == Who::Operator => return None,
-            _ if self.who == Who::Operator => return denied("Rollcall-Organization"),
+            Audience::Everybody => None,
+            _ if self.who == Who::Stranger => Some(("unauthenticated", "token")),
+            Audience::Operator => (!is_operator).then_some(("permission_denied", "operator")),
+            Audience::Owner if self.who == Who::Operator => None,
+            _ if self.who == Who::Operator => denied("Rollcall-Organization"),
             Audience::Administrator | Audience::Owner if !powers.administers => {
                 denied("administrator")
             }

@@ -656,3 +656,84 @@ fn a_database_that_takes_no_writes_is_not_ready() {
     let (status, answer) = create();
     assert_eq!(status, 200, "{answer}");
 }
+
+#[test]
+fn tokens_of_operators_are_made_listed_and_revoked_and_the_audit_log_is_exported() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    database.printed(&["migrate"]);
+    let organization = database.printed(&["organization", "create", "--name", "Acme"]);
+    let create = ["token", "create", "--operator", "--name", "Fleet"];
+    let token = database.printed(&create);
+    assert!(token.starts_with("rcop_"), "{token}");
+    let serving = database.serve(&[]);
+    let list = "/rollcall.v1.OrganizationService/ListOrganizations";
+    let ask = || serving.request("POST", list, &token, "{}");
+    let (status, answer) = ask();
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains(&organization), "{answer}");
+
+    let list = ["token", "list", "--operator", "--json"];
+    let tokens: Value = serde_json::from_str(&database.printed(&list)).unwrap();
+    assert_eq!(tokens[0]["name"], "Fleet");
+    database.printed(&[
+        "token",
+        "revoke",
+        "--operator",
+        tokens[0]["id"].as_str().unwrap(),
+    ]);
+    assert_eq!(ask().0, 401, "at once");
+    let both = [
+        "token",
+        "create",
+        "--operator",
+        "--organization",
+        &organization,
+    ];
+    assert_eq!(database.output(&both, &[]).status.code(), Some(2));
+    assert_eq!(
+        database.output(&["token", "create"], &[]).status.code(),
+        Some(2)
+    );
+
+    // What operators do on the database is in the log of the organization, and a deleted one has it, too.
+    let of_organization = ["token", "create", "--organization", &organization];
+    let admin = database.printed(&of_organization);
+    let request = json!({ "organizationId": organization });
+    let (status, answer) = serving.call("DeleteOrganization", &admin, &request);
+    assert_eq!(status, 200, "{answer}");
+    let export = ["audit", "export", "--organization", &organization];
+    let lines = database.printed(&export);
+    let actions: Vec<String> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|entry| entry["action"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(actions, ["CreateToken", "DeleteOrganization"]);
+    assert!(!lines.contains("rcapi_") && !lines.contains("argon2"));
+    let later = [&export[..], &["--from", "2999-01-01T00:00:00Z"]].concat();
+    assert_eq!(database.printed(&later), "");
+    assert_eq!(serving.stop("TERM"), Some(0));
+}
+
+#[test]
+fn a_server_starts_although_the_bootstrap_organization_is_being_removed() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    let token = printed(&["token", "generate"], &[]);
+    let bootstrap = [
+        ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+        ("ROLLCALL_BOOTSTRAP_TOKEN", &*token),
+    ];
+    let serving = database.serve(&bootstrap);
+    let first = serving.organization(&token);
+    let request = json!({ "organizationId": first });
+    let (status, answer) = serving.call("DeleteOrganization", &token, &request);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(serving.stop("TERM"), Some(0));
+    let serving = database.serve(&bootstrap);
+    assert_ne!(serving.organization(&token), first, "a new one");
+    assert_eq!(serving.stop("TERM"), Some(0));
+}

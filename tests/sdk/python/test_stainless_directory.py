@@ -478,10 +478,11 @@ def test_the_audit_log_tells_who_did_what(client, groups, me):
 def test_changes_are_told_as_they_happen(groups):
     # Without the hook of the others, which reads an answer to its end.
     watcher = gitpod.Gitpod(bearer_token=TOKEN, base_url=API, timeout=20)
-    with watcher.events.watch(organization=True) as events:
-        group = create_group(groups)
-        groups.delete(group_id=group.id)
-        told = [event for _, event in zip(range(2), (e for e in events if e.resource_id == group.id))]
+    events = watcher.events.watch(organization=True)
+    group = create_group(groups)
+    groups.delete(group_id=group.id)
+    told = [event for _, event in zip(range(2), (e for e in events if e.resource_id == group.id))]
+    watcher.close()
     assert [event.operation for event in told] == ["RESOURCE_OPERATION_CREATE", "RESOURCE_OPERATION_DELETE"]
     assert {event.resource_type for event in told} == {"RESOURCE_TYPE_GROUP"}
 
