@@ -10,7 +10,11 @@ alter table users add column suspended_at timestamptz;
 create index users_administrators on users (organization_id, id) where role = 'admin';
 
 -- An index is made without the search path of whoever makes it (PostgreSQL 17): the function says where it finds the other one.
-alter function folded(text) set search_path from current;
+do $$
+begin
+    execute format('alter function folded(text) set search_path = %I', current_schema());
+end
+$$;
 
 -- The orders and filters of the list of members.
 create index users_name on users (organization_id, (coalesce(name_key, folded(name)) collate "C"), id);

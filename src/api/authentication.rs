@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream;
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, Method};
 
@@ -32,6 +35,9 @@ const KINDS: [TokenKind; 4] = [
     TokenKind::Personal,
     TokenKind::Operator,
 ];
+
+/// How long a body may take before its sender is looked at again.
+const PATIENCE: TimeDelta = TimeDelta::seconds(1);
 
 /// How stale the time of a token's last use may be: noting each use would make a write of every read.
 const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
@@ -74,11 +80,43 @@ pub async fn authenticate(State(app): State<Arc<App>>, request: Request, next: N
             }
             let length = large::length(request.headers(), request.body(), MAX_BODY);
             match app.large.room(length).await {
-                Ok(_room) => next.run(request).await,
+                Ok(_room) => match whole(&app, request).await {
+                    Ok(request) => next.run(request).await,
+                    Err((error, request)) => refuse(error, request).await,
+                },
                 Err(error) => refuse(error, request).await,
             }
         }
         Err(error) => refuse(error, request).await,
+    }
+}
+
+/// Reads the body to its end. While a client sends slowly, it may lose its access: then it is looked at again.
+async fn whole(app: &App, request: Request) -> Result<Request, (Error, Request)> {
+    let begun = app.clock.now();
+    let is_known = request.extensions().get::<Caller>().is_some();
+    let (mut head, body) = request.into_parts();
+    let body = match to_bytes(body, MAX_BODY + 1).await {
+        Ok(bytes) => Body::from(bytes),
+        // Whoever reads it next is told the same.
+        Err(error) => Body::from_stream(stream::once(async { Err::<Bytes, _>(error) })),
+    };
+    if app.clock.now() < begun + PATIENCE {
+        return Ok(Request::from_parts(head, body));
+    }
+    match find_caller(app, &head.method, &head.headers, None).await {
+        Ok(found) => {
+            head.extensions.remove::<ReadAhead>();
+            match found.caller {
+                Some(caller) => drop(head.extensions.insert(caller)),
+                None if is_known => {
+                    return Err((Error::Unauthenticated, Request::from_parts(head, body)));
+                }
+                None => {}
+            }
+            Ok(Request::from_parts(head, body))
+        }
+        Err(error) => Err((error, Request::from_parts(head, body))),
     }
 }
 

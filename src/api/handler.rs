@@ -301,6 +301,7 @@ pub fn moment(
     let read = |time: &Timestamp| {
         let nanos = u32::try_from(time.nanos).ok();
         nanos
+            .filter(|nanos| *nanos < 1_000_000_000)
             .and_then(|nanos| DateTime::from_timestamp(time.seconds, nanos))
             .filter(|time| (0..=9999).contains(&time.year()))
             .ok_or_else(|| {
@@ -311,9 +312,13 @@ pub fn moment(
     time.map(read).transpose()
 }
 
-/// How long something lasts: whole seconds, of which the rules say how many; `None` for none at all.
+/// How long something lasts: whole seconds, rounded up, of which the rules say how many; `None` for none at all.
 pub fn lifetime(duration: Option<&Duration>) -> Option<TimeDelta> {
-    let lifetime = TimeDelta::try_seconds(duration?.seconds)?;
+    let duration = duration?;
+    let seconds = duration
+        .seconds
+        .checked_add(i64::from(duration.nanos > 0))?;
+    let lifetime = TimeDelta::try_seconds(seconds)?;
     (lifetime > TimeDelta::zero()).then_some(lifetime)
 }
 

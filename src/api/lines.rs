@@ -48,7 +48,7 @@ pub async fn translate(request: Request, next: Next) -> Response {
         message => envelope.extend_from_slice(message),
     }
     head.headers.insert(CONTENT_TYPE, CONNECT);
-    for name in [CONTENT_LENGTH, CONTENT_ENCODING, ACCEPT_ENCODING] {
+    for name in [CONTENT_LENGTH, ACCEPT_ENCODING] {
         head.headers.remove(name);
     }
     let request = Request::from_parts(head, Body::from(envelope.freeze()));
@@ -62,10 +62,12 @@ pub async fn translate(request: Request, next: Next) -> Response {
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     let value = value.unwrap_or_default().split(|b| *b == b';').next();
-    matches!(
-        value.unwrap_or_default().trim_ascii(),
-        b"application/json" | b"application/jsonl"
-    )
+    let value = value.unwrap_or_default().trim_ascii();
+    let is_compressed = headers.contains_key(CONTENT_ENCODING);
+    !is_compressed
+        && ["application/json", "application/jsonl"]
+            .iter()
+            .any(|known| value.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 async fn lines(response: Response) -> Response {
@@ -90,11 +92,18 @@ async fn lines(response: Response) -> Response {
     let rest = stream::unfold(messages, |mut messages| async move {
         match messages.next().await {
             Some(Message::One(line)) => Some((line, messages)),
-            Some(Message::End(_)) | None => None,
+            // Whoever reads lines alone is told, too, why there are no more.
+            Some(Message::End(end)) => Some((last_line(&end)?, messages)),
+            None => None,
         }
     });
     let all = stream::iter(first).chain(rest).map(Ok::<_, Infallible>);
     Response::from_parts(head, Body::from_stream(all))
+}
+
+fn last_line(end: &Value) -> Option<Bytes> {
+    let error = end.get("error")?;
+    Some(format!("{error}\n").into())
 }
 
 /// The answer of a call that has no stream, for an error of one that has.

@@ -85,17 +85,40 @@ pub enum Way {
     Domain(OrganizationId),
 }
 
-/// Makes a person who is a member of one organization a member of another, too.
+/// The domain of a person's address, if that is surely the person's: what a provider says of an address counts for the organization
+/// that chose the provider, and for others where that organization owns the domain.
+pub async fn proven_domain(
+    db: &mut Connection,
+    home: OrganizationId,
+    person: &Member,
+) -> Result<Option<String>, Error> {
+    let domain = email_domain(&person.email).filter(|_| person.email_verified);
+    match domain {
+        Some(domain) if store::domains::is_verified(db, home, &domain).await? => Ok(Some(domain)),
+        _ => Ok(None),
+    }
+}
+
+/// Makes a person who is a member of the organization `home` a member of another, too.
 ///
 /// # Errors
 ///
 /// [`Error::NotFound`] where the way leads nowhere; [`Error::PermissionDenied`] for an address that may not join;
 /// [`Error::AlreadyExists`] for a member; [`Error::FailedPrecondition`] where only provisioning makes members.
-pub async fn join(app: &App, person: &Member, way: Way) -> Result<Member, Error> {
-    let domain = email_domain(&person.email);
-    let domain = domain.filter(|_| person.email_verified);
+pub async fn join(
+    app: &App,
+    home: OrganizationId,
+    person: &Member,
+    way: Way,
+) -> Result<Member, Error> {
+    if person.email.is_empty() {
+        return Err(Error::FailedPrecondition(
+            "you have no address here, by which the other organization would know you: ask an administrator of yours to add one".to_owned(),
+        ));
+    }
     let organization_id = {
         let mut db = app.store.acquire().await?;
+        let domain = proven_domain(&mut db, home, person).await?;
         match way {
             Way::Invitation(id) => {
                 let inviting = inviting(app, &mut db, id).await?;
@@ -129,7 +152,7 @@ fn check_domain(inviting: &Inviting, domain: Option<&str>) -> Result<(), Error> 
         return Ok(());
     }
     Err(Error::PermissionDenied(
-        "the organization lets in verified addresses of certain domains only, and yours is none of them: sign in with an address of such a domain, or ask an administrator of the organization",
+        "the organization lets in addresses of certain domains only, which the organization that you come from has verified, and yours is none of them: ask an administrator of the organization",
     ))
 }
 
@@ -153,7 +176,8 @@ async fn add(app: &App, person: &Member, organization_id: OrganizationId) -> Res
     let profile = Profile {
         email: &person.email,
         email_key: &email_key,
-        email_verified: person.email_verified,
+        // Whoever signs in here proves it here.
+        email_verified: false,
         name: &person.name,
         avatar_url: &person.avatar_url,
     };

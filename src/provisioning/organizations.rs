@@ -262,7 +262,8 @@ pub async fn only(operator: &Operator) -> Result<Option<OrganizationId>, Error> 
 }
 
 /// Makes sure that the organization `name` exists and that, of the tokens given in this way,
-/// exactly `token` is an administrator's of it: one given before is revoked. Replicas that start
+/// exactly `token` is an administrator's of it: one given before is revoked. A token that was given
+/// before is of the organization that it opened, whatever that is called now. Replicas that start
 /// together take turns.
 ///
 /// # Errors
@@ -272,11 +273,24 @@ pub async fn only(operator: &Operator) -> Result<Option<OrganizationId>, Error> 
 pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<OrganizationId, Error> {
     let mut tx = app.store.begin().await?;
     store::organizations::lock(&mut tx).await?;
-    let id = match store::organizations::find_by_name(&mut tx, name).await? {
-        Some(id) => id,
-        None => create(app, &mut tx, name).await?.id,
-    };
     let token_id = ApiTokenId::from(token.id());
+    // Whoever administers an organization may rename it: the token says which one is meant. By its name, one is found that a token
+    // given in this way opened before, and no other that calls itself so.
+    let id = match store::organizations::find_by_bootstrap_token(&mut tx, token_id).await? {
+        Some(id) => {
+            if store::organizations::get(&mut tx, id).await?.name != name {
+                tracing::warn!(
+                    organization = %id,
+                    "the organization of ROLLCALL_BOOTSTRAP_TOKEN has another name than ROLLCALL_BOOTSTRAP_ORGANIZATION says: it was renamed, or the setting is wrong"
+                );
+            }
+            id
+        }
+        None => match store::organizations::find_bootstrapped(&mut tx, name).await? {
+            Some(id) => id,
+            None => create(app, &mut tx, name).await?.id,
+        },
+    };
     let now = app.clock.now();
     let is_elsewhere = token.organization().is_some_and(|named| named != id)
         || store::tokens::is_of_another(&mut tx, id, token_id).await?;

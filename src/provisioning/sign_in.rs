@@ -333,7 +333,7 @@ fn unless_suspended(member: &Candidate) -> Choice<'_> {
     if member.status == MemberStatus::Suspended {
         return nobody(
             Check::Member,
-            "the member is suspended: activate the user in the identity provider's provisioning",
+            "the member is suspended: activate the user in the identity provider's provisioning, or if an administrator suspended the member, lift that with UserService.SetSuspended",
         );
     }
     Choice::Member(member)

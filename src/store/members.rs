@@ -338,7 +338,7 @@ async fn lock_one(
     locked.into_iter().next().ok_or(Error::NotFound(NOUN))
 }
 
-/// Keeps a member who has not left from changing until the transaction ends.
+/// Keeps a member who has not left from changing until the transaction ends, and tells the member's role.
 ///
 /// # Errors
 ///
@@ -347,13 +347,13 @@ pub async fn lock_here(
     db: &mut Connection,
     organization_id: OrganizationId,
     id: MemberId,
-) -> Result<(), Error> {
-    match lock_one(db, organization_id, id).await?.status {
-        MemberStatus::Left => Err(Error::FailedPrecondition(
+) -> Result<Role, Error> {
+    if lock_one(db, organization_id, id).await?.status == MemberStatus::Left {
+        return Err(Error::FailedPrecondition(
             "the member has left the organization".to_owned(),
-        )),
-        MemberStatus::Active | MemberStatus::Suspended => Ok(()),
+        ));
     }
+    Ok(get(db, organization_id, id).await?.role)
 }
 
 /// Whether a member who has not left has this address.
@@ -372,7 +372,7 @@ pub async fn has_address(
     .await?)
 }
 
-/// Gives a member a role, and tells the one before.
+/// Gives a member a role.
 ///
 /// # Errors
 ///
@@ -383,19 +383,17 @@ pub async fn set_role(
     id: MemberId,
     role: Role,
     now: DateTime<Utc>,
-) -> Result<Role, Error> {
-    sqlx::query_scalar!(
-        r#"update users u set role = $3, updated_at = $4 from users former
-           where u.organization_id = $1 and u.id = $2 and former.organization_id = $1 and former.id = u.id
-           returning former.role as "role: Role""#,
+) -> Result<(), Error> {
+    let done = sqlx::query!(
+        "update users set role = $3, updated_at = $4 where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         id.as_uuid(),
         role.as_str(),
         now,
     )
-    .fetch_optional(db)
-    .await?
-    .ok_or(Error::NotFound(NOUN))
+    .execute(db)
+    .await?;
+    super::must_exist(&done, NOUN)
 }
 
 /// Which members a list has. Empty lists and texts say nothing.

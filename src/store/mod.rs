@@ -18,6 +18,7 @@ pub mod groups;
 pub mod invitations;
 mod later;
 pub mod members;
+pub mod memberships;
 pub mod operator_tokens;
 pub mod organizations;
 mod page;

@@ -6,7 +6,7 @@ use sqlx::{Postgres, QueryBuilder, query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::{Connection, Items, Page, cluster};
-use crate::domain::ids::OrganizationId;
+use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::organization::Organization;
 use crate::error::Error;
 
@@ -170,7 +170,7 @@ pub async fn mark_deleted(
     .execute(&mut *db)
     .await?;
     query!(
-        "update scim_configurations set enabled = false where organization_id = $1",
+        "update scim_configurations set enabled = false, token_hash = '', token_digest = null where organization_id = $1",
         organization
     )
     .execute(&mut *db)
@@ -260,13 +260,30 @@ pub async fn exists(db: &mut Connection, id: OrganizationId) -> Result<bool, Err
     Ok(found.is_some())
 }
 
-/// The oldest organization of this name.
-pub async fn find_by_name(
+/// The organization that a bootstrap token opens.
+pub async fn find_by_bootstrap_token(
+    db: &mut Connection,
+    token: ApiTokenId,
+) -> Result<Option<OrganizationId>, Error> {
+    let id = query_scalar!(
+        "select t.organization_id from api_tokens t join organizations o on o.id = t.organization_id
+         where t.id = $1 and t.is_bootstrap and o.deleted_at is null",
+        token.as_uuid()
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(id.map(Into::into))
+}
+
+/// The oldest organization of this name that a bootstrap token opens, or opened.
+pub async fn find_bootstrapped(
     db: &mut Connection,
     name: &str,
 ) -> Result<Option<OrganizationId>, Error> {
     let id = query_scalar!(
-        "select id from organizations where name = $1 and deleted_at is null order by id limit 1",
+        "select o.id from organizations o where o.name = $1 and o.deleted_at is null and exists (
+             select 1 from api_tokens t where t.organization_id = o.id and t.is_bootstrap)
+         order by o.id limit 1",
         name
     )
     .fetch_optional(db)

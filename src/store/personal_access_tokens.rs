@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
+use super::aggregate::aggregate;
 use super::roles::query_with_roles;
 use super::{Connection, Items, Page};
 use crate::domain::identity::{Caller, Powers, Role};
@@ -147,25 +148,7 @@ macro_rules! select {
     };
 }
 
-/// Reads the one with this identifier.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none.
-pub async fn get(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: PersonalAccessTokenId,
-) -> Result<PersonalAccessToken, Error> {
-    select!(
-        "where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .ok_or(Error::NotFound(NOUN))
-}
+aggregate! { PersonalAccessToken by PersonalAccessTokenId, NOUN, select: get, delete("personal_access_tokens") }
 
 /// Reads a page of the tokens of these members, of all members if there are none. Those that ended are left out.
 pub async fn list(
@@ -188,22 +171,6 @@ pub async fn list(
     .fetch_all(db)
     .await?;
     Ok(Items::of(rows, page))
-}
-
-/// Removes a token: it opens nothing from then on. Tells whether there was one.
-pub async fn delete(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: PersonalAccessTokenId,
-) -> Result<bool, Error> {
-    let done = query!(
-        "delete from personal_access_tokens where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() > 0)
 }
 
 /// How many tokens of a member have not ended.

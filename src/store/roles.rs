@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
-use super::{Connection, Items, OnConstraint, Page, must_exist};
+use super::aggregate::aggregate;
+use super::{Connection, Items, OnConstraint, Page};
 use crate::domain::ids::{GroupId, OrganizationId, RoleAssignmentId};
 use crate::domain::role_assignment::RoleAssignment;
 use crate::error::Error;
@@ -49,7 +50,7 @@ macro_rules! select {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
         query_as!(
             Row,
-            "select r.id, r.group_id, r.resource_type, r.resource_id, r.role from role_assignments r " + $rest,
+            "select id, group_id, resource_type, resource_id, role from role_assignments r " + $rest,
             $($argument),+
         )
     };
@@ -97,46 +98,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Reads an assignment, and keeps others from changing it until the transaction ends.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none.
-pub async fn lock(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: RoleAssignmentId,
-) -> Result<RoleAssignment, Error> {
-    select!(
-        "where r.organization_id = $1 and r.id = $2 for update",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
-}
-
-/// Removes an assignment.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none.
-pub async fn delete(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: RoleAssignmentId,
-) -> Result<(), Error> {
-    let done = query!(
-        "delete from role_assignments where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .execute(db)
-    .await?;
-    must_exist(&done, NOUN)
-}
+aggregate! { RoleAssignment by RoleAssignmentId, NOUN, select: lock, delete("role_assignments") }
 
 /// Removes the roles of a group that is deleted, and those that others have on it.
 pub async fn delete_of_group(
@@ -237,9 +199,11 @@ pub async fn is_administered(
              join scim_groups g on g.organization_id = r.organization_id and g.id = r.group_id
              join scim_group_members m on m.organization_id = g.organization_id
                  and m.scim_configuration_id = g.scim_configuration_id and m.group_id = g.id
-             join scim_users s on s.organization_id = m.organization_id and s.scim_configuration_id = m.scim_configuration_id
-                 and s.id::text = m.member_value
-             join users u on u.organization_id = s.organization_id and u.id = s.user_id and u.status = 'active'
+             cross join lateral (
+                 select s.user_id from scim_users s
+                 where s.organization_id = $1 and s.scim_configuration_id = m.scim_configuration_id
+                     and s.id = case when m.member_value ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' then m.member_value::uuid end offset 0) s
+             join users u on u.organization_id = g.organization_id and u.id = s.user_id and u.status = 'active'
              where r.organization_id = $1 and r.resource_id = $1 and r.role = 'org_admin') as "exists!""#,
         organization_id.as_uuid(),
     )

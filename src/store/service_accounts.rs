@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
+use super::aggregate::aggregate;
 use super::{Connection, Items, Page, must_exist};
 use crate::domain::identity::{Principal, Subject};
 use crate::domain::ids::{ApiTokenId, OrganizationId, ServiceAccountId};
@@ -82,26 +83,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// Reads the one with this identifier.
-///
-/// # Errors
-///
-/// [`Error::NotFound`] when the organization has none.
-pub async fn get(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    id: ServiceAccountId,
-) -> Result<ServiceAccount, Error> {
-    select!(
-        "where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Into::into)
-    .ok_or(Error::NotFound(NOUN))
-}
+aggregate! { ServiceAccount by ServiceAccountId, NOUN, select: get }
 
 /// Reads one that the organization made itself, and keeps others from changing it until the transaction ends.
 ///
@@ -123,7 +105,7 @@ pub async fn lock(
     let account: ServiceAccount = row.ok_or(Error::NotFound(NOUN))?.into();
     if account.creator.is_none() {
         return Err(Error::FailedPrecondition(
-            "an operator made this service account with `rollcall token create`: an operator revokes its token with `rollcall token revoke`".to_owned(),
+            "an operator made this service account with `rollcall token create`, which also makes its tokens, and `rollcall token revoke` revokes them: make a service account with CreateServiceAccount to manage it here".to_owned(),
         ));
     }
     Ok(account)
@@ -162,7 +144,7 @@ pub async fn delete(
     organization_id: OrganizationId,
     id: ServiceAccountId,
 ) -> Result<(), Error> {
-    super::groups::leave_all(db, organization_id, id.as_uuid().into()).await?;
+    super::memberships::leave_all(db, organization_id, id.as_uuid().into()).await?;
     let done = query!(
         "delete from service_accounts where organization_id = $1 and id = $2",
         organization_id.as_uuid(),

@@ -173,7 +173,7 @@ pub async fn list_for_domain(
                c.claims as "claims: Json<BTreeMap<String, String>>",
                c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
            from sso_configurations c join organizations o on o.id = c.organization_id
-           where c.email_domain_keys && $5::text[] and c.is_active and c.id > $2
+           where c.email_domain_keys && $5::text[] and c.is_active and o.deleted_at is null and c.id > $2
                and (select count(*) from sso_configurations o
                    where o.organization_id = c.organization_id and o.email_domain_keys && $5::text[] and o.is_active
                        and o.id < c.id) < 10
@@ -217,7 +217,8 @@ pub async fn lock_as_read(
     configuration: &SsoConfiguration,
 ) -> Result<bool, Error> {
     let found = query!(
-        "select id from sso_configurations where organization_id = $1 and id = $2 and updated_at = $3 for share",
+        "select c.id from sso_configurations c join organizations o on o.id = c.organization_id
+         where c.organization_id = $1 and c.id = $2 and c.updated_at = $3 and o.deleted_at is null for share of c",
         configuration.organization_id.as_uuid(),
         configuration.id.as_uuid(),
         configuration.updated_at,

@@ -5,8 +5,8 @@ use crate::api::handler::timestamp;
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::identity::Reader;
-use crate::domain::sign_in::email_domain;
 use crate::error::Error;
+use crate::provisioning::joining::proven_domain;
 use crate::store::invitations::{self, Summary};
 use crate::store::members::Member;
 use crate::store::{self, Items};
@@ -61,7 +61,7 @@ pub async fn get(app: &App, caller: Reader<'_>) -> Result<Account, Error> {
     })
 }
 
-/// `ListJoinableOrganizations`. Three round trips, and one for each organization of the page.
+/// `ListJoinableOrganizations`. Four round trips, and one for each organization of the page.
 pub async fn list_joinable(
     app: &App,
     caller: Reader<'_>,
@@ -69,7 +69,10 @@ pub async fn list_joinable(
     request: ListJoinableOrganizationsRequest,
 ) -> Result<Answer<JoinableOrganization>, Error> {
     let person = person(app, &caller).await?;
-    let domain = email_domain(&person.email).filter(|_| person.email_verified);
+    let domain = {
+        let mut db = app.store.acquire().await?;
+        proven_domain(&mut db, caller.organization_id, &person).await?
+    };
     let domain = domain.unwrap_or_default();
     let list = paging.open(
         "joinable_organizations",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use connectrpc::{ConnectError, ServiceStream};
 use futures_util::stream;
 use uuid::Uuid;
@@ -18,7 +18,6 @@ use crate::api::enums;
 use crate::api::handler::parse_ids;
 use crate::app::App;
 use crate::domain::identity::{Caller, Reader};
-use crate::domain::ids::OrganizationId;
 use crate::error::{Error, Violation};
 use crate::store::audit::{self, Change};
 use proto::gitpod::v1::watch_events_request::Scope;
@@ -30,6 +29,8 @@ const LATE: TimeDelta = TimeDelta::seconds(90);
 const PAUSE: Duration = Duration::from_secs(1);
 /// After how many looks the entries that came late are looked for, and whether the caller still has access.
 const ROUND: u32 = 5;
+/// How long a caller is believed to have access.
+const CHECK: TimeDelta = TimeDelta::seconds(5);
 /// How many entries are read at once.
 const BATCH: u32 = 500;
 
@@ -49,6 +50,10 @@ pub async fn watch(
     }
     let filter = filter(&request)?;
     let cursor = cursor(&request.after)?;
+    let is_of_future = cursor.is_some_and(|id| id >= audit::first_id(app.clock.now() + LATE));
+    if is_of_future {
+        return Err(no_cursor());
+    }
     let watch = Watch {
         app: app.clone(),
         caller: *caller,
@@ -61,7 +66,8 @@ pub async fn watch(
         told: HashSet::new(),
         ready: VecDeque::new(),
         looks: 0,
-        has_begun: false,
+        has_more: true,
+        looked_at: app.clock.now(),
         is_over: false,
     };
     Ok(Box::pin(stream::unfold(watch, Watch::next)))
@@ -71,14 +77,15 @@ fn cursor(text: &str) -> Result<Option<Uuid>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
-    let id = Uuid::try_parse(text).map_err(|_| {
-        Error::invalid(
-            "after",
-            Violation::PAGE_TOKEN,
-            "must be the cursor of an event; leave it out to begin now",
-        )
-    })?;
-    Ok(Some(id))
+    Uuid::try_parse(text).map(Some).map_err(|_| no_cursor())
+}
+
+fn no_cursor() -> Error {
+    Error::invalid(
+        "after",
+        Violation::PAGE_TOKEN,
+        "must be the cursor of an event; leave it out to begin now",
+    )
 }
 
 /// The kinds of things to tell of, and of each which; nothing for all.
@@ -106,7 +113,10 @@ struct Watch {
     /// What is read and not sent.
     ready: VecDeque<Change>,
     looks: u32,
-    has_begun: bool,
+    /// Whether there are more entries to read at once.
+    has_more: bool,
+    /// When the caller was last seen to have access.
+    looked_at: DateTime<Utc>,
     /// After an error.
     is_over: bool,
 }
@@ -121,12 +131,11 @@ impl Watch {
             if self.is_over || self.app.is_stopping.load(Ordering::Relaxed) {
                 return None;
             }
-            if self.has_begun {
+            if !self.has_more {
                 tokio::time::sleep(PAUSE).await;
             }
-            self.has_begun = true;
             match self.look().await {
-                Ok(()) => {}
+                Ok(has_more) => self.has_more = has_more,
                 Err(error) => {
                     error.report();
                     self.is_over = true;
@@ -136,47 +145,51 @@ impl Watch {
         }
     }
 
-    async fn look(&mut self) -> Result<(), Error> {
+    /// Reads the next events, and tells whether there are more already.
+    async fn look(&mut self) -> Result<bool, Error> {
+        let now = self.app.clock.now();
         self.looks += 1;
         let is_round = self.looks.is_multiple_of(ROUND);
-        if is_round {
+        if is_round || now >= self.looked_at + CHECK {
+            self.looked_at = now;
             let caller = self.again.caller(&self.app).await?;
             if caller.organization_id != self.caller.organization_id {
                 return Err(Error::Unauthenticated);
             }
         }
-        let oldest = audit::first_id(self.app.clock.now() - LATE);
-        let organization_id = self.caller.organization_id;
+        let oldest = audit::first_id(now - LATE);
         if is_round {
             self.told.retain(|id| *id >= oldest);
-            let from = oldest;
-            self.read(organization_id, from, Some(self.last)).await?;
+            let (mut behind, mut has_more) = (oldest, self.last > oldest);
+            while has_more {
+                (behind, has_more) = self.read(oldest, behind, Some(self.last)).await?;
+            }
         }
-        self.read(organization_id, self.last, None).await
+        let (behind, has_more) = self.read(oldest, self.last, None).await?;
+        self.last = behind;
+        Ok(has_more)
     }
 
-    /// Reads the entries behind one, up to another, that were not read before.
+    /// Reads some entries behind one, up to another, that were not read before. Tells the last of them, and whether there are more.
     async fn read(
         &mut self,
-        organization_id: OrganizationId,
-        mut behind: Uuid,
+        oldest: Uuid,
+        behind: Uuid,
         up_to: Option<Uuid>,
-    ) -> Result<(), Error> {
-        loop {
-            let mut db = self.app.store.acquire().await?;
-            let found = audit::changes(&mut db, organization_id, behind, up_to, BATCH).await?;
-            drop(db);
-            behind = found.items.last().map_or(behind, |change| change.id);
-            for change in found.items {
-                if self.told.insert(change.id) && self.is_wanted(&change) {
-                    self.ready.push_back(change);
-                }
-            }
-            self.last = self.last.max(behind);
-            if !found.has_more {
-                return Ok(());
+    ) -> Result<(Uuid, bool), Error> {
+        let organization_id = self.caller.organization_id;
+        let mut db = self.app.store.acquire().await?;
+        let found = audit::changes(&mut db, organization_id, behind, up_to, BATCH).await?;
+        drop(db);
+        let last = found.items.last().map_or(behind, |change| change.id);
+        for change in found.items {
+            // What is older cannot appear again.
+            let is_new = change.id < oldest || self.told.insert(change.id);
+            if is_new && self.is_wanted(&change) {
+                self.ready.push_back(change);
             }
         }
+        Ok((last, found.has_more))
     }
 
     fn is_wanted(&self, change: &Change) -> bool {

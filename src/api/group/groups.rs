@@ -174,10 +174,16 @@ pub async fn permitted<'a>(
 
 /// What the rules do not say.
 fn check(name: &str, description: &str) -> Result<(), Error> {
-    no_violations(text::unstorable([
-        ("name", name),
-        ("description", description),
-    ]))
+    let mut violations = text::unstorable([("name", name), ("description", description)]);
+    // A name that looks like another's would have somebody give its roles to the wrong group.
+    if name.trim() != name || name.chars().any(char::is_control) {
+        violations.push(Violation::new(
+            "name",
+            Violation::BLANKS,
+            "must not begin or end with a blank, nor have control characters",
+        ));
+    }
+    no_violations(violations)
 }
 
 fn wire(group: Group, organization_id: OrganizationId) -> WireGroup {

@@ -31,7 +31,7 @@ pub async fn create(
     let now = app.clock.now();
     let mut work = begin(app, caller, now).await?;
     let (name, avatar_url) =
-        store::groups::lock_subject(&mut work, organization_id, subject).await?;
+        store::memberships::lock_subject(&mut work, organization_id, subject).await?;
     let membership = Membership {
         id: app.new_id(),
         group_id,
@@ -40,7 +40,7 @@ pub async fn create(
         name,
         avatar_url,
     };
-    store::groups::insert_membership(&mut work, organization_id, &membership, now).await?;
+    store::memberships::insert(&mut work, organization_id, &membership, now).await?;
     work.commit(Change::created("CreateMembership", &membership))
         .await?;
     Ok(wire(membership))
@@ -56,7 +56,7 @@ pub async fn get(
     let subject = subject("subject", request.subject.as_option())?;
     let mut db = app.store.acquire().await?;
     let membership =
-        store::groups::get_membership(&mut db, caller.organization_id, group, subject).await?;
+        store::memberships::get(&mut db, caller.organization_id, group, subject).await?;
     Ok(wire(membership))
 }
 
@@ -83,8 +83,7 @@ pub async fn list(
     };
     let group = store::groups::find(&mut db, organization_id, &filter).await?;
     let found =
-        store::groups::list_memberships(&mut db, organization_id, &group, search, list.page())
-            .await?;
+        store::memberships::list(&mut db, organization_id, &group, search, list.page()).await?;
     list.answer(found, |membership| membership.id.as_uuid(), wire)
 }
 
@@ -98,13 +97,13 @@ pub async fn delete(
     let organization_id = caller.organization_id();
     let group = {
         let mut db = app.store.acquire().await?;
-        store::groups::group_of(&mut db, organization_id, id).await?
+        store::memberships::group_of(&mut db, organization_id, id).await?
     };
     let caller = permitted(app, caller, group).await?;
     let mut work = begin(app, caller, app.clock.now()).await?;
     let administration = administration::guard(&mut work, organization_id).await?;
-    let before = store::groups::lock_membership(&mut work, organization_id, id).await?;
-    store::groups::delete_membership(&mut work, organization_id, id).await?;
+    let before = store::memberships::lock(&mut work, organization_id, id).await?;
+    store::memberships::delete(&mut work, organization_id, id).await?;
     administration.check(&mut work).await?;
     work.commit(Change::deleted("DeleteMembership", &before))
         .await

@@ -8,7 +8,7 @@ use crate::api::account::accounts::person;
 use crate::api::handler::{begin, parse_id, parse_organization};
 use crate::app::App;
 use crate::domain::audit::{Change, SubjectType};
-use crate::domain::identity::{Reader, Writer};
+use crate::domain::identity::Writer;
 use crate::error::{Error, Violation};
 use crate::provisioning::joining::{self, Way};
 use crate::store::invitations::summary;
@@ -41,10 +41,10 @@ pub async fn create(
     Ok(wire(invitation))
 }
 
-/// `GetOrganizationInvite`. Two round trips.
+/// `GetOrganizationInvite`. Two round trips. The invitation lets people in, so a token that may only read does not read it.
 pub async fn get(
     app: &App,
-    caller: Reader<'_>,
+    caller: Writer<'_>,
     request: GetOrganizationInviteRequest,
 ) -> Result<OrganizationInvite, Error> {
     let organization_id = caller.organization(&request.organization_id)?;
@@ -87,7 +87,9 @@ pub async fn join(
         }
     };
     let person = person(app, &caller).await?;
-    joining::join(app, &person, way).await.map(member)
+    joining::join(app, caller.organization_id, &person, way)
+        .await
+        .map(member)
 }
 
 fn wire(invitation: Uuid) -> OrganizationInvite {

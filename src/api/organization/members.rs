@@ -78,11 +78,11 @@ pub async fn set_role(app: &App, caller: Writer<'_>, request: SetRoleRequest) ->
     let now = app.clock.now();
     let mut work = begin(app, caller, now).await?;
     let administration = administration::guard(&mut work, organization_id).await?;
-    store::members::lock_here(&mut work, organization_id, id).await?;
-    let former = store::members::set_role(&mut work, organization_id, id, new, now).await?;
+    let former = store::members::lock_here(&mut work, organization_id, id).await?;
     if former == new {
         return Ok(());
     }
+    store::members::set_role(&mut work, organization_id, id, new, now).await?;
     administration.check(&mut work).await?;
     let (before, after) = (json!({ "role": former }), json!({ "role": new }));
     work.commit(Change::of_member("SetRole", id, Some(before), Some(after)))

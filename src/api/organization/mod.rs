@@ -29,7 +29,7 @@ service! { METHODS: OrganizationService {
     administrator writes create_organization_invite(CreateOrganizationInviteRequest)
         -> CreateOrganizationInviteResponse { invite } =
         invitations::create(app, caller, request);
-    administrator reads get_organization_invite(GetOrganizationInviteRequest)
+    administrator writes get_organization_invite(GetOrganizationInviteRequest)
         -> GetOrganizationInviteResponse { invite } =
         invitations::get(app, caller, request);
     member reads get_organization_invite_summary(GetOrganizationInviteSummaryRequest)

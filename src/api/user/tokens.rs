@@ -71,7 +71,8 @@ fn end(wanted: DateTime<Utc>, of_caller: Option<DateTime<Utc>>) -> Result<DateTi
             Violation::LIFETIME,
             "must end no later than the personal access token that this call is made with: give less time, or sign in",
         )),
-        _ => Ok(wanted),
+        Some(end) => Ok(wanted.min(end)),
+        None => Ok(wanted),
     }
 }
 

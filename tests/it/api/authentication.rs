@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use chrono::TimeDelta;
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{Method, Request, header};
 use rollcall::domain::identity::Role;
 use serde_json::json;
@@ -305,5 +306,43 @@ fn attack_a_digest_of_another_token_opens_nothing() {
             .error("unauthenticated");
         ask(server.token.clone()).await.ok();
         ask(other).await.ok();
+    });
+}
+
+#[test]
+fn attack_a_body_that_goes_on_after_its_sender_lost_power() {
+    run(async {
+        let server = Server::start().await;
+        let token = server.with_role("ORG_ADMIN").await;
+        let identity = "IdentityService/GetAuthenticatedIdentity";
+        let own = server.call_to_as(&token, identity, json!({})).await.ok();
+        let suspension = json!({ "userId": own["subject"]["id"], "suspended": true });
+        for (method, status) in [
+            ("CreateOrganizationInvite", 401),
+            ("UpdateOrganization", 401),
+        ] {
+            let body =
+                json!({ "organizationId": server.organization, "name": "Taken" }).to_string();
+            let (first, second) = body.split_at(10);
+            let (first, second) = (first.to_owned(), second.to_owned());
+            let begin = async move { Ok::<_, std::io::Error>(first) };
+            let (at, suspension) = (server.clone(), suspension.clone());
+            let go_on = async move {
+                at.call_to("UserService/SetSuspended", suspension)
+                    .await
+                    .ok();
+                at.pass(TimeDelta::seconds(2));
+                Ok(second)
+            };
+            let body = stream::once(begin.boxed()).chain(stream::once(go_on.boxed()));
+            let request = server.request(method, &token);
+            let reply = server
+                .send(request.body(Body::from_stream(body)).unwrap())
+                .await;
+            assert_eq!(reply.status, status, "{method}: {:?}", reply.bytes);
+        }
+        let request = json!({ "organizationId": server.organization });
+        let shown = server.call("GetOrganization", request).await.ok();
+        assert_eq!(shown["organization"]["name"], "Test");
     });
 }

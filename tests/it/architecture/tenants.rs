@@ -21,7 +21,7 @@ const OPERATOR: &str =
 const ELSEWHERE: &str = "the condition is put together from other pieces, one of which has it";
 
 /// The exceptions, each by words that no other statement has, or by the function that puts a piece together.
-pub const EXCEPTIONS: [(&str, &str); 25] = [
+pub const EXCEPTIONS: [(&str, &str); 26] = [
     ("where c.email_domain_keys && $5::text[]", BY_DOMAIN),
     ("delete from scim_events where (organization_id,", JOB),
     ("delete from sessions where (organization_id,", JOB),
@@ -45,7 +45,8 @@ pub const EXCEPTIONS: [(&str, &str); 25] = [
         OPERATOR,
     ),
     ("from organizations where id > $1", OPERATOR),
-    ("from organizations where name = $1 and", OPERATOR),
+    ("from organizations o where o.name = $1 and", OPERATOR),
+    ("where t.id = $1 and t.is_bootstrap", OPERATOR),
     ("where t.organization_id <> $1 and t.id = $2", OPERATOR),
     (
         "from sso_configurations where (organization_id, id) >",

@@ -324,11 +324,7 @@ fn a_new_bootstrap_token_revokes_the_one_before_and_no_other() {
             .to_owned()
     };
     // Nor is a token of one organization another's.
-    for (name, token) in [
-        ("Acme", &forged),
-        ("Umbrella", &second),
-        ("Umbrella", &other),
-    ] {
+    for (name, token) in [("Acme", &forged), ("Umbrella", &other)] {
         let settings = [
             ("DATABASE_URL", &*url),
             ("ROLLCALL_ENCRYPTION_KEYS", &*database.key),
@@ -735,5 +731,38 @@ fn a_server_starts_although_the_bootstrap_organization_is_being_removed() {
     assert_eq!(serving.stop("TERM"), Some(0));
     let serving = database.serve(&bootstrap);
     assert_ne!(serving.organization(&token), first, "a new one");
+    assert_eq!(serving.stop("TERM"), Some(0));
+}
+
+#[test]
+fn a_renamed_organization_is_the_bootstrap_organization_and_no_other_is() {
+    let Some(database) = Database::create() else {
+        return;
+    };
+    database.printed(&["migrate"]);
+    // One that is older.
+    let other = database.printed(&["organization", "create", "--name", "Other"]);
+    let of_other = database.printed(&["token", "create", "--organization", &other]);
+    let token = printed(&["token", "generate"], &[]);
+    let serve = |token: &str| {
+        database.serve(&[
+            ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+            ("ROLLCALL_BOOTSTRAP_TOKEN", token),
+        ])
+    };
+    let serving = serve(&token);
+    let own = serving.organization(&token);
+    for (token, id, name) in [(&token, &own, "Renamed"), (&of_other, &other, "Acme")] {
+        let request = json!({ "organizationId": id, "name": name });
+        let (status, answer) = serving.call("UpdateOrganization", token, &request);
+        assert_eq!(status, 200, "{answer}");
+    }
+    assert_eq!(serving.stop("TERM"), Some(0));
+    let serving = serve(&token);
+    assert_eq!(serving.organization(&token), own);
+    assert_eq!(serving.stop("TERM"), Some(0));
+    let new = printed(&["token", "generate"], &[]);
+    let serving = serve(&new);
+    assert_ne!(serving.organization(&new), other);
     assert_eq!(serving.stop("TERM"), Some(0));
 }

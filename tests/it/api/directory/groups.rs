@@ -43,6 +43,11 @@ fn a_group_is_made_found_renamed_and_deleted() {
             (&json!("Makers"), &Value::Null, &made["createdAt"]),
             "what is left out of it is empty then"
         );
+        for name in ["Makers ", "   ", "Ma\nkers"] {
+            let request = json!({ "organizationId": server.organization, "name": name });
+            let blank = call(&server, "CreateGroup", request).await;
+            assert_eq!(blank.violations(), ["name"], "{name:?}");
+        }
         let id = json!({ "groupId": made["id"] });
         call(&server, "DeleteGroup", id.clone()).await.ok();
         call(&server, "DeleteGroup", id).await.error("not_found");

@@ -105,31 +105,51 @@ fn two_who_use_an_invitation_at_once_with_one_address_make_one_member() {
 }
 
 #[test]
-fn an_organization_may_let_in_verified_addresses_of_its_domains_alone() {
+fn an_organization_may_let_in_addresses_alone_that_are_surely_somebodys() {
     run(async {
         let place = Place::start().await;
         let other = place.server.neighbour().await;
         let invitation = invite(&other).await;
-        update(
-            &other,
-            json!({ "inviteDomains": { "domains": ["elsewhere.example"] } }),
-        )
-        .await;
+        let let_in = async |domain: &str| {
+            let domains = json!({ "inviteDomains": { "domains": [domain] } });
+            update(&other, domains).await;
+        };
         let (mut ada, _) = place.signed_in("ada").await;
+        let_in(&place.domain).await;
+        // Whoever chooses the provider could have it say any address.
         join(&mut ada, &invitation).await.error("permission_denied");
-        update(
-            &other,
-            json!({ "inviteDomains": { "domains": [place.domain] } }),
-        )
-        .await;
-        // Nobody vouches for this address.
-        place.comes("grace", json!({ "email_verified": null }));
+        place.server.verified_domain(&place.domain).await;
+        let_in("elsewhere.example").await;
+        join(&mut ada, &invitation).await.error("permission_denied");
+        let_in(&place.domain).await;
+        join(&mut ada, &invitation).await.ok();
+        // An address that the provider does not vouch for counts as little.
+        place.comes("grace", json!({ "email_verified": false }));
         let mut grace = place.browser();
         place.sign_in(&mut grace).await;
         join(&mut grace, &invitation)
             .await
             .error("permission_denied");
-        join(&mut ada, &invitation).await.ok();
+    });
+}
+
+#[test]
+fn whoever_has_no_address_joins_nothing() {
+    run(async {
+        let place = Place::start().await;
+        let other = place.server.neighbour().await;
+        let invitation = invite(&other).await;
+        let (mut ada, id) = place.signed_in("ada").await;
+        let mut db = place.server.app.store.acquire().await.unwrap();
+        let id: rollcall::domain::ids::MemberId = id.parse().unwrap();
+        let (organization, now) = (place.server.organization_id(), place.server.now());
+        rollcall::store::sign_in::take_address(&mut db, organization, id, now)
+            .await
+            .unwrap();
+        drop(db);
+        join(&mut ada, &invitation)
+            .await
+            .error("failed_precondition");
     });
 }
 
@@ -151,7 +171,7 @@ fn where_only_provisioning_makes_members_nobody_joins() {
 }
 
 #[test]
-fn an_organization_that_owns_the_domain_of_an_address_can_be_joined_without_an_invitation() {
+fn an_organization_that_lets_in_a_domain_can_be_joined_without_an_invitation() {
     run(async {
         let place = Place::start().await;
         let other = place.server.neighbour().await;
@@ -162,18 +182,11 @@ fn an_organization_that_owns_the_domain_of_an_address_can_be_joined_without_an_i
         };
         let by_id = json!({ "organizationId": other.organization });
         let path = "OrganizationService/JoinOrganization";
-        update(
-            &other,
-            json!({ "inviteDomains": { "domains": [place.domain] } }),
-        )
-        .await;
-        assert_eq!(
-            list(&mut ada).await,
-            Value::Null,
-            "anybody can name a domain"
-        );
+        let domains = json!({ "inviteDomains": { "domains": [place.domain] } });
+        update(&other, domains).await;
+        assert_eq!(list(&mut ada).await, Value::Null, "nobody owns the domain");
         ada.call(path, by_id.clone()).await.error("not_found");
-        other.verified_domain(&place.domain).await;
+        place.server.verified_domain(&place.domain).await;
         assert_eq!(
             list(&mut ada).await,
             json!([{ "organizationId": other.organization, "organizationName": "Test" }])

@@ -222,6 +222,9 @@ fn a_personal_access_token_opens_what_its_member_may_do() {
         let request = json!({ "userId": id, "validFor": "3600s" });
         server.call_to_as(&token, path, request).await.ok();
 
+        let short = json!({ "userId": id, "validFor": "0.5s" });
+        server.call_to_as(&token, path, short).await.ok();
+        server.pass(TimeDelta::seconds(1));
         let list = ada
             .call("UserService/ListPersonalAccessTokens", json!({}))
             .await
