@@ -18,7 +18,7 @@ $$;
 
 -- The orders and filters of the list of members.
 create index users_name on users (organization_id, (coalesce(name_key, folded(name)) collate "C"), id);
-create index users_status on users (organization_id, status, id);
+create index users_status on users (organization_id, status, id) where status <> 'active';
 
 -- Parts of names and addresses are looked for by trigrams. Where the extension is not there, or may not be made, all members of the
 -- organization are read.
