@@ -3,7 +3,7 @@
 //! An entry has its identifier before its transaction ends, so that one may appear among others that are older. For some time,
 //! older ones are looked for again. A client that asks again with a cursor is told first what that time had before the cursor.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use connectrpc::{ConnectError, ServiceStream};
 use futures_util::stream;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::api::authentication::Again;
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const ROUND: u32 = 5;
 /// How long a caller is believed to have access.
 const CHECK: TimeDelta = TimeDelta::seconds(5);
+/// How many events are sent ahead of a client that reads slowly.
+const AHEAD: usize = 64;
 /// How many entries are read at once.
 const BATCH: u32 = 500;
 
@@ -64,13 +67,18 @@ pub async fn watch(
             None => audit::first_id(app.clock.now()),
         },
         told: HashSet::new(),
-        ready: VecDeque::new(),
+        ready: vec![],
         looks: 0,
-        has_more: true,
         looked_at: app.clock.now(),
-        is_over: false,
     };
-    Ok(Box::pin(stream::unfold(watch, Watch::next)))
+    // A task of its own, which goes on when the client does not read: in the middle of a query, it has a connection.
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    tokio::spawn(watch.run(sender));
+    let receive = |mut receiver: mpsc::Receiver<_>| async move {
+        let event = receiver.recv().await?;
+        Some((event, receiver))
+    };
+    Ok(Box::pin(stream::unfold(receiver, receive)))
 }
 
 fn cursor(text: &str) -> Result<Option<Uuid>, Error> {
@@ -111,36 +119,34 @@ struct Watch {
     /// The entries not older than may still appear late that were read.
     told: HashSet<Uuid>,
     /// What is read and not sent.
-    ready: VecDeque<Change>,
+    ready: Vec<Change>,
     looks: u32,
-    /// Whether there are more entries to read at once.
-    has_more: bool,
     /// When the caller was last seen to have access.
     looked_at: DateTime<Utc>,
-    /// After an error.
-    is_over: bool,
 }
 
 impl Watch {
-    /// The next event; `None` when the server is about to stop: the client asks another one.
-    async fn next(mut self) -> Option<(Result<WatchEventsResponse, ConnectError>, Self)> {
-        loop {
-            if let Some(change) = self.ready.pop_front() {
-                return Some((Ok(wire(&change)), self));
-            }
-            if self.is_over || self.app.is_stopping.load(Ordering::Relaxed) {
-                return None;
-            }
-            if !self.has_more {
-                tokio::time::sleep(PAUSE).await;
-            }
-            match self.look().await {
-                Ok(has_more) => self.has_more = has_more,
+    /// Sends events until nobody reads them any more, the caller has no access, or the server is about to stop: the client asks
+    /// another one.
+    async fn run(mut self, sender: mpsc::Sender<Result<WatchEventsResponse, ConnectError>>) {
+        while !self.app.is_stopping.load(Ordering::Relaxed) {
+            let has_more = match self.look().await {
+                Ok(has_more) => has_more,
                 Err(error) => {
                     error.report();
-                    self.is_over = true;
-                    return Some((Err(error.into()), self));
+                    let _ = sender.send(Err(error.into())).await;
+                    return;
                 }
+            };
+            for change in self.ready.drain(..) {
+                if sender.send(Ok(wire(&change))).await.is_err() {
+                    return;
+                }
+            }
+            let pause = if has_more { Duration::ZERO } else { PAUSE };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = sender.closed() => return,
             }
         }
     }
@@ -186,7 +192,7 @@ impl Watch {
             // What is older cannot appear again.
             let is_new = change.id < oldest || self.told.insert(change.id);
             if is_new && self.is_wanted(&change) {
-                self.ready.push_back(change);
+                self.ready.push(change);
             }
         }
         Ok((last, found.has_more))

@@ -211,6 +211,23 @@ fn a_stream_ends_with_the_access_of_who_reads_it() {
     });
 }
 
+/// A stream that nobody reads keeps no connection to the database: the embedded one is the only one.
+#[test]
+fn attack_streams_that_nobody_reads() {
+    run(async {
+        let server = Server::start().await;
+        let mut streams = vec![];
+        for _ in 0..20 {
+            let request = json!({ "organization": true });
+            streams.push(Stream::open(&server, &server.token, request).await);
+        }
+        for _ in 0..5 {
+            group(&server).await;
+        }
+        drop(streams);
+    });
+}
+
 #[test]
 fn a_stream_ends_well_when_the_server_is_about_to_stop() {
     run(async {
