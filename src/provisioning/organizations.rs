@@ -275,7 +275,7 @@ pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<Organizat
     store::organizations::lock(&mut tx).await?;
     let token_id = ApiTokenId::from(token.id());
     // Whoever administers an organization may rename it: the token says which one is meant. By its name, one is found that a token
-    // given in this way opened before, and no other that calls itself so.
+    // given in this way opened before, or that is the only one, and no other that calls itself so.
     let id = match store::organizations::find_by_bootstrap_token(&mut tx, token_id).await? {
         Some(id) => {
             if store::organizations::get(&mut tx, id).await?.name != name {
@@ -288,7 +288,10 @@ pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<Organizat
         }
         None => match store::organizations::find_bootstrapped(&mut tx, name).await? {
             Some(id) => id,
-            None => create(app, &mut tx, name).await?.id,
+            None => match &*store::organizations::list(&mut tx).await? {
+                [only] if only.name == name => only.id,
+                _ => create(app, &mut tx, name).await?.id,
+            },
         },
     };
     let now = app.clock.now();

@@ -116,7 +116,7 @@ struct Watch {
     filter: Filter,
     /// What was read last: newer entries are read next.
     last: Uuid,
-    /// The entries not older than may still appear late that were read.
+    /// The entries that were read, of the time in which others may still appear late.
     told: HashSet<Uuid>,
     /// What is read and not sent.
     ready: Vec<Change>,

@@ -740,6 +740,15 @@ fn a_renamed_organization_is_the_bootstrap_organization_and_no_other_is() {
         return;
     };
     database.printed(&["migrate"]);
+    // The only one is meant, whoever made it.
+    let token = printed(&["token", "generate"], &[]);
+    let only = database.printed(&["organization", "create", "--name", "Only"]);
+    let serving = database.serve(&[
+        ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Only"),
+        ("ROLLCALL_BOOTSTRAP_TOKEN", &token),
+    ]);
+    assert_eq!(serving.organization(&token), only);
+    assert_eq!(serving.stop("TERM"), Some(0));
     // One that is older.
     let other = database.printed(&["organization", "create", "--name", "Other"]);
     let of_other = database.printed(&["token", "create", "--organization", &other]);
