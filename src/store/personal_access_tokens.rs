@@ -47,7 +47,7 @@ pub async fn find_candidate(
     id: PersonalAccessTokenId,
 ) -> Result<Option<Candidate>, Error> {
     let found = query_with_roles!(
-        Found,
+        member: Found,
         [r#"select t.user_id as "user_id: _", subject.role as "role: _", t.token_hash, t.token_digest, t.read_only, t.expires_at,
                t.last_used_at,"#],
         "from personal_access_tokens t

@@ -11,24 +11,38 @@ use crate::domain::role_assignment::RoleAssignment;
 use crate::error::Error;
 
 /// Joins a statement's halves by the column `roles_of_groups!`: the roles in the organization (`$1`) of the groups that the row
-/// `subject` is in, of both kinds. Rows are looked up one by one: most subjects are in few groups, most groups have no role.
+/// `subject` is in. Rows are looked up one by one: most subjects are in few groups, most groups have no role.
+///
+/// A `member` may be in groups of both kinds. A `service_account` cannot be in one that an identity provider pushes, so its tokens
+/// need nothing of what SCIM keeps.
 macro_rules! query_with_roles {
-    ($row:ty, [$($before:literal)+], $after:literal, $($argument:expr),+ $(,)?) => {
-        ::sqlx::query_as!(
-            $row,
-            $($before +)+ r#" array(
-                select r.role from group_members m, lateral (
-                    select r.role from role_assignments r
-                    where r.organization_id = $1 and r.group_id = m.group_id and r.resource_id = $1 offset 0) r
-                where m.organization_id = $1 and m.subject_id = subject.id
-                union all
+    (member: $row:ty, [$($before:literal)+], $after:literal, $($argument:expr),+ $(,)?) => {
+        $crate::store::roles::query_with_roles!(
+            @ $row,
+            [$($before)+],
+            "union all
                 select r.role from scim_users s, lateral (
                     select m.group_id from scim_group_members m
                     where m.organization_id = $1 and m.scim_configuration_id = s.scim_configuration_id
                         and m.member_value = s.id::text offset 0) m, lateral (
                     select r.role from role_assignments r
                     where r.organization_id = $1 and r.group_id = m.group_id and r.resource_id = $1 offset 0) r
-                where s.organization_id = $1 and s.user_id = subject.id) as "roles_of_groups!" "# + $after,
+                where s.organization_id = $1 and s.user_id = subject.id",
+            $after,
+            $($argument),+
+        )
+    };
+    (service_account: $row:ty, [$($before:literal)+], $after:literal, $($argument:expr),+ $(,)?) => {
+        $crate::store::roles::query_with_roles!(@ $row, [$($before)+], "", $after, $($argument),+)
+    };
+    (@ $row:ty, [$($before:literal)+], $pushed:literal, $after:literal, $($argument:expr),+) => {
+        ::sqlx::query_as!(
+            $row,
+            $($before +)+ r#" array(
+                select r.role from group_members m, lateral (
+                    select r.role from role_assignments r
+                    where r.organization_id = $1 and r.group_id = m.group_id and r.resource_id = $1 offset 0) r
+                where m.organization_id = $1 and m.subject_id = subject.id "# + $pushed + r#") as "roles_of_groups!" "# + $after,
             $($argument),+
         )
     };

@@ -77,7 +77,7 @@ pub async fn find_candidate(
     id: SessionId,
 ) -> Result<Option<Candidate>, Error> {
     let found = query_with_roles!(
-        Found,
+        member: Found,
         [r#"select s.user_id as "user_id: _", subject.role as "role: _", s.token_hash, s.last_used_at, s.expires_at,"#],
         "from sessions s
          join users subject on subject.organization_id = s.organization_id and subject.id = s.user_id

@@ -168,7 +168,7 @@ struct Row {
 macro_rules! find {
     ($ahead:literal, $($argument:expr),+ $(,)?) => {
         query_with_roles!(
-            Row,
+            service_account: Row,
             [r#"select t.service_account_id, subject.role as "role: _", t.read_only, t.is_bootstrap, t.token_hash, t.token_digest,
                    least(t.expires_at, subject.valid_until) as expires_at, t.revoked_at, t.last_used_at, "# $ahead r#" as "ahead!", "#],
             "from api_tokens t
