@@ -16,10 +16,11 @@ use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::Token;
 use crate::http::large::Large;
 use crate::metrics::Metrics;
-use crate::oidc::Providers;
+use crate::oidc::{ClientKeys, Providers};
 use crate::outgoing::dns::Dns;
 use crate::outgoing::{self, Outgoing};
 use crate::secrets::keys::Keyring;
+use crate::secrets::signing::Signers;
 use crate::secrets::tokens::TokenHasher;
 use crate::store::Store;
 
@@ -82,6 +83,10 @@ pub struct App {
     pub outgoing: Outgoing,
     /// What OpenID Connect providers publish.
     pub providers: Providers,
+    /// The keys that tokens for applications are signed with.
+    pub signers: Signers,
+    /// What applications publish that sign.
+    pub client_keys: ClientKeys,
     /// How people sign in.
     pub sign_in: SignInSettings,
     /// Whose the tokens are that name no organization; without it, they open nothing.
@@ -115,6 +120,8 @@ impl App {
             public_url: setup.public_url,
             outgoing: Outgoing::with(setup.outgoing)?,
             providers: Providers::new(operator.clock.clone()),
+            signers: Signers::default(),
+            client_keys: ClientKeys::new(operator.clock.clone()),
             sign_in: setup.sign_in,
             home: None,
             metrics: Metrics::default(),

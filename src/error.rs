@@ -181,6 +181,10 @@ impl Violation {
     pub const JSON_OBJECT: &str = "rollcall.json_object";
     /// A moment between the years 1 and 9999.
     pub const TIME: &str = "rollcall.time";
+    /// A URI of an application.
+    pub const URI: &str = "rollcall.uri";
+    /// Settings of an application that contradict each other.
+    pub const APPLICATION: &str = "rollcall.application";
     /// A URL that a login may return to.
     pub const RETURN_TO: &str = "rollcall.return_to";
     /// A page token that this list issued.

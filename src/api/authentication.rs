@@ -20,6 +20,7 @@ use crate::domain::ids::OperatorTokenId;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
 use crate::http::{bearer, large, session};
+use crate::provisioning::access;
 use crate::provisioning::tokens::{Presented, present};
 use crate::store::tokens::{Ahead, Candidate, ReadAhead};
 use crate::store::{self, operator_tokens, personal_access_tokens};
@@ -193,6 +194,10 @@ async fn find_caller(
                 ..Found::default()
             }
         }
+        None if text.is_some_and(access::is_one) => Found {
+            caller: Some(access::caller(app, text.unwrap_or_default()).await?),
+            ..Found::default()
+        },
         _ => {
             let token = present::<Candidate>(app, text, ahead).await?;
             if is_stale(token.row.last_used_at, &token) {

@@ -32,6 +32,8 @@ pub enum SubjectType {
     ServiceAccountToken,
     /// A token of a member.
     PersonalAccessToken,
+    /// An application, of which `gitpod.v1.ResourceType` knows nothing.
+    Application,
 }
 
 impl SubjectType {
@@ -50,6 +52,7 @@ impl SubjectType {
             Self::ServiceAccount => "service_account",
             Self::ServiceAccountToken => "service_account_token",
             Self::PersonalAccessToken => "personal_access_token",
+            Self::Application => "application",
         }
     }
 }

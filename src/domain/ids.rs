@@ -49,6 +49,12 @@ ids! {
     SubjectId;
     /// A person of an organization.
     MemberId;
+    /// An application that people sign in to.
+    ApplicationId;
+    /// What an application may do in somebody's name.
+    GrantId;
+    /// An authorization request that an application pushed.
+    PushedRequestId;
     /// A program of an organization.
     ServiceAccountId;
     /// A group of an organization, whoever made it.

@@ -1,7 +1,9 @@
 //! The nouns and their rules, without I/O: nothing here knows HTTP, SQL or a clock.
 
+pub mod application;
 pub mod audit;
 pub mod domain_verification;
+pub mod grant;
 pub mod group;
 pub mod identity;
 pub mod ids;

@@ -41,6 +41,14 @@ pub enum TokenKind {
     Session,
     /// A login under way: the `state` parameter (OpenID Connect Core, section 3.1.2.1).
     Login,
+    /// The secret of an application (RFC 6749, section 2.3.1).
+    Application,
+    /// An authorization code (RFC 6749, section 4.1).
+    Code,
+    /// A refresh token (RFC 6749, section 6).
+    Refresh,
+    /// An authorization request that was pushed (RFC 9126).
+    PushedRequest,
 }
 
 impl TokenKind {
@@ -53,6 +61,10 @@ impl TokenKind {
             Self::Scim => "rcscim",
             Self::Session => "rcsess",
             Self::Login => "rclogin",
+            Self::Application => "rcapps",
+            Self::Code => "rccode",
+            Self::Refresh => "rcrt",
+            Self::PushedRequest => "rcpar",
         }
     }
 }

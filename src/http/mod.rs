@@ -13,6 +13,7 @@ pub mod body;
 pub mod large;
 pub mod listener;
 pub mod observe;
+pub mod page;
 pub mod path;
 pub mod probes;
 pub mod request_id;

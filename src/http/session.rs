@@ -17,6 +17,12 @@ use crate::store::sessions::Candidate;
 /// domain, and plain http, from setting it (RFC 6265bis, section 4.1.3.2).
 const COOKIE_NAME: &str = "rollcall-session";
 
+/// The cookie with the sessions of other organizations that this browser has as well: their tokens, separated by dots.
+const OTHERS_NAME: &str = "rollcall-sessions";
+
+/// How many sessions a browser has at most, each of another organization.
+const MAX_SESSIONS: usize = 8;
+
 /// How stale `last_used_at` may be: noting each use would make a write of every read.
 const TOUCH_INTERVAL: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
 
@@ -78,15 +84,42 @@ pub fn set_cookie(app: &App, headers: &mut HeaderMap, name: &str, value: &str, s
     }
 }
 
-/// Gives the browser a session.
-pub fn set(app: &App, headers: &mut HeaderMap, token: &Token) {
-    let seconds = app.sign_in.session_lifetime.num_seconds();
-    set_cookie(app, headers, COOKIE_NAME, token.expose(), seconds);
+/// The tokens of all sessions that the browser has, the one that began last first.
+pub fn all_presented(app: &App, headers: &HeaderMap) -> Vec<Token> {
+    let others = cookie(headers, &cookie_name(app, OTHERS_NAME)).unwrap_or_default();
+    let others = others.split('.');
+    let others = others.filter_map(|text| Token::parse(TokenKind::Session, text));
+    presented(app, headers)
+        .into_iter()
+        .chain(others)
+        .take(MAX_SESSIONS)
+        .collect()
 }
 
-/// Takes the session from the browser.
-pub fn clear(app: &App, headers: &mut HeaderMap) {
+/// Gives the browser a session, in place of one of the same organization that it has. Those of others stay.
+pub fn set(app: &App, request: &HeaderMap, headers: &mut HeaderMap, token: &Token) {
+    let seconds = app.sign_in.session_lifetime.num_seconds();
+    set_cookie(app, headers, COOKIE_NAME, token.expose(), seconds);
+    let presented = all_presented(app, request);
+    let of_others = |other: &&Token| app.organization_of(other) != app.organization_of(token);
+    let others: Vec<&str> = presented
+        .iter()
+        .filter(of_others)
+        .map(Token::expose)
+        .collect();
+    let others = others[..others.len().min(MAX_SESSIONS - 1)].join(".");
+    if !others.is_empty() || cookie(request, &cookie_name(app, OTHERS_NAME)).is_some() {
+        let seconds = if others.is_empty() { 0 } else { seconds };
+        set_cookie(app, headers, OTHERS_NAME, &others, seconds);
+    }
+}
+
+/// Takes all sessions from the browser.
+pub fn clear(app: &App, request: &HeaderMap, headers: &mut HeaderMap) {
     set_cookie(app, headers, COOKIE_NAME, "", 0);
+    if cookie(request, &cookie_name(app, OTHERS_NAME)).is_some() {
+        set_cookie(app, headers, OTHERS_NAME, "", 0);
+    }
 }
 
 /// Finds the session of a request. One round trip, two when it was not used for a minute.

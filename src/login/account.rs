@@ -94,7 +94,7 @@ pub async fn signed_out() -> Page {
     Page::signed_out()
 }
 
-/// Ends the session of the browser. A page of an application that people return to may ask for it.
+/// Ends the sessions of the browser. A page of an application that people return to may ask for it.
 pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let named = headers
         .get(http::header::ORIGIN)
@@ -105,9 +105,10 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
     if !is_application && session::check_same_origin(&app, &Method::POST, &headers).is_err() {
         return Page::other_site().into_response();
     }
-    let presented = session::presented(&app, &headers)
-        .and_then(|token| Some((app.organization_of(&token)?, token)));
-    if let Some((organization_id, token)) = presented {
+    for token in session::all_presented(&app, &headers) {
+        let Some(organization_id) = app.organization_of(&token) else {
+            continue;
+        };
         match sign_in::sign_out(&app, organization_id, &token).await {
             Ok(is_ended) => {
                 let count = is_ended.into();
@@ -117,6 +118,6 @@ pub async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
         }
     }
     let mut response = redirect("/signed-out");
-    session::clear(&app, response.headers_mut());
+    session::clear(&app, &headers, response.headers_mut());
     response
 }

@@ -110,7 +110,7 @@ async fn finish(
         target => target,
     };
     let mut response = redirect(target);
-    session::set(app, response.headers_mut(), &token);
+    session::set(app, headers, response.headers_mut(), &token);
     Ok(response)
 }
 
@@ -142,6 +142,7 @@ async fn let_in(
         .get(USER_AGENT)
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
+    let authentication = claims::authentication(&verified.claims, app.clock.now());
     let mut configuration = configuration.clone();
     for _ in 0..MAX_DECISIONS {
         let person = claims::person(&configuration, &verified.claims)?;
@@ -151,7 +152,8 @@ async fn let_in(
         let login = SignIn {
             configuration: &configuration,
             person: &person,
-            former: session::presented(app, headers),
+            former: session::all_presented(app, headers),
+            authentication: &authentication,
             user_agent: &printable(user_agent),
             attempt,
         };

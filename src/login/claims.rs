@@ -1,7 +1,9 @@
 //! What the claims of a person mean here.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use crate::domain::grant::Authentication;
 use crate::domain::letters::address_key;
 use crate::domain::policy::Named;
 use crate::domain::sign_in::{
@@ -10,6 +12,10 @@ use crate::domain::sign_in::{
 };
 use crate::domain::sso::SsoConfiguration;
 use crate::oidc::{Claims, DOMAIN_OWNER_VERIFIED};
+
+/// The longest name of a way to sign in (`amr`, `acr`), in bytes, and the most of them.
+const MAX_METHOD_LENGTH: usize = 255;
+const MAX_METHODS: usize = 20;
 
 /// The provider's claim for ours.
 fn claim<'a>(
@@ -80,6 +86,26 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
         picture: picture(configuration, claims),
         object_id: object_id(configuration, claims),
     })
+}
+
+/// How the person proved to the provider who it is (OpenID Connect Core, section 2): what applications are told of it. A time in the
+/// future is none.
+pub fn authentication(claims: &Claims, now: DateTime<Utc>) -> Authentication {
+    let time = claims.get("auth_time").and_then(Value::as_i64);
+    let time = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let is_fit = |text: &str| (1..=MAX_METHOD_LENGTH).contains(&text.len()) && !text.contains('\0');
+    let methods = claims.get("amr").and_then(Value::as_array);
+    let methods = methods.into_iter().flatten().filter_map(Value::as_str);
+    let class = claims.get("acr").and_then(Value::as_str);
+    Authentication {
+        time: time.filter(|time| *time <= now).unwrap_or(now),
+        methods: methods
+            .filter(|text| is_fit(text))
+            .take(MAX_METHODS)
+            .map(str::to_owned)
+            .collect(),
+        class: class.filter(|text| is_fit(text)).map(str::to_owned),
+    }
 }
 
 /// The address. Some claims are lists of them (Entra's `emails`): one of several would be chosen by chance.

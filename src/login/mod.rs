@@ -28,13 +28,15 @@ use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Uri};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use self::pages::Page;
 use crate::app::App;
 use crate::error::Error;
+use crate::http::page::protect;
 use crate::http::session;
 use crate::oidc::{CALLBACK_PATH, CLIENT_KEYS_PATH};
 use crate::provisioning::sign_in::{self, START_PATH};
@@ -63,35 +65,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .with_state(app.clone())
 }
 
-/// What every answer of this door tells the browser: no scripts, no frames, nothing kept, and no
-/// address of ours in other servers' logs.
-async fn protect(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            pages::CONTENT_SECURITY_POLICY.clone(),
-        ),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("same-origin"),
-        ),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
-        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            HeaderValue::from_static("same-origin"),
-        ),
-    ] {
-        headers.insert(name, value);
-    }
-    response
-}
-
 async fn home() -> Response {
     redirect("/account")
 }
@@ -103,11 +76,13 @@ struct Ask {
     email: String,
     #[serde(default)]
     return_to: String,
+    /// The only organization whose ways are offered; they are then offered without an address, too.
+    organization: Option<Uuid>,
 }
 
 async fn ask(State(app): State<Arc<App>>, ask: Result<Query<Ask>, QueryRejection>) -> Response {
     match ask {
-        Ok(Query(ask)) if ask.email.trim().is_empty() => {
+        Ok(Query(ask)) if ask.email.trim().is_empty() && ask.organization.is_none() => {
             if sign_in::check_return_to(&app, &ask.return_to).is_err() {
                 return Page::bad_return().into_response();
             }
@@ -131,7 +106,11 @@ async fn show_choices(app: &App, ask: &Ask) -> Response {
     }
     let email = ask.email.trim();
     let first = store::Page::first(MAX_CHOICES);
-    let choices = match sign_in::choices(app, email, first).await {
+    let offered = match ask.organization {
+        Some(id) => sign_in::choices_of(app, id.into(), first).await,
+        None => sign_in::choices(app, email, first).await,
+    };
+    let choices = match offered {
         Ok(choices) => choices.items,
         Err(error) => return failed(error),
     };
@@ -139,6 +118,7 @@ async fn show_choices(app: &App, ask: &Ask) -> Response {
         sign_in::start_url(app, &choice.configuration, email, &ask.return_to)
     };
     match &*choices {
+        [] if ask.organization.is_some() => Page::no_way().into_response(),
         [] => Page::unknown_domain(email, &ask.return_to).into_response(),
         [only] => redirect(&url(only)),
         several => {

@@ -1,70 +1,14 @@
-//! The pages: HTML without scripts, in one style, for phones and screens, light and dark.
+//! The pages of signing in.
 
-use std::sync::LazyLock;
-
-use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use sha2::{Digest, Sha256};
+use http::StatusCode;
+use maud::{Markup, html};
 
 use crate::domain::ids::{LoginId, SessionId};
+pub use crate::http::page::Page;
 use crate::store::members::Member;
 use crate::store::sessions::Listed;
 use crate::store::sso::Choice;
-
-const STYLE: &str = include_str!("style.css");
-
-/// The style is the one thing that a page may use. No `form-action`: browsers apply it to the way to
-/// the provider, too.
-pub static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
-    );
-    HeaderValue::from_str(&policy)
-        .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
-});
-
-/// A page, ready to be sent.
-pub struct Page {
-    status: StatusCode,
-    title: &'static str,
-    body: Markup,
-}
-
-impl IntoResponse for Page {
-    fn into_response(self) -> Response {
-        let markup = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta name="robots" content="noindex";
-                    title { (self.title) " · Rollcall" }
-                    link rel="icon" href="data:,";
-                    style { (PreEscaped(STYLE)) }
-                }
-                body {
-                    main { (self.body) }
-                }
-            }
-        };
-        let mut response = Response::new(Body::from(markup.into_string()));
-        *response.status_mut() = self.status;
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        );
-        response
-    }
-}
 
 /// What a person who is kept out can do about it.
 #[derive(Clone, Copy, Debug)]
@@ -121,14 +65,6 @@ fn address_form(email: &str, return_to: &str, error: Option<&str>) -> Markup {
 }
 
 impl Page {
-    const fn new(status: StatusCode, title: &'static str, body: Markup) -> Self {
-        Self {
-            status,
-            title,
-            body,
-        }
-    }
-
     /// Asks for an address.
     pub fn ask(return_to: &str) -> Self {
         let body = html! {
@@ -149,11 +85,24 @@ impl Page {
         Self::new(StatusCode::OK, "Sign in", body)
     }
 
+    /// An organization that nobody can sign in to.
+    pub fn no_way() -> Self {
+        let body = html! {
+            h1 { "Nobody can sign in here yet" }
+            p { "The organization of this application has no active way to sign in. Ask its administrator to set up single sign-on." }
+        };
+        Self::new(StatusCode::NOT_FOUND, "No way to sign in", body)
+    }
+
     /// Several ways to sign in with an address.
     pub fn choose(email: &str, return_to: &str, choices: &[(&Choice, String)]) -> Self {
         let body = html! {
             h1 { "Choose how to sign in" }
-            p { "As " strong { (email) } " you can sign in with:" }
+            @if email.is_empty() {
+                p { "You can sign in with:" }
+            } @else {
+                p { "As " strong { (email) } " you can sign in with:" }
+            }
             ul .choices {
                 @for (choice, url) in choices {
                     li {

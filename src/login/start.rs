@@ -21,7 +21,7 @@ use crate::domain::sso::SsoConfiguration;
 use crate::domain::token::{Token, TokenKind};
 use crate::http::session;
 use crate::oidc::{LoginSecrets, Registration};
-use crate::provisioning::sign_in::check_return_to;
+use crate::provisioning::sign_in::{Demands, check_return_to};
 
 /// Which way to sign in.
 #[derive(Debug, Deserialize)]
@@ -99,7 +99,8 @@ async fn way_to_provider(
         .get(&app.outgoing, &configuration.issuer_url)
         .await?;
     let parameter = state_parameter(state, configuration.id);
-    let url = registration.authorization_url(&provider, &parameter, &secrets, hint);
+    let demands = Demands::of(app, &start.return_to).parameters();
+    let url = registration.authorization_url(&provider, &parameter, &secrets, hint, &demands);
     let begun = Begun::new(app, configuration, state, secrets, &start.return_to);
     Ok((url, begun.seal(app, state)?))
 }

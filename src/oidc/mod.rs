@@ -3,7 +3,7 @@
 
 pub mod check;
 mod client_key;
-mod jose;
+pub mod jose;
 mod metadata;
 mod provider;
 mod rules;
@@ -21,7 +21,7 @@ use url::Url;
 pub use self::client_key::ClientKey;
 use self::metadata::Metadata;
 use self::provider::took_too_long;
-pub use self::provider::{Provider, Providers};
+pub use self::provider::{ClientKeys, Provider, Providers};
 use self::rules::{Expected, UserinfoAnswer};
 use self::token::{Exchange, Tokens};
 use crate::domain::sign_in::{Check, Refusal};
@@ -93,15 +93,17 @@ impl Registration<'_> {
         format!("{}{CLIENT_KEYS_PATH}/{organization}/{id}", self.public_url)
     }
 
-    /// The URL where the person signs in.
+    /// The URL where the person signs in. `demands` are further parameters.
     pub fn authorization_url(
         &self,
         provider: &Provider,
         state: &str,
         secrets: &LoginSecrets,
         login_hint: Option<&str>,
+        demands: &[(&'static str, String)],
     ) -> String {
-        rules::authorization_url(self, &provider.metadata, state, secrets, login_hint).into()
+        let metadata = &provider.metadata;
+        rules::authorization_url(self, metadata, state, secrets, login_hint, demands).into()
     }
 
     /// Exchanges a code for tokens, verifies the ID token, and fills in from the userinfo what

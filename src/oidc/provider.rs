@@ -388,3 +388,67 @@ mod tests {
         }
     }
 }
+
+/// The keys of clients that publish them, read when they are needed.
+#[derive(Debug)]
+pub struct ClientKeys {
+    clock: Clock,
+    known: Cache<String, Arc<Mutex<Option<Read>>>>,
+}
+
+/// Keys, and when they were read; none, if they could not be.
+type Read = (DateTime<Utc>, Result<Arc<KeySet>, String>);
+
+impl ClientKeys {
+    /// None yet.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            known: Cache::new(MAX_PROVIDERS),
+        }
+    }
+
+    /// The keys at a URL. They are read again after an hour, and sooner if they are `known` to have signed something not; but not
+    /// within a minute.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be read, as the end of a sentence.
+    pub async fn at(
+        &self,
+        outgoing: &Outgoing,
+        url: &str,
+        known: Option<&Arc<KeySet>>,
+    ) -> Result<Arc<KeySet>, String> {
+        let fresh = || Ok::<_, String>(Arc::default());
+        let state = self.known.get_or_insert_with(url, fresh)?;
+        let mut state = state.lock().await;
+        let now = self.clock.now();
+        if let Some((at, read)) = &*state {
+            let is_refused =
+                known.is_some_and(|known| read.as_ref().is_ok_and(|keys| Arc::ptr_eq(keys, known)));
+            let lifetime = match (read, is_refused) {
+                (Ok(_), false) => LIFETIME,
+                (Ok(_), true) => REFRESH_INTERVAL,
+                (Err(_), _) => FAILURE_LIFETIME,
+            };
+            if now < *at + lifetime {
+                return read.clone();
+            }
+        }
+        let read = read_client_keys(outgoing, url).await.map(Arc::new);
+        *state = Some((now, read.clone()));
+        read
+    }
+}
+
+async fn read_client_keys(outgoing: &Outgoing, url: &str) -> Result<KeySet, String> {
+    let url = Url::parse(url).map_err(|e| e.to_string())?;
+    let answer = outgoing.get(&url).await.map_err(|e| e.to_string())?;
+    let document: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let keys = document["keys"]
+        .as_array()
+        .filter(|keys| keys.len() <= MAX_KEYS);
+    keys.map(|keys| KeySet::read(keys))
+        .ok_or_else(|| "there is no JSON Web Key Set".to_owned())
+}

@@ -26,6 +26,7 @@ pub fn authorization_url(
     state: &str,
     secrets: &LoginSecrets,
     login_hint: Option<&str>,
+    demands: &[(&'static str, String)],
 ) -> Url {
     let mut url = metadata.authorization_endpoint.clone();
     let scopes: Vec<&str> = registration.scopes().collect();
@@ -39,7 +40,8 @@ pub fn authorization_url(
         .append_pair("nonce", &secrets.nonce)
         .append_pair("code_challenge", &challenge)
         .append_pair("code_challenge_method", "S256")
-        .extend_pairs(login_hint.map(|hint| ("login_hint", hint)));
+        .extend_pairs(login_hint.map(|hint| ("login_hint", hint)))
+        .extend_pairs(demands);
     url
 }
 

@@ -1,11 +1,13 @@
 //! Rules that several doors and commands share.
 
+pub mod access;
 pub mod administration;
 pub mod client_keys;
 pub mod joining;
 pub mod keys;
 pub mod organizations;
 pub mod sign_in;
+pub mod signing;
 pub mod tokens;
 pub mod users;
 pub mod work;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::work::Work;
 use crate::app::App;
 use crate::domain::audit::Change;
+use crate::domain::grant::Authentication;
 use crate::domain::identity::Caller;
 use crate::domain::ids::{MemberId, OrganizationId, SessionId};
 use crate::domain::letters::address_key;
@@ -23,8 +24,11 @@ use crate::store::{self, Connection, Items, Page};
 /// Where a login starts, below the public URL.
 pub const START_PATH: &str = "/auth/oidc/start";
 
-/// The longest URL that a login returns to, in bytes: it travels in a cookie.
-const MAX_RETURN_TO: usize = 1_024;
+/// Where applications send people to sign in, below the public URL.
+pub const AUTHORIZE_PATH: &str = "/oauth2/authorize";
+
+/// The longest URL that a login returns to, in bytes: it travels in a cookie, of which browsers keep 4,096.
+pub const MAX_RETURN_TO: usize = 2_400;
 
 /// The ways to sign in with an address. Which they are depends on its domain alone, so that nobody
 /// learns who has an account.
@@ -35,6 +39,65 @@ pub async fn choices(app: &App, email: &str, page: Page) -> Result<Items<sso::Ch
     let mut db = app.store.acquire().await?;
     let must_be_verified = app.sign_in.require_verified_domains;
     store::sso::list_for_domain(&mut db, &domain, must_be_verified, page).await
+}
+
+/// The ways to sign in to an organization.
+pub async fn choices_of(
+    app: &App,
+    organization_id: OrganizationId,
+    page: Page,
+) -> Result<Items<sso::Choice>, Error> {
+    let mut db = app.store.acquire().await?;
+    store::sso::list_active(&mut db, organization_id, page).await
+}
+
+/// What an application demands of a sign-in that comes back to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    /// What the provider is asked to do (OpenID Connect Core, section 3.1.2.1), if anything: `login` or `select_account`.
+    pub prompt: Option<&'static str>,
+    /// How many seconds ago the person may have signed in there.
+    pub max_age: Option<u32>,
+    /// How strongly the person must prove who it is.
+    pub acr_values: Option<String>,
+}
+
+impl Demands {
+    /// Those of a login that returns to `return_to`.
+    pub fn of(app: &App, return_to: &str) -> Self {
+        let path = return_to.strip_prefix(&app.public_url).unwrap_or(return_to);
+        let query = path
+            .strip_prefix(AUTHORIZE_PATH)
+            .and_then(|rest| rest.strip_prefix('?'));
+        let mut demands = Self::default();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match &*name {
+                "prompt" => {
+                    let asked = |prompt: &&str| value.split(' ').any(|one| one == *prompt);
+                    demands.prompt = ["login", "select_account"].into_iter().find(asked);
+                }
+                "max_age" => demands.max_age = value.parse().ok(),
+                "acr_values" if !value.is_empty() => demands.acr_values = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        // A provider that knows no `max_age` knows this.
+        if demands.max_age.is_some() {
+            demands.prompt = Some("login");
+        }
+        demands
+    }
+
+    /// As parameters of an authorization request.
+    pub fn parameters(&self) -> Vec<(&'static str, String)> {
+        let prompt = self.prompt.map(|prompt| ("prompt", prompt.to_owned()));
+        let max_age = self.max_age.map(|age| ("max_age", age.to_string()));
+        let acr_values = self.acr_values.clone().map(|acr| ("acr_values", acr));
+        [prompt, max_age, acr_values]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
 
 /// The URL that starts a login.
@@ -96,10 +159,12 @@ pub struct SignIn<'a> {
     pub configuration: &'a SsoConfiguration,
     /// Who the provider says it is.
     pub person: &'a Person,
-    /// The session that the browser had before.
-    pub former: Option<Token>,
+    /// The sessions that the browser had before.
+    pub former: Vec<Token>,
     /// What the browser calls itself.
     pub user_agent: &'a str,
+    /// How the person proved to the provider who it is.
+    pub authentication: &'a Authentication,
     /// What is kept of the try, as far as it is known.
     pub attempt: &'a Attempt,
 }
@@ -464,7 +529,8 @@ async fn follow(
 pub async fn end_session(app: &App, caller: &Caller, id: SessionId) -> Result<bool, Error> {
     let (organization_id, member) = (caller.organization_id, caller.subject.id.as_uuid().into());
     let mut work = Work::begin(app, organization_id, caller.subject, app.clock.now()).await?;
-    let is_ended = store::sessions::end(&mut work, organization_id, member, id).await?;
+    let is_ended =
+        store::sessions::end(&mut work, organization_id, member, id, app.clock.now()).await?;
     if is_ended {
         work.commit(ended_session(member, id)).await?;
     }
@@ -480,7 +546,9 @@ pub async fn sign_out(
     let (id, hash) = (SessionId::from(token.id()), token.digest());
     let nobody = MemberId::from(Uuid::nil()).into();
     let mut work = Work::begin(app, organization_id, nobody, app.clock.now()).await?;
-    match store::sessions::end_presented(&mut work, organization_id, id, hash).await? {
+    match store::sessions::end_presented(&mut work, organization_id, id, hash, app.clock.now())
+        .await?
+    {
         Some(member) => {
             work.acts_as(member.into());
             work.commit(ended_session(member, id)).await?;
@@ -495,23 +563,22 @@ fn ended_session(member: MemberId, id: SessionId) -> Change {
     Change::of_member("EndSession", member, None, Some(after))
 }
 
-/// Whoever knew the session that the browser had before shall not share the new one.
+/// Whoever knew the session of this organization that the browser had before shall not share the new one.
 async fn end_former_session(
     app: &App,
     db: &mut Connection,
     login: &SignIn<'_>,
 ) -> Result<u64, Error> {
-    let Some(former) = &login.former else {
-        return Ok(0);
-    };
-    match app.organization_of(former) {
-        Some(organization_id) => {
-            let (id, hash) = (SessionId::from(former.id()), former.digest());
-            let ended = store::sessions::end_presented(db, organization_id, id, hash).await?;
-            Ok(ended.is_some().into())
-        }
-        None => Ok(0),
+    let organization_id = login.configuration.organization_id;
+    let is_here = |token: &&Token| app.organization_of(token) == Some(organization_id);
+    let mut count = 0;
+    for former in login.former.iter().filter(is_here) {
+        let (id, hash) = (SessionId::from(former.id()), former.digest());
+        let ended =
+            store::sessions::end_presented(db, organization_id, id, hash, app.clock.now()).await?;
+        count += u64::from(ended.is_some());
     }
+    Ok(count)
 }
 
 async fn begin_session(
@@ -533,6 +600,7 @@ async fn begin_session(
         user_agent: login.user_agent,
         created_at: now,
         expires_at: now + app.sign_in.session_lifetime,
+        authentication: login.authentication,
     };
     store::sessions::insert(db, organization_id, &session).await?;
     Ok(token)

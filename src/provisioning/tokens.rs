@@ -198,7 +198,12 @@ pub async fn keep_digest(
             store::operator_tokens::keep_digest(db, id.into(), hash, &digest).await
         }
         // They are recognised without argon2id.
-        TokenKind::Session | TokenKind::Login => Ok(()),
+        TokenKind::Session
+        | TokenKind::Login
+        | TokenKind::Application
+        | TokenKind::Code
+        | TokenKind::Refresh
+        | TokenKind::PushedRequest => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_scalar};
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
-pub const DISTRIBUTED: [&str; 25] = [
+pub const DISTRIBUTED: [&str; 28] = [
     "organizations",
     "service_accounts",
     "api_tokens",
@@ -34,15 +34,20 @@ pub const DISTRIBUTED: [&str; 25] = [
     "group_members",
     "role_assignments",
     "personal_access_tokens",
+    "grants",
+    "pushed_requests",
+    "client_assertions",
 ];
 
 /// The tables that every machine has: what is unique over all organizations, and what a program must know before it
 /// knows an organization.
-pub const EVERYWHERE: [&str; 5] = [
+pub const EVERYWHERE: [&str; 7] = [
+    "applications",
     "domain_verifications",
     "invitations",
     "operator_tokens",
     "schema_compatibility",
+    "signing_keys",
     "_sqlx_migrations",
 ];
 

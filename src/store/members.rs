@@ -177,7 +177,8 @@ async fn active_users(
     .await?)
 }
 
-/// Writes the new status of members. Who may not act loses sessions and tokens; who left is no administrator any more, and in no
+/// Writes the new status of members. Who may not act loses sessions and tokens, and applications lose what they may do in
+/// the member's name; who left is no administrator any more, and in no
 /// group that is the organization's own: whoever comes back begins as any member.
 async fn write(
     db: &mut Connection,
@@ -204,6 +205,9 @@ async fn write(
          ), tokens as (
              delete from personal_access_tokens t using changed c
              where t.organization_id = $1 and t.user_id = c.id and c.status <> 'active'
+         ), granted as (
+             update grants g set ended_at = $4, notify_at = $4 from changed c
+             where g.organization_id = $1 and g.subject_id = c.id and g.ended_at is null and c.status <> 'active'
          ), memberships as (
              delete from group_members m using changed c
              where m.organization_id = $1 and m.subject_id = c.id and c.status = 'left'

@@ -6,7 +6,9 @@
 
 mod address;
 mod aggregate;
+pub mod applications;
 pub mod audit;
+pub mod client_assertions;
 pub mod client_keys;
 pub mod cluster;
 mod connection;
@@ -14,6 +16,7 @@ pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
 pub mod folding;
+pub mod grants;
 pub mod groups;
 pub mod invitations;
 mod later;
@@ -25,6 +28,7 @@ mod page;
 pub mod personal_access_tokens;
 pub mod policies;
 mod pool;
+pub mod pushed_requests;
 pub mod roles;
 mod room;
 mod schema;
@@ -39,6 +43,7 @@ pub mod service_accounts;
 pub mod sessions;
 mod share;
 pub mod sign_in;
+pub mod signing_keys;
 pub mod sql;
 pub mod sso;
 pub mod status;

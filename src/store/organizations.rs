@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Postgres, QueryBuilder, query, query_as, query_scalar};
 use uuid::Uuid;
 
-use super::{Connection, Items, Page, cluster};
+use super::{Connection, Items, Page, cluster, grants};
 use crate::domain::ids::{ApiTokenId, OrganizationId};
 use crate::domain::organization::Organization;
 use crate::error::Error;
@@ -191,9 +191,15 @@ pub async fn mark_deleted(
         "delete from invitations where organization_id = $1",
         organization
     )
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok(())
+    query!(
+        "delete from applications where organization_id = $1",
+        organization
+    )
+    .execute(&mut *db)
+    .await?;
+    grants::end_all(db, id, now).await
 }
 
 /// The organizations that were deleted before a moment: for the job that removes their rows.
@@ -214,7 +220,7 @@ pub async fn list_deleted(
 fn tables_of_deleted() -> impl Iterator<Item = &'static str> {
     let stay = ["organizations", "audit_entries"];
     let of_organization = cluster::DISTRIBUTED.iter().rev().copied();
-    let others = ["domain_verifications", "invitations"];
+    let others = ["applications", "domain_verifications", "invitations"];
     of_organization
         .filter(move |table| !stay.contains(table))
         .chain(others)

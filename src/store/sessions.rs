@@ -5,7 +5,8 @@ use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::roles::query_with_roles;
-use super::{Connection, Items, Page};
+use super::{Connection, Items, Page, grants};
+use crate::domain::grant::Authentication;
 use crate::domain::identity::{Powers, Role};
 use crate::domain::ids::{MemberId, OrganizationId, SessionId, SsoConfigurationId};
 use crate::error::Error;
@@ -27,6 +28,8 @@ pub struct NewSession<'a> {
     pub created_at: DateTime<Utc>,
     /// When it ends at the latest.
     pub expires_at: DateTime<Utc>,
+    /// How the person signed in.
+    pub authentication: &'a Authentication,
 }
 
 /// What is known of a presented session before it is verified.
@@ -51,6 +54,59 @@ struct Found {
     token_hash: Vec<u8>,
     last_used_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+}
+
+/// What an application may know of a session.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Its identifier.
+    pub id: SessionId,
+    /// Whose.
+    pub user_id: MemberId,
+    /// SHA-256 of the token that it must be.
+    pub token_hash: Vec<u8>,
+    /// Through which provider it began.
+    pub sso_configuration_id: Uuid,
+    /// When it was last used, to the minute.
+    pub last_used_at: DateTime<Utc>,
+    /// When it ends at the latest.
+    pub expires_at: DateTime<Utc>,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When the person signed in, as the provider says.
+    pub auth_time: Option<DateTime<Utc>>,
+    /// By which methods.
+    pub amr: Vec<String>,
+    /// How strongly.
+    pub acr: Option<String>,
+    /// The member's name.
+    pub name: String,
+    /// The member's address.
+    pub email: String,
+    /// The organization's name.
+    pub organization: String,
+}
+
+/// Finds the row that a presented session names, if its member has access, with what an application may know of it. One round
+/// trip.
+pub async fn find_signed_in(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: SessionId,
+) -> Result<Option<SignedIn>, Error> {
+    Ok(query_as!(
+        SignedIn,
+        r#"select s.id as "id: _", s.user_id as "user_id: _", s.token_hash, s.sso_configuration_id, s.last_used_at, s.expires_at,
+               s.created_at, s.auth_time, s.amr, s.acr, u.name, u.email, o.name as organization
+           from sessions s
+           join users u on u.organization_id = s.organization_id and u.id = s.user_id
+           join organizations o on o.id = s.organization_id
+           where s.organization_id = $1 and s.id = $2 and u.status = 'active' and o.deleted_at is null"#,
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?)
 }
 
 /// A session as its owner and administrators see it.
@@ -123,8 +179,9 @@ pub async fn insert(
 ) -> Result<(), Error> {
     query!(
         "insert into sessions
-             (organization_id, id, user_id, sso_configuration_id, token_hash, user_agent, created_at, last_used_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $7, $8)",
+             (organization_id, id, user_id, sso_configuration_id, token_hash, user_agent, created_at, last_used_at, expires_at,
+              auth_time, amr, acr)
+         values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11)",
         organization_id.as_uuid(),
         session.id.as_uuid(),
         session.user_id.as_uuid(),
@@ -133,6 +190,9 @@ pub async fn insert(
         session.user_agent,
         session.created_at,
         session.expires_at,
+        session.authentication.time,
+        &session.authentication.methods,
+        session.authentication.class,
     )
     .execute(db)
     .await?;
@@ -190,22 +250,34 @@ pub async fn list_newest(
     Ok(Items::of(rows, page))
 }
 
-/// Ends one session of a member, and tells whether there was one.
+/// Ends one session of a member, with what applications may do in it, and tells whether there was one.
 pub async fn end(
     db: &mut Connection,
     organization_id: OrganizationId,
     user_id: MemberId,
     id: SessionId,
+    now: DateTime<Utc>,
 ) -> Result<bool, Error> {
-    let done = query!(
-        "delete from sessions where organization_id = $1 and user_id = $2 and id = $3",
+    let ended = query_scalar!(
+        "delete from sessions where organization_id = $1 and user_id = $2 and id = $3 returning id",
         organization_id.as_uuid(),
         user_id.as_uuid(),
         id.as_uuid(),
     )
-    .execute(db)
+    .fetch_all(&mut *db)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(ended_with_grants(db, organization_id, &ended, now).await? > 0)
+}
+
+/// What applications may do in sessions ends with them.
+async fn ended_with_grants(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    ended: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<u64, Error> {
+    grants::end_of_sessions(db, organization_id, ended, now).await?;
+    Ok(ended.len() as u64)
 }
 
 /// Ends the session of this token, for a browser that gives it back, and tells whose it was.
@@ -214,6 +286,7 @@ pub async fn end_presented(
     organization_id: OrganizationId,
     id: SessionId,
     token_hash: [u8; 32],
+    now: DateTime<Utc>,
 ) -> Result<Option<MemberId>, Error> {
     let member = query_scalar!(
         r#"delete from sessions where organization_id = $1 and id = $2 and token_hash = $3 returning user_id as "member: MemberId""#,
@@ -221,41 +294,48 @@ pub async fn end_presented(
         id.as_uuid(),
         &token_hash,
     )
-    .fetch_optional(db)
+    .fetch_optional(&mut *db)
     .await?;
+    if member.is_some() {
+        ended_with_grants(db, organization_id, &[id.as_uuid()], now).await?;
+    }
     Ok(member)
 }
 
-/// Ends all sessions of a member, and tells how many.
+/// Ends all sessions of a member, with what applications may do in them, and tells how many.
 pub async fn end_all(
     db: &mut Connection,
     organization_id: OrganizationId,
     user_id: MemberId,
+    now: DateTime<Utc>,
 ) -> Result<u64, Error> {
-    let done = query!(
-        "delete from sessions where organization_id = $1 and user_id = $2",
+    let ended = query_scalar!(
+        "delete from sessions where organization_id = $1 and user_id = $2 returning id",
         organization_id.as_uuid(),
         user_id.as_uuid(),
     )
-    .execute(db)
+    .fetch_all(&mut *db)
     .await?;
-    Ok(done.rows_affected())
+    grants::end_of_member(db, organization_id, user_id, now).await?;
+    Ok(ended.len() as u64)
 }
 
-/// Ends all sessions that began through a provider, and tells how many.
+/// Ends all sessions that began through a provider, with what applications may do in them, and tells how many.
 pub async fn end_all_through(
     db: &mut Connection,
     organization_id: OrganizationId,
     sso_configuration_id: SsoConfigurationId,
+    now: DateTime<Utc>,
 ) -> Result<u64, Error> {
-    let done = query!(
-        "delete from sessions where organization_id = $1 and sso_configuration_id = $2",
+    let ended = query_scalar!(
+        "delete from sessions where organization_id = $1 and sso_configuration_id = $2 returning id",
         organization_id.as_uuid(),
         sso_configuration_id.as_uuid(),
     )
-    .execute(db)
+    .fetch_all(&mut *db)
     .await?;
-    Ok(done.rows_affected())
+    grants::end_through(db, organization_id, sso_configuration_id, now).await?;
+    Ok(ended.len() as u64)
 }
 
 /// Deletes up to `limit` sessions of all organizations that ended before `now` or were not used since

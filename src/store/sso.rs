@@ -210,6 +210,48 @@ pub async fn list_for_domain(
     Ok(Items::of(choices.collect(), page))
 }
 
+/// Reads a page of the active configurations of an organization: what a person chooses from who signs in to it.
+pub async fn list_active(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    page: Page,
+) -> Result<Items<Choice>, Error> {
+    let rows = query!(
+        r#"select c.organization_id, c.id, c.client_id, c.issuer_url, c.is_active,
+               coalesce(c.client_secret = c.forgotten_secret, false) as "needs_client_secret!",
+               c.claims as "claims: Json<BTreeMap<String, String>>",
+               c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
+           from sso_configurations c join organizations o on o.id = c.organization_id
+           where c.organization_id = $1 and c.is_active and o.deleted_at is null and c.id > $2
+           order by c.id limit $3"#,
+        organization_id.as_uuid(),
+        page.after,
+        page.limit(),
+    )
+    .fetch_all(db)
+    .await?;
+    let choices = rows.into_iter().map(|row| Choice {
+        organization: row.name,
+        configuration: Row {
+            organization_id: row.organization_id,
+            id: row.id,
+            client_id: row.client_id,
+            issuer_url: row.issuer_url,
+            is_active: row.is_active,
+            needs_client_secret: row.needs_client_secret,
+            claims: row.claims,
+            email_domains: row.email_domains,
+            display_name: row.display_name,
+            additional_scopes: row.additional_scopes,
+            claims_expression: row.claims_expression,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+        .into(),
+    });
+    Ok(Items::of(choices.collect(), page))
+}
+
 /// Keeps others from changing a configuration until the transaction ends, and tells whether it is
 /// still the one that was read.
 pub async fn lock_as_read(

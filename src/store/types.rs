@@ -9,10 +9,11 @@ use sqlx::{Decode, Encode, Type};
 use uuid::Uuid;
 
 use super::scim_events::Outcome;
+use crate::domain::application::Signature;
 use crate::domain::identity::{Principal, Role};
 use crate::domain::ids::{
-    ApiTokenId, GroupId, MemberId, MembershipId, OperatorTokenId, OrganizationId,
-    PersonalAccessTokenId, ResourceId, ServiceAccountId, SubjectId,
+    ApiTokenId, ApplicationId, GrantId, GroupId, MemberId, MembershipId, OperatorTokenId,
+    OrganizationId, PersonalAccessTokenId, ResourceId, ServiceAccountId, SessionId, SubjectId,
 };
 use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{AttemptOutcome, Check};
@@ -45,6 +46,7 @@ macro_rules! by_name {
 }
 
 by_name!(
+    Signature,
     AttemptOutcome,
     Check,
     MemberStatus,
@@ -84,6 +86,8 @@ macro_rules! by_uuid {
 
 by_uuid!(
     ApiTokenId,
+    ApplicationId,
+    GrantId,
     GroupId,
     MemberId,
     MembershipId,
@@ -92,5 +96,6 @@ by_uuid!(
     PersonalAccessTokenId,
     ResourceId,
     ServiceAccountId,
+    SessionId,
     SubjectId,
 );

@@ -149,7 +149,8 @@ pub async fn update(
     let secret = secret.map(|secret| seal(app, &after, secret)).transpose()?;
     store::sso::update(&mut work, caller.organization_id, &after, secret.as_deref()).await?;
     let ended = if secret.is_some() || before.ends_sessions(&after) {
-        store::sessions::end_all_through(&mut work, caller.organization_id, id).await?
+        let now = app.clock.now();
+        store::sessions::end_all_through(&mut work, caller.organization_id, id, now).await?
     } else {
         0
     };
@@ -177,9 +178,14 @@ pub async fn delete(
         )));
     }
     work.be_patient().await?;
+    let now = app.clock.now();
+    let ended =
+        store::sessions::end_all_through(&mut work, caller.organization_id, id, now).await?;
     store::sso::delete(&mut work, caller.organization_id, id).await?;
     let change = Change::deleted("DeleteSSOConfiguration", &before);
-    work.commit(change).await
+    work.commit(change).await?;
+    app.metrics.sessions_ended(SessionEnd::Configuration, ended);
+    Ok(())
 }
 
 /// Makes sure that a change breaks no rule, away from the threads that serve.

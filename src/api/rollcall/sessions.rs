@@ -63,8 +63,12 @@ pub async fn end(app: &App, caller: Writer<'_>, request: EndSessionsRequest) -> 
     let mut work = begin(app, caller, app.clock.now()).await?;
     store::members::get(&mut work, organization_id, user_id).await?;
     let ended = match session_id {
-        Some(id) => u64::from(store::sessions::end(&mut work, organization_id, user_id, id).await?),
-        None => store::sessions::end_all(&mut work, organization_id, user_id).await?,
+        Some(id) => u64::from(
+            store::sessions::end(&mut work, organization_id, user_id, id, app.clock.now()).await?,
+        ),
+        None => {
+            store::sessions::end_all(&mut work, organization_id, user_id, app.clock.now()).await?
+        }
     };
     if ended == 0 {
         return Ok(0);
