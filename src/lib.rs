@@ -3,7 +3,7 @@
 //! A request passes three rooms: a door, the rules, a store function. Calls go one way:
 //!
 //! ```text
-//! cli → router, jobs → doors (api, scim, login) → http, provisioning → store → domain
+//! cli → router, jobs → doors (api, scim, login, provider) → http, provisioning → store → domain
 //! ```
 //!
 //! From the outside inwards:
@@ -14,12 +14,13 @@
 //! - [`api`]: door 1, the `gitpod.v1` services over Connect, gRPC and gRPC-Web;
 //! - `scim`: door 2, SCIM 2.0 for identity providers;
 //! - `login`: door 3, people sign in with their browser;
+//! - `provider`: door 4, applications sign people in;
 //! - [`http`]: what doors share of HTTP: the listener, the token and the session of a request, limits;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`oidc`]: the client's side of OpenID Connect;
 //! - [`outgoing`]: the one way out to addresses that users chose, and the domain name system;
 //! - [`store`]: the only SQL;
-//! - [`secrets`]: sealing and hashing;
+//! - [`secrets`]: sealing, signing and hashing;
 //! - [`domain`]: nouns and rules, without I/O;
 //! - [`app`]: what every door is handed;
 //! - [`error`]: the one domain error;
@@ -44,6 +45,7 @@ mod login;
 pub mod metrics;
 pub mod oidc;
 pub mod outgoing;
+mod provider;
 pub mod provisioning;
 pub mod router;
 mod scim;

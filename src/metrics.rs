@@ -41,6 +41,8 @@ pub enum Door {
     Scim,
     /// The pages of signing in.
     Login,
+    /// What applications sign people in with.
+    Provider,
     /// The signs of life.
     Probe,
     /// None: nothing is at the path.
@@ -48,13 +50,21 @@ pub enum Door {
 }
 
 impl Door {
-    const ALL: [Self; 5] = [Self::Api, Self::Scim, Self::Login, Self::Probe, Self::Other];
+    const ALL: [Self; 6] = [
+        Self::Api,
+        Self::Scim,
+        Self::Login,
+        Self::Provider,
+        Self::Probe,
+        Self::Other,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Scim => "scim",
             Self::Login => "login",
+            Self::Provider => "provider",
             Self::Probe => "probe",
             Self::Other => "other",
         }

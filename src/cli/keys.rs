@@ -15,6 +15,7 @@ use crate::config::{BadSetting, DatabaseSettings, KeySettings};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::sso::client_key_context;
 use crate::provisioning::keys::{open_client_secret, seal_client_secret};
+use crate::provisioning::signing;
 use crate::secrets::keys::{self, Keyring};
 use crate::{provisioning, store};
 
@@ -31,6 +32,16 @@ pub enum Keys {
     },
     /// Seals every secret anew with the first key, so that older keys can be removed.
     Reseal {
+        #[command(flatten)]
+        database: DatabaseSettings,
+        #[command(flatten)]
+        keys: KeySettings,
+    },
+    /// Makes new keys that sign the tokens of applications, and signs with them from now on. By themselves they change every 90 days.
+    RotateSigning {
+        /// Withdraw the keys before at once, for keys that somebody else may have: what they signed is worth nothing any more.
+        #[arg(long)]
+        withdraw: bool,
         #[command(flatten)]
         database: DatabaseSettings,
         #[command(flatten)]
@@ -71,6 +82,24 @@ impl Keys {
             Self::Reseal { database, keys } => {
                 let operator = super::operator(&database).await?;
                 reseal(&operator, &keys.required_keyring()?).await
+            }
+            Self::RotateSigning {
+                withdraw,
+                database,
+                keys,
+            } => {
+                let operator = super::operator(&database).await?;
+                let keyring = keys.required_keyring()?;
+                signing::rotate_now(&operator, &keyring, withdraw).await?;
+                remark(match withdraw {
+                    true => {
+                        "Made new signing keys, and withdrew those before. Servers notice within ten seconds."
+                    }
+                    false => {
+                        "Made new signing keys. Those before are published until the last token that they signed is over."
+                    }
+                });
+                Ok(())
             }
             Self::Forget {
                 id,
@@ -129,8 +158,10 @@ async fn reseal(operator: &Operator, keyring: &Keyring) -> Result<()> {
         }
     }
     let keys = reseal_client_keys(operator, keyring).await?;
-    (seen, changed) = (seen + keys.0, changed + keys.1);
-    if overtaken + keys.2 > 0 {
+    let signing = reseal_signing_keys(operator, keyring).await?;
+    seen += keys.0 + signing.0;
+    changed += keys.1 + signing.1;
+    if overtaken + keys.2 + signing.2 > 0 {
         bail!(
             "Sealed {changed} of {seen} secrets anew. Some were changed meanwhile: run the command again"
         );
@@ -182,6 +213,35 @@ async fn reseal_client_keys(
             return Ok((seen, changed, overtaken));
         }
     }
+}
+
+/// The same of the keys that sign the tokens of applications.
+async fn reseal_signing_keys(
+    operator: &Operator,
+    keyring: &Keyring,
+) -> Result<(usize, usize, usize)> {
+    let (mut changed, mut overtaken) = (0, 0);
+    let mut db = operator.store.acquire().await?;
+    let all = store::signing_keys::list(&mut db, operator.clock.now()).await?;
+    for key in all
+        .iter()
+        .filter(|key| !keyring.is_current(&key.sealed_key))
+    {
+        let context = signing::context(&key.id);
+        let opened = keyring.open(&key.sealed_key, &context).ok_or_else(|| {
+            anyhow!(
+                "no key of ROLLCALL_ENCRYPTION_KEYS opens the signing key {}: add the key that sealed it, {:?}",
+                key.id,
+                keys::key_id(&key.sealed_key).unwrap_or("?")
+            )
+        })?;
+        let sealed = keyring.seal(&opened, &context, &operator.random)?;
+        match store::signing_keys::update_sealed(&mut db, key, &sealed).await? {
+            true => changed += 1,
+            false => overtaken += 1,
+        }
+    }
+    Ok((all.len(), changed, overtaken))
 }
 
 async fn forget(operator: &Operator, keyring: &Keyring, id: &str) -> Result<()> {

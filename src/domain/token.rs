@@ -86,10 +86,21 @@ impl Token {
         id: Uuid,
         random: &mut impl Rng,
     ) -> Self {
+        let secret = (0..SECRET_LENGTH).map(|_| char::from(random.sample(Alphanumeric)));
+        Self::with_secret(kind, organization, id, &secret.collect::<String>())
+    }
+
+    /// A token with this secret, which must be as unpredictable as that of [`generate`](Self::generate): 43 characters of
+    /// `[0-9A-Za-z]`.
+    pub fn with_secret(
+        kind: TokenKind,
+        organization: Option<OrganizationId>,
+        id: Uuid,
+        secret: &str,
+    ) -> Self {
         let named = organization.map(|organization| organization.as_uuid().simple().to_string());
         let named = named.unwrap_or_default();
-        let mut text = format!("{}_{named}{}_", kind.prefix(), id.simple());
-        text.extend((0..SECRET_LENGTH).map(|_| char::from(random.sample(Alphanumeric))));
+        let mut text = format!("{}_{named}{}_{secret}", kind.prefix(), id.simple());
         text.push_str(&checksum(&text));
         Self {
             kind,
@@ -144,6 +155,13 @@ impl Token {
     /// The row that knows the token's hash.
     pub const fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// What of the token nobody can guess.
+    pub fn secret(&self) -> &str {
+        let text = self.expose();
+        let end = text.len() - CHECKSUM_LENGTH;
+        &text[end - SECRET_LENGTH..end]
     }
 
     /// The token itself, to hand to its owner or to a hash function.

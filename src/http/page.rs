@@ -16,13 +16,18 @@ const STYLE: &str = include_str!("style.css");
 /// The style is the one thing that a page may use. No `form-action`: browsers apply it to the way to
 /// the provider, too.
 pub static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    let style = style_source();
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src {style}; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
     );
     HeaderValue::from_str(&policy)
         .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 });
+
+/// The style of pages, as a policy names it.
+pub fn style_source() -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE)))
+}
 
 /// A page, ready to be sent.
 pub struct Page {

@@ -1,17 +1,18 @@
 //! The session of a request, for every door that takes one: the cookie, and whom it stands for.
 
+use chrono::{DateTime, Utc};
 use http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::app::App;
 use crate::domain::identity::Caller;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{OrganizationId, SessionId};
 use crate::domain::sign_in;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
 use crate::provisioning::tokens::{Presented, present};
 use crate::store;
-use crate::store::sessions::Candidate;
+use crate::store::sessions::{Candidate, SignedIn};
 
 /// The name of the session's cookie. Over https it has the prefix that keeps other hosts of the same
 /// domain, and plain http, from setting it (RFC 6265bis, section 4.1.3.2).
@@ -133,13 +134,10 @@ pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
         organization_id,
         id,
         row: candidate,
-        now,
+        ..
     } = present::<Candidate>(app, text, ()).await?;
     let id = SessionId::from(id);
-    if now >= candidate.last_used_at + TOUCH_INTERVAL {
-        let mut db = app.store.acquire().await?;
-        store::sessions::touch(&mut db, organization_id, id, now).await?;
-    }
+    touch(app, organization_id, id, candidate.last_used_at).await?;
     Ok(Session {
         id,
         caller: Caller {
@@ -150,6 +148,59 @@ pub async fn find(app: &App, headers: &HeaderMap) -> Result<Session, Error> {
             ends_at: None,
         },
     })
+}
+
+/// The live sessions of a browser, the one that began last first, with what an application may know of them. One round trip each.
+///
+/// # Errors
+///
+/// As the database has them.
+pub async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Vec<(Token, SignedIn)>, Error> {
+    let mut sessions = vec![];
+    for token in all_presented(app, headers) {
+        match present::<SignedIn>(app, Some(token.expose()), ()).await {
+            Ok(found) => sessions.push((token, found.row)),
+            Err(Error::Unauthenticated) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sessions)
+}
+
+/// Notes that a session is used, to the minute.
+pub async fn touch(
+    app: &App,
+    organization_id: OrganizationId,
+    id: SessionId,
+    last_used_at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let now = app.clock.now();
+    if now < last_used_at + TOUCH_INTERVAL {
+        return Ok(());
+    }
+    let mut db = app.store.acquire().await?;
+    store::sessions::touch(&mut db, organization_id, id, now).await
+}
+
+/// Takes the session with this token from the browser. Its other ones stay.
+pub fn remove(app: &App, request: &HeaderMap, headers: &mut HeaderMap, token: &Token) {
+    let is_other = |other: &Token| other.id() != token.id();
+    if !presented(app, request).is_some_and(|current| is_other(&current)) {
+        set_cookie(app, headers, COOKIE_NAME, "", 0);
+    }
+    if let Some(others) = cookie(request, &cookie_name(app, OTHERS_NAME)) {
+        let others = others.split('.');
+        let others = others.filter(|text| {
+            Token::parse(TokenKind::Session, text).is_some_and(|other| is_other(&other))
+        });
+        let others = others.collect::<Vec<_>>().join(".");
+        let seconds = if others.is_empty() {
+            0
+        } else {
+            app.sign_in.session_lifetime.num_seconds()
+        };
+        set_cookie(app, headers, OTHERS_NAME, &others, seconds);
+    }
 }
 
 /// Makes sure that a request that a cookie authenticates was sent by a page of ours: browsers say

@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod events;
 pub mod folding;
+pub mod grants;
+pub mod logouts;
 pub mod organizations;
 pub mod sign_in;
 pub mod statistics;
@@ -39,7 +41,7 @@ pub struct Job {
 }
 
 /// Every job of a server.
-const ALL: [&Job; 7] = [
+const ALL: [&Job; 9] = [
     &events::JOB,
     &sign_in::JOB,
     &tokens::JOB,
@@ -47,6 +49,8 @@ const ALL: [&Job; 7] = [
     &organizations::JOB,
     &statistics::JOB,
     &folding::JOB,
+    &grants::JOB,
+    &logouts::JOB,
 ];
 
 /// Runs every job without end.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::signing;
+use super::{groups, signing};
 use crate::app::App;
 use crate::domain::application::{ClientId, Scope, Scopes, Signature};
 use crate::domain::grant::Grant;
@@ -143,15 +143,21 @@ pub async fn caller(app: &App, text: &str) -> Result<Caller, Error> {
             })
         })
         .await?;
-    let (id, powers) = found.ok_or(Error::Unauthenticated)?;
+    let acting = found.ok_or(Error::Unauthenticated)?;
     let principal = match is_member {
         true => Principal::User,
         false => Principal::ServiceAccount,
     };
+    let (id, member) = (acting.subject_id, acting.subject_id.as_uuid().into());
+    let is_allowed =
+        !is_member || groups::is_in_any(app, organization_id, member, &acting.groups).await?;
+    if !is_allowed {
+        return Err(Error::Unauthenticated);
+    }
     Ok(Caller {
         organization_id,
         subject: Subject { id, principal },
-        powers,
+        powers: acting.powers,
         read_only: false,
         ends_at: DateTime::from_timestamp(access.times[1], 0),
     })

@@ -39,7 +39,14 @@ pub async fn forget(
         let batch = store::sso::find_sealed_with(&mut tx, &prefix, BATCH).await?;
         if batch.is_empty() {
             let keys = store::client_keys::delete_sealed_with(&mut tx, &prefix).await?;
+            let signing = store::signing_keys::delete_sealed_with(&mut tx, &prefix).await?;
             tx.commit().await?;
+            if !signing.is_empty() {
+                tracing::warn!(
+                    keys = signing.join(", "),
+                    "signing keys are lost, and others are made: ID tokens that they signed cannot be verified any more"
+                );
+            }
             for (organization, configuration) in keys {
                 tracing::warn!(%organization, %configuration, "the client key of an SSO configuration is lost, and another is made when it is needed: its provider must read it anew");
             }

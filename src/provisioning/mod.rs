@@ -3,9 +3,12 @@
 pub mod access;
 pub mod administration;
 pub mod client_keys;
+pub mod groups;
 pub mod joining;
 pub mod keys;
+pub mod logout;
 pub mod organizations;
+pub mod refresh;
 pub mod sign_in;
 pub mod signing;
 pub mod tokens;

@@ -128,6 +128,18 @@ pub fn login_page_url(app: &App, email: &str, return_to: &str) -> String {
     format!("{}/login{mark}{query}", app.public_url)
 }
 
+/// The URL of the page that lists the ways to sign in to an organization.
+pub fn organization_page_url(
+    app: &App,
+    organization_id: OrganizationId,
+    email: &str,
+    return_to: &str,
+) -> String {
+    let url = login_page_url(app, email, return_to);
+    let mark = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{mark}organization={organization_id}")
+}
+
 /// Where a browser goes after signing in: a path of this server, or a URL of an origin that may be
 /// returned to.
 ///

@@ -126,7 +126,8 @@ async fn add(
     }
     let replaced = rows
         .iter()
-        .filter(|old| old.algorithm == algorithm && old.published_until.is_none());
+        .filter(|old| old.algorithm == algorithm && old.active_from < active_from)
+        .filter(|old| old.published_until.is_none());
     for old in replaced {
         store::signing_keys::publish_until(&mut tx, &old.id, active_from + AFTER).await?;
     }
@@ -141,7 +142,8 @@ pub async fn rotate_old(operator: &Operator, keyring: &Keyring) -> Result<u64, E
     let now = operator.clock.now();
     let is_old = |rows: &[SigningKeyRow], algorithm: Signature| {
         let of_it = rows.iter().filter(|row| row.algorithm == algorithm);
-        let newest = of_it.map(|row| row.active_from).max();
+        let times = of_it.map(|row| row.active_from);
+        let newest = times.filter(|time| *time <= now + AHEAD).max();
         newest.is_some_and(|newest| newest + LIFETIME - AHEAD <= now)
     };
     let mut made = 0;

@@ -300,6 +300,32 @@ impl TokenRow for store::sessions::Candidate {
     }
 }
 
+impl TokenRow for store::sessions::SignedIn {
+    const KINDS: &'static [TokenKind] = &[TokenKind::Session];
+    type Wanted = ();
+
+    fn find<'a>(
+        db: &'a mut Connection,
+        organization_id: OrganizationId,
+        id: Uuid,
+        (): &(),
+    ) -> BoxFuture<'a, Result<Option<Self>, Error>> {
+        Box::pin(store::sessions::find_signed_in(
+            db,
+            organization_id,
+            id.into(),
+        ))
+    }
+
+    fn is_live(&self, app: &App, now: DateTime<Utc>) -> bool {
+        now < self.expires_at && now < self.last_used_at + app.sign_in.session_idle
+    }
+
+    fn proof(&self) -> Proof<'_> {
+        Proof::Sha256(&self.token_hash)
+    }
+}
+
 impl TokenRow for store::personal_access_tokens::Candidate {
     const KINDS: &'static [TokenKind] = &[TokenKind::Personal];
     type Wanted = ();

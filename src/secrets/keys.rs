@@ -127,6 +127,12 @@ impl Keyring {
         Some([&[length], key.id.as_bytes(), &code[..]].concat())
     }
 
+    /// The codes of `parts` by each of the keys, that of the first one first.
+    pub fn codes(&self, parts: &[&[u8]]) -> Vec<[u8; 32]> {
+        let code = |key: &Key| key.digest(parts).finalize().into_bytes().into();
+        self.keys.iter().map(code).collect()
+    }
+
     /// Whether `digest` is that of `parts`, by one of the keys. Takes as long whatever is wrong with it.
     pub fn is_digest(&self, digest: &[u8], parts: &[&[u8]]) -> bool {
         let known = split_key_id(digest).and_then(|(id, code)| Some((self.key(id)?, code)));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::roles::query_with_roles;
 use super::{Connection, Json};
-use crate::domain::application::{ClientId, Scopes};
+use crate::domain::application::{ClientId, Scopes, Settings};
 use crate::domain::grant::{Details, Grant, REPEAT};
 use crate::domain::identity::{Powers, Role};
 use crate::domain::ids::{
@@ -45,6 +45,8 @@ pub struct Live {
     pub role: Role,
     /// The organization's name.
     pub organization: String,
+    /// What is said of the application.
+    pub settings: Json<Settings>,
 }
 
 impl Live {
@@ -84,7 +86,8 @@ macro_rules! live {
                 g.subject_id as "subject_id: _", u.name,
                 (select s.resource->'name' from scim_users s where s.organization_id = $1 and s.user_id = u.id
                  order by s.active desc, s.id limit 1) as name_parts,
-                u.email, u.email_verified, u.avatar_url, u.updated_at, u.role as "role: _", o.name as organization "# + $after,
+                u.email, u.email_verified, u.avatar_url, u.updated_at, u.role as "role: _", o.name as organization,
+                a.settings as "settings: Json<Settings>" "# + $after,
             $($argument),+
         )
     };
@@ -136,13 +139,13 @@ pub async fn exchange_code(
         "update grants g set code_used_at = $6, refreshed_at = $6,
              refresh_hash = case when g.scope ~ '(^| )offline_access( |$)' then $9::bytea end,
              expires_at = case when g.scope ~ '(^| )offline_access( |$)' then $10::timestamptz else $11::timestamptz end
-         from users u, organizations o
+         from users u, organizations o, applications a
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
              and g.code_hash = $5 and g.code_used_at is null and g.code_expires_at > $6 and g.ended_at is null
              and g.redirect_uri = $7 and g.code_challenge is not distinct from $8
              and u.organization_id = $1 and u.id = g.subject_id and u.status = 'active'
              and o.id = $1 and o.deleted_at is null
-             and exists (select 1 from applications a where a.organization_id = $3 and a.id = $4)
+             and a.organization_id = $3 and a.id = $4
              and exists (select 1 from sessions s where s.organization_id = $1 and s.id = g.session_id and s.expires_at > $6
                          and s.last_used_at > $12)
          returning ",
@@ -174,14 +177,14 @@ pub async fn exchange_refresh_token(
         "update grants g set
              previous_refresh_hash = $5, refresh_hash = $7, expires_at = $8,
              refreshed_at = case when g.refresh_hash = $5 then $6 else g.refreshed_at end
-         from users u, organizations o
+         from users u, organizations o, applications a
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
              and (g.refresh_hash = $5
                   or (g.previous_refresh_hash = $5 and g.refresh_hash = $7 and g.refreshed_at > $9))
              and g.expires_at > $6 and g.ended_at is null
              and u.organization_id = $1 and u.id = g.subject_id and u.status = 'active'
              and o.id = $1 and o.deleted_at is null
-             and exists (select 1 from applications a where a.organization_id = $3 and a.id = $4)
+             and a.organization_id = $3 and a.id = $4
          returning ",
         "",
         exchange.organization_id.as_uuid(),
@@ -281,9 +284,9 @@ pub async fn find_live(
         "from grants g
          join users u on u.organization_id = $1 and u.id = g.subject_id and u.status = 'active'
          join organizations o on o.id = $1 and o.deleted_at is null
+         join applications a on a.organization_id = $3 and a.id = $4
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
              and g.expires_at > $5 and g.ended_at is null
-             and exists (select 1 from applications a where a.organization_id = $3 and a.id = $4)
              and (g.scope ~ '(^| )offline_access( |$)'
                   or exists (select 1 from sessions s where s.organization_id = $1 and s.id = g.session_id and s.expires_at > $5))",
         organization_id.as_uuid(),
@@ -309,9 +312,9 @@ pub async fn is_account_live(
          join service_accounts u on u.organization_id = $1 and u.id = g.subject_id and u.suspended_at is null
              and (u.valid_until is null or u.valid_until > $5)
          join organizations o on o.id = $1 and o.deleted_at is null
+         join applications a on a.organization_id = $3 and a.id = $4
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
-             and g.expires_at > $5 and g.ended_at is null
-             and exists (select 1 from applications a where a.organization_id = $3 and a.id = $4)"#,
+             and g.expires_at > $5 and g.ended_at is null"#,
         organization_id.as_uuid(),
         id.as_uuid(),
         client.organization_id.as_uuid(),
@@ -323,16 +326,31 @@ pub async fn is_account_live(
     Ok(found.is_some())
 }
 
-struct Acting {
+struct ActingRow {
     subject_id: SubjectId,
     role: Role,
     roles_of_groups: Vec<String>,
+    groups: Option<Json<Vec<GroupId>>>,
 }
 
-impl Acting {
-    fn parts(self) -> (SubjectId, Powers) {
-        let roles = self.roles_of_groups.iter().map(String::as_str);
-        (self.subject_id, Powers::of(self.role, roles))
+/// In whose name an application acts.
+#[derive(Debug)]
+pub struct Acting {
+    /// The member or service account.
+    pub subject_id: SubjectId,
+    /// What it may do.
+    pub powers: Powers,
+    /// The groups whose members alone may use the application; none: everybody.
+    pub groups: Vec<GroupId>,
+}
+
+impl From<ActingRow> for Acting {
+    fn from(row: ActingRow) -> Self {
+        Self {
+            subject_id: row.subject_id,
+            powers: Powers::of(row.role, row.roles_of_groups.iter().map(String::as_str)),
+            groups: row.groups.map(|groups| groups.0).unwrap_or_default(),
+        }
     }
 }
 
@@ -343,16 +361,17 @@ pub async fn find_acting_member(
     id: GrantId,
     client: ClientId,
     now: DateTime<Utc>,
-) -> Result<Option<(SubjectId, Powers)>, Error> {
+) -> Result<Option<Acting>, Error> {
     let found = query_with_roles!(
-        member: Acting,
-        [r#"select g.subject_id as "subject_id: _", subject.role as "role: _","#],
+        member: ActingRow,
+        [r#"select g.subject_id as "subject_id: _", subject.role as "role: _",
+               a.settings->'groups' as "groups: Json<Vec<GroupId>>","#],
         "from grants g
          join users subject on subject.organization_id = $1 and subject.id = g.subject_id and subject.status = 'active'
          join organizations o on o.id = $1 and o.deleted_at is null
+         join applications a on a.organization_id = $3 and a.id = $4
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
              and g.expires_at > $5 and g.ended_at is null and g.scope ~ '(^| )api( |$)'
-             and exists (select 1 from applications a where a.organization_id = $3 and a.id = $4)
              and (g.scope ~ '(^| )offline_access( |$)'
                   or exists (select 1 from sessions s where s.organization_id = $1 and s.id = g.session_id and s.expires_at > $5))",
         organization_id.as_uuid(),
@@ -363,7 +382,7 @@ pub async fn find_acting_member(
     )
     .fetch_optional(db)
     .await?;
-    Ok(found.map(Acting::parts))
+    Ok(found.map(Into::into))
 }
 
 /// The service account of a grant, as [`find_acting_member`] has it.
@@ -373,17 +392,18 @@ pub async fn find_acting_account(
     id: GrantId,
     client: ClientId,
     now: DateTime<Utc>,
-) -> Result<Option<(SubjectId, Powers)>, Error> {
+) -> Result<Option<Acting>, Error> {
     let found = query_with_roles!(
-        service_account: Acting,
-        [r#"select g.subject_id as "subject_id: _", subject.role as "role: _","#],
+        service_account: ActingRow,
+        [r#"select g.subject_id as "subject_id: _", subject.role as "role: _",
+               a.settings->'groups' as "groups: Json<Vec<GroupId>>","#],
         "from grants g
          join service_accounts subject on subject.organization_id = $1 and subject.id = g.subject_id and subject.suspended_at is null
              and (subject.valid_until is null or subject.valid_until > $5)
          join organizations o on o.id = $1 and o.deleted_at is null
+         join applications a on a.organization_id = $3 and a.id = $4
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
-             and g.expires_at > $5 and g.ended_at is null and g.scope ~ '(^| )api( |$)'
-             and exists (select 1 from applications a where a.organization_id = $3 and a.id = $4)",
+             and g.expires_at > $5 and g.ended_at is null and g.scope ~ '(^| )api( |$)'",
         organization_id.as_uuid(),
         id.as_uuid(),
         client.organization_id.as_uuid(),
@@ -392,7 +412,39 @@ pub async fn find_acting_account(
     )
     .fetch_optional(db)
     .await?;
-    Ok(found.map(Acting::parts))
+    Ok(found.map(Into::into))
+}
+
+struct RolesRow {
+    role: Role,
+    roles_of_groups: Vec<String>,
+}
+
+/// The roles of a member in the organization: its own one first, then those of its groups.
+pub async fn roles_of(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    member: MemberId,
+) -> Result<Vec<String>, Error> {
+    let found = query_with_roles!(
+        member: RolesRow,
+        [r#"select subject.role as "role: _","#],
+        "from users subject where subject.organization_id = $1 and subject.id = $2",
+        organization_id.as_uuid(),
+        member.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = found else {
+        return Ok(vec![]);
+    };
+    let mut roles = vec![row.role.as_str().to_owned()];
+    for role in row.roles_of_groups {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    Ok(roles)
 }
 
 /// The groups of a member, nested ones included, up to `limit`: in the order of their names.
@@ -510,8 +562,6 @@ pub async fn end_all(
 pub struct Notice {
     /// The person's organization.
     pub organization_id: OrganizationId,
-    /// The grant.
-    pub id: GrantId,
     /// The application.
     pub client: ClientId,
     /// Who was signed in.
@@ -520,8 +570,6 @@ pub struct Notice {
     pub session_id: SessionId,
     /// When it ended.
     pub ended_at: DateTime<Utc>,
-    /// When it was to be told.
-    pub notify_at: DateTime<Utc>,
     /// How often that was tried.
     pub notices: i32,
 }
@@ -533,8 +581,8 @@ pub async fn list_due(
     limit: i64,
 ) -> Result<Vec<Notice>, Error> {
     let rows = query!(
-        r#"select organization_id, id, application_organization_id, application_id, subject_id, session_id as "session_id!",
-               ended_at as "ended_at!", notify_at as "notify_at!", notices
+        r#"select organization_id, application_organization_id, application_id, subject_id, session_id as "session_id!",
+               ended_at as "ended_at!", notices
            from grants where notify_at <= $1 and session_id is not null and ended_at is not null order by notify_at limit $2"#,
         now,
         limit,
@@ -545,7 +593,6 @@ pub async fn list_due(
         .into_iter()
         .map(|row| Notice {
             organization_id: row.organization_id.into(),
-            id: row.id.into(),
             client: ClientId {
                 organization_id: row.application_organization_id.into(),
                 id: row.application_id.into(),
@@ -553,23 +600,28 @@ pub async fn list_due(
             subject_id: row.subject_id.into(),
             session_id: row.session_id.into(),
             ended_at: row.ended_at,
-            notify_at: row.notify_at,
             notices: row.notices,
         })
         .collect())
 }
 
-/// Takes the delivery of a notice until `until`, and tells whether nobody else has.
+/// Takes the delivery of a notice until `until`, with all others of this session to this application, and tells whether nobody else
+/// has.
 pub async fn take_notice(
     db: &mut Connection,
     notice: &Notice,
+    now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<bool, Error> {
     let done = query!(
-        "update grants set notify_at = $4, notices = notices + 1 where organization_id = $1 and id = $2 and notify_at = $3",
+        "update grants set notify_at = $6, notices = notices + 1
+         where organization_id = $1 and session_id = $2 and application_organization_id = $3 and application_id = $4
+             and notify_at <= $5",
         notice.organization_id.as_uuid(),
-        notice.id.as_uuid(),
-        notice.notify_at,
+        notice.session_id.as_uuid(),
+        notice.client.organization_id.as_uuid(),
+        notice.client.id.as_uuid(),
+        now,
         until,
     )
     .execute(db)
@@ -577,18 +629,17 @@ pub async fn take_notice(
     Ok(done.rows_affected() > 0)
 }
 
-/// Says when a notice is tried again; never, if `again` is `None`: then all notices of this session to this application are over.
+/// Says when the notices of a session to an application are tried again; never, if `again` is `None`.
 pub async fn settle_notice(
     db: &mut Connection,
     notice: &Notice,
     again: Option<DateTime<Utc>>,
 ) -> Result<(), Error> {
     query!(
-        "update grants set notify_at = case when id = $2 then $6::timestamptz end
-         where organization_id = $1 and session_id = $3 and application_organization_id = $4 and application_id = $5
-             and (id = $2 or $6::timestamptz is null) and notify_at is not null",
+        "update grants set notify_at = $5
+         where organization_id = $1 and session_id = $2 and application_organization_id = $3 and application_id = $4
+             and notify_at is not null",
         notice.organization_id.as_uuid(),
-        notice.id.as_uuid(),
         notice.session_id.as_uuid(),
         notice.client.organization_id.as_uuid(),
         notice.client.id.as_uuid(),

@@ -59,6 +59,8 @@ struct Found {
 /// What an application may know of a session.
 #[derive(Debug)]
 pub struct SignedIn {
+    /// The organization.
+    pub organization_id: OrganizationId,
     /// Its identifier.
     pub id: SessionId,
     /// Whose.
@@ -87,6 +89,17 @@ pub struct SignedIn {
     pub organization: String,
 }
 
+impl SignedIn {
+    /// How the person signed in.
+    pub fn authentication(&self) -> Authentication {
+        Authentication {
+            time: self.auth_time.unwrap_or(self.created_at),
+            methods: self.amr.clone(),
+            class: self.acr.clone(),
+        }
+    }
+}
+
 /// Finds the row that a presented session names, if its member has access, with what an application may know of it. One round
 /// trip.
 pub async fn find_signed_in(
@@ -96,7 +109,7 @@ pub async fn find_signed_in(
 ) -> Result<Option<SignedIn>, Error> {
     Ok(query_as!(
         SignedIn,
-        r#"select s.id as "id: _", s.user_id as "user_id: _", s.token_hash, s.sso_configuration_id, s.last_used_at, s.expires_at,
+        r#"select s.organization_id as "organization_id: _", s.id as "id: _", s.user_id as "user_id: _", s.token_hash, s.sso_configuration_id, s.last_used_at, s.expires_at,
                s.created_at, s.auth_time, s.amr, s.acr, u.name, u.email, o.name as organization
            from sessions s
            join users u on u.organization_id = s.organization_id and u.id = s.user_id

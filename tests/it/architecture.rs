@@ -11,7 +11,7 @@ use self::imports::{
 };
 
 /// Each room of `src`, and the rooms that it may name. Every room is here.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     (
         "cli",
         &[
@@ -34,18 +34,27 @@ const ROOMS: [(&str, &[&str]); 19] = [
     (
         "router",
         &[
-            "api", "app", "error", "http", "login", "metrics", "scim", "store",
+            "api", "app", "error", "http", "login", "metrics", "provider", "scim", "store",
         ],
     ),
     // They make folded keys anew as the door makes them.
     (
         "jobs",
-        &["app", "domain", "error", "metrics", "scim", "store"],
+        &[
+            "app",
+            "domain",
+            "error",
+            "metrics",
+            "provisioning",
+            "scim",
+            "store",
+        ],
     ),
     // The doors: none names another.
     ("api", &DOOR),
     ("scim", &DOOR),
     ("login", &DOOR),
+    ("provider", &DOOR),
     (
         "http",
         &[

@@ -21,6 +21,7 @@ mod login;
 mod metrics;
 mod no_echo;
 mod outgoing;
+mod provider;
 mod scim;
 mod store;
 mod support;

@@ -1,0 +1,121 @@
+//! What applications are told of a person (OpenID Connect Core, sections 2 and 5).
+
+use serde_json::{Map, Value, json};
+
+use super::USERINFO_PATH;
+use crate::app::App;
+use crate::domain::application::{Scope, Scopes};
+use crate::domain::ids::{MemberId, OrganizationId};
+use crate::error::Error;
+use crate::provisioning::groups::MOST;
+use crate::store;
+use crate::store::grants::Live;
+
+/// The most groups that an ID token names.
+const MAX_GROUPS: usize = 200;
+
+/// The claims that each scope stands for.
+const OF_SCOPES: [(Scope, &[&str]); 4] = [
+    (
+        Scope::Profile,
+        &["name", "given_name", "family_name", "picture", "updated_at"],
+    ),
+    (Scope::Email, &["email", "email_verified"]),
+    (Scope::Groups, &["groups", "group_ids"]),
+    (Scope::Organization, &["org_name", "roles"]),
+];
+
+/// All claims of a person that an application may get.
+pub fn supported() -> impl Iterator<Item = &'static str> {
+    OF_SCOPES
+        .iter()
+        .flat_map(|(_, names)| names.iter().copied())
+}
+
+/// Where claims go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Into an ID token, which must not grow without end.
+    IdToken,
+    /// Into the userinfo.
+    Userinfo,
+}
+
+/// The claims of a person: those of the scopes that were granted, and those that the application asked for by name, as far as it may
+/// have their scopes. No round trip; one for groups, and one for roles.
+pub async fn of_person(
+    app: &App,
+    organization_id: OrganizationId,
+    live: &Live,
+    place: Place,
+) -> Result<Map<String, Value>, Error> {
+    let wanted = match place {
+        Place::IdToken => &live.details.wanted.id_token,
+        Place::Userinfo => &live.details.wanted.userinfo,
+    };
+    let granted = live.scopes();
+    let allowed: Scopes = live.settings.scopes.iter().copied().collect();
+    let wants = |name: &str| {
+        let (scope, _) = OF_SCOPES.iter().find(|(_, names)| names.contains(&name))?;
+        let is_wanted = wanted.iter().any(|one| one == name);
+        (granted.has(*scope) || (is_wanted && allowed.has(*scope))).then_some(())
+    };
+    let mut claims = Map::new();
+    let mut put = |name: &str, value: Value| {
+        let is_empty = value.is_null() || value == "";
+        if wants(name).is_some() && !is_empty {
+            claims.insert(name.to_owned(), value);
+        }
+    };
+    let part = |name: &str| live.name_parts.as_ref().map(|parts| parts[name].clone());
+    put("name", json!(live.name));
+    put("given_name", part("givenName").unwrap_or_default());
+    put("family_name", part("familyName").unwrap_or_default());
+    put("picture", json!(live.avatar_url));
+    put("updated_at", json!(live.updated_at.timestamp()));
+    if !live.email.is_empty() {
+        put("email", json!(live.email));
+        put("email_verified", json!(live.email_verified));
+    }
+    put("org_name", json!(live.organization));
+    let member = MemberId::from(live.subject_id.as_uuid());
+    if wants("roles").is_some() {
+        let mut db = app.store.acquire().await?;
+        let roles = store::grants::roles_of(&mut db, organization_id, member).await?;
+        claims.insert("roles".to_owned(), json!(roles));
+    }
+    if wants("groups").is_some() || wants("group_ids").is_some() {
+        let groups = groups(app, organization_id, member, place).await?;
+        claims.extend(groups);
+    }
+    Ok(claims)
+}
+
+/// The groups, or where to ask for them if they are too many (OpenID Connect Core, section 5.6.2).
+async fn groups(
+    app: &App,
+    organization_id: OrganizationId,
+    member: MemberId,
+    place: Place,
+) -> Result<Map<String, Value>, Error> {
+    let mut db = app.store.acquire().await?;
+    let groups = store::grants::groups_of(&mut db, organization_id, member, MOST).await?;
+    if place == Place::IdToken && groups.len() > MAX_GROUPS {
+        let endpoint = format!("{}{USERINFO_PATH}", app.public_url);
+        return Ok(Map::from_iter([
+            (
+                "_claim_names".to_owned(),
+                json!({ "groups": "userinfo", "group_ids": "userinfo" }),
+            ),
+            (
+                "_claim_sources".to_owned(),
+                json!({ "userinfo": { "endpoint": endpoint } }),
+            ),
+        ]));
+    }
+    let (ids, names): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+    Ok(Map::from_iter([
+        ("groups".to_owned(), json!(names)),
+        ("group_ids".to_owned(), json!(ids)),
+    ]))
+}
