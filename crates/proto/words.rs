@@ -165,6 +165,7 @@ fn words(field: &FieldDescriptor, id: &str, value: &Value) -> Option<String> {
         "string.max_len" => format!("must have at most {} characters", value.as_u64()?),
         "string.uuid" => "must be a UUID such as 0190a6e0-1c2b-7def-8123-456789abcdef".to_owned(),
         "string.uri" => "must be a URI such as https://accounts.example.com".to_owned(),
+        "repeated.min_items" if value.as_u64()? == 1 => "must have at least one entry".to_owned(),
         "repeated.max_items" => format!("must have at most {} entries", value.as_u64()?),
         "repeated.unique" => "must not hold the same value twice".to_owned(),
         "enum.defined_only" => "must be a value that the enum defines".to_owned(),

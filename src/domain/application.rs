@@ -24,7 +24,7 @@ pub const MAX_URI_LENGTH: usize = 2_048;
 pub const MAX_KEYS_LENGTH: usize = 16 * 1_024;
 
 /// What a client identifier begins with.
-const CLIENT_ID: &str = "rcapp_";
+pub const CLIENT_ID: &str = "rcapp_";
 
 named! {
     /// How an application proves who it is (OpenID Connect Core, section 9).

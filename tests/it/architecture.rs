@@ -119,7 +119,10 @@ const RESERVED: [(&str, &[&str]); 7] = [
     ("buffa_types", &["api"]),
     ("protovalidate_buffa", &["api"]),
     ("proto", &["api"]),
-    ("axum", &["router", "http", "api", "scim", "login"]),
+    (
+        "axum",
+        &["router", "http", "api", "scim", "login", "provider"],
+    ),
 ];
 
 /// What the crates below `crates` must not name: they do nothing but compute.
@@ -308,7 +311,7 @@ fn engines_know_neither_rollcall_nor_the_outside() {
 }
 
 /// Files that commit a transaction, and why what they change is recorded.
-const COMMITTING: [(&str, &str); 8] = [
+const COMMITTING: [(&str, &str); 9] = [
     ("src/provisioning/work.rs", "it writes the record"),
     (
         "src/scim/users.rs",
@@ -327,6 +330,10 @@ const COMMITTING: [(&str, &str); 8] = [
         "organizations and their tokens are the operator's, whose terminal tells of them",
     ),
     ("src/cli/keys.rs", "the same secrets, sealed anew"),
+    (
+        "src/provisioning/signing.rs",
+        "the keys are the installation's, and the log tells of them",
+    ),
     (
         "src/jobs/folding.rs",
         "the same values, in the form of this release",

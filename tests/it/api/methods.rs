@@ -259,6 +259,7 @@ impl Things {
             | "ListLoginProviders"
             | "ListOrganizations"
             | "ListSCIMConfigurations" => json!({}),
+            "GetIDToken" => json!({ "audience": ["https://vault.example.com"] }),
             "GetSSOLoginURL" | "ListSSOLogins" => json!({ "email": self.email }),
             "CreateOrganization" => json!({ "name": self.new }),
             "CreateOrganizationInvite"

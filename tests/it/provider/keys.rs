@@ -156,3 +156,39 @@ fn keys_are_published_a_day_before_they_sign_and_until_their_last_token_is_over(
         assert!(!ids().await.contains(&third), "it is withdrawn");
     });
 }
+
+#[test]
+fn callers_of_the_api_prove_to_others_who_they_are_but_not_to_applications() {
+    run(async {
+        let place = Place::start().await;
+        let client = Client::of(&place).await;
+        let get_token = async |audience: Value| {
+            let request = json!({ "audience": audience });
+            place
+                .server
+                .call_to("IdentityService/GetIDToken", request)
+                .await
+        };
+        let reply = get_token(json!(["https://vault.example.com"])).await.ok();
+        let published = get(&place.server, "/oauth2/keys").await;
+        let keys = KeySet::read(published["keys"].as_array().unwrap());
+        let jws = Jws::read(text(&reply["token"])).unwrap();
+        assert_eq!(keys.verify(&jws), Ok(()));
+        let who = place
+            .server
+            .call_to("IdentityService/GetAuthenticatedIdentity", json!({}))
+            .await
+            .ok();
+        assert_eq!(jws.claims["sub"], who["subject"]["id"]);
+        assert_eq!(jws.claims["org_id"], place.server.organization);
+        assert_eq!(jws.claims["principal"], "service_account");
+        for (audience, field) in [
+            (json!([]), "audience"),
+            (json!([""]), "audience[0]"),
+            (json!(["x", client.id()]), "audience[1]"),
+            (json!(vec!["x"; 21]), "audience"),
+        ] {
+            assert_eq!(get_token(audience).await.violations(), [field]);
+        }
+    });
+}

@@ -62,7 +62,7 @@ NOT_SERVED = {
     "AccountService": "BlockAccount DeleteAccount UnblockAccount",
     "EventService": "",
     "GroupService": "ShareResourceWithPrincipal UnshareResourceWithPrincipal",
-    "IdentityService": "ExchangeToken GetIDToken",
+    "IdentityService": "ExchangeToken",
     "OrganizationService": """
         AcceptTermsOfService CreateCustomDomain DeleteCustomDomain GetAnnouncementBanner GetCustomDomain GetOIDCConfig
         GetTermsOfService GetTermsOfServiceAcceptancesExport ListTermsOfServiceAcceptances ListTermsOfServiceVersions
