@@ -299,8 +299,11 @@ fn engines_know_neither_rollcall_nor_the_outside() {
 }
 
 /// Files that commit a transaction, and why what they change is recorded.
-const COMMITTING: [(&str, &str); 8] = [
-    ("src/provisioning/work.rs", "it writes the record"),
+const COMMITTING: [(&str, &str); 9] = [
+    (
+        "src/provisioning/work.rs",
+        "it writes the record, or tells the log of the installation's",
+    ),
     (
         "src/scim/users.rs",
         "each function of the database records what it changes",
@@ -316,6 +319,10 @@ const COMMITTING: [(&str, &str); 8] = [
     (
         "src/provisioning/organizations.rs",
         "organizations and their tokens are the operator's, whose terminal tells of them",
+    ),
+    (
+        "src/provisioning/signing.rs",
+        "keys that sign are the installation's, and are made by themselves",
     ),
     ("src/cli/keys.rs", "the same secrets, sealed anew"),
     (
