@@ -428,7 +428,8 @@ fn check_uri(uri: &str) -> Result<Url, String> {
             url.host(),
             Some(Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_))
         );
-        if !is_host || !uri.contains("://") {
+        // The parser takes https:///callback for a host that is called so.
+        if !is_host || authority(uri).is_empty() {
             "must be a URL such as https://app.example.com/callback"
         } else if !url.username().is_empty()
             || url.password().is_some()
@@ -443,7 +444,7 @@ fn check_uri(uri: &str) -> Result<Url, String> {
 }
 
 fn authority(uri: &str) -> &str {
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or_default()
 }
 
