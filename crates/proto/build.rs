@@ -19,7 +19,7 @@ use protoc_gen_protovalidate_buffa::{emit, scan};
 const PROTO: &str = "../../proto";
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 19] = [
+const PROTOS: [&str; 20] = [
     "gitpod/v1/account.proto",
     "gitpod/v1/agent.proto",
     "gitpod/v1/count.proto",
@@ -33,6 +33,7 @@ const PROTOS: [&str; 19] = [
     "gitpod/v1/service_account.proto",
     "gitpod/v1/user.proto",
     "google/rpc/error_details.proto",
+    "rollcall/v1/application.proto",
     "rollcall/v1/audit.proto",
     "rollcall/v1/organization.proto",
     "rollcall/v1/provisioning.proto",

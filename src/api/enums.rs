@@ -11,6 +11,7 @@ use proto::gitpod::v1::{
     OrganizationRole, Principal as WirePrincipal, ResourceRole, ResourceType,
     Subject as WireSubject, UserStatus,
 };
+use proto::rollcall::v1::{ClientAuthentication, GrantType, Scope, Signature};
 
 /// An enumeration whose names have a prefix.
 pub trait Prefixed: Enumeration {
@@ -34,6 +35,22 @@ impl Prefixed for WirePrincipal {
     const PREFIX: &'static str = "PRINCIPAL_";
 }
 
+impl Prefixed for ClientAuthentication {
+    const PREFIX: &'static str = "CLIENT_AUTHENTICATION_";
+}
+
+impl Prefixed for Signature {
+    const PREFIX: &'static str = "SIGNATURE_";
+}
+
+impl Prefixed for GrantType {
+    const PREFIX: &'static str = "GRANT_TYPE_";
+}
+
+impl Prefixed for Scope {
+    const PREFIX: &'static str = "SCOPE_";
+}
+
 /// What the domain calls a value, such as `org_admin`.
 pub fn short_name<E: Prefixed>(value: &E) -> String {
     let name = value.proto_name();
@@ -53,6 +70,17 @@ pub fn name<E: Prefixed>(value: &EnumValue<E>) -> String {
 pub fn of_name<E: Prefixed + Default>(name: &str) -> E {
     let name = format!("{}{}", E::PREFIX, name.to_ascii_uppercase());
     E::from_proto_name(&name).unwrap_or_default()
+}
+
+/// The one of `all` that a field names; `None` where it says nothing.
+pub fn of_wire<E, D>(all: &[D], wire: &EnumValue<E>) -> Option<D>
+where
+    E: Prefixed + Default + PartialEq,
+    D: Copy + ToString,
+{
+    let wire = wire.as_known()?;
+    let is_it = |value: &D| of_name::<E>(&value.to_string()) == wire;
+    all.iter().copied().find(is_it)
 }
 
 /// A value other than the one that says nothing.

@@ -12,9 +12,9 @@ use crate::app::App;
 use crate::domain::identity::Undecided;
 use crate::domain::identity::{Access, Audience, Caller, Writer};
 use crate::domain::ids::{
-    ApiTokenId, AuditEntryId, DomainVerificationId, GroupId, LoginId, MemberId, MembershipId,
-    OperatorTokenId, OrganizationId, PersonalAccessTokenId, RoleAssignmentId, ScimConfigurationId,
-    ServiceAccountId, SessionId, SsoConfigurationId,
+    ApiTokenId, ApplicationId, AuditEntryId, DomainVerificationId, GroupId, LoginId, MemberId,
+    MembershipId, OperatorTokenId, OrganizationId, PersonalAccessTokenId, RoleAssignmentId,
+    ScimConfigurationId, ServiceAccountId, SessionId, SsoConfigurationId,
 };
 use crate::error::{Error, Violation};
 use crate::provisioning::work::Work;
@@ -53,8 +53,8 @@ impl Method {
 /// Implements the trait of a service from a table, and makes of the table a constant, which tells who may call each
 /// [`Method`]. An entry begins with that: an [`Audience`], and `reads` or `writes`. Then it has the
 /// method, its messages, and the call of its handler, whose arguments are some of `app`, `caller`, `ahead`, `paging` and
-/// `request`. `caller` is a `Reader` or a `Writer`; it is [`Undecided`] where what the request is about decides, the token of an
-/// operator where operators call, and nothing where everybody may. Where the response's fields are
+/// `request`. `caller` is a `Reader` or a `Writer`; it is [`Undecided`] where what the request is about decides, an
+/// [`Owner`] for the audience `owner`, the token of an operator where operators call, and nothing where everybody may. Where the response's fields are
 /// named, they are what the handler returns: one value, several as a tuple, or `()`. Otherwise it returns the response, or for one
 /// in brackets, a stream of them. An argument `again` is what looks again whether the caller has access.
 ///
@@ -118,7 +118,9 @@ macro_rules! service {
     (@effect reads) => { $crate::domain::identity::Effect::Reads };
     (@effect writes) => { $crate::domain::identity::Effect::Writes };
     (@permitted everybody reads $ctx:ident) => { () };
-    (@permitted owner $effect:ident $ctx:ident) => { $crate::api::handler::owner(&$ctx)? };
+    (@permitted owner $effect:ident $ctx:ident) => {
+        $crate::api::handler::owner(&$ctx, || Ok($crate::api::handler::service!(@allowed owner $effect $ctx)))?
+    };
     (@permitted operator $effect:ident $ctx:ident) => { $crate::api::handler::operator(&$ctx)? };
     (@permitted oneself $effect:ident $ctx:ident) => {
         $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed oneself $effect $ctx))
@@ -192,27 +194,31 @@ pub fn operator(ctx: &RequestContext) -> Result<OperatorTokenId, ConnectError> {
     token.ok_or_else(|| Error::PermissionDenied(Audience::Operator.refusal()).into())
 }
 
-/// Who decides about a whole organization: its administrator, or an operator, who need not name it in the header.
-pub enum Owner<'a> {
-    /// An administrator.
-    Administrator(Writer<'a>),
+/// Who decides about a whole organization, or about the installation: an administrator, who is a `Reader` or a `Writer`, or an operator
+/// who names no organization in the header.
+pub enum Owner<C> {
+    /// An administrator of the organization, or an operator who names it.
+    Administrator(C),
     /// An operator.
     Operator(OperatorTokenId),
 }
 
-/// The owner of an organization who calls.
+/// The owner who calls. `administrator` makes sure that it is one, of everybody but an operator who names no organization.
 ///
 /// # Errors
 ///
-/// [`Error::PermissionDenied`] for everybody else.
-pub fn owner(ctx: &RequestContext) -> Result<Owner<'_>, ConnectError> {
+/// Those of `administrator`.
+pub fn owner<C>(
+    ctx: &RequestContext,
+    administrator: impl FnOnce() -> Result<C, ConnectError>,
+) -> Result<Owner<C>, ConnectError> {
     let extensions = ctx.extensions();
     match (
         extensions.get::<OperatorTokenId>(),
         extensions.get::<Caller>(),
     ) {
         (Some(operator), None) => Ok(Owner::Operator(*operator)),
-        _ => Ok(Owner::Administrator(caller(ctx)?.writer(Audience::Owner)?)),
+        _ => administrator().map(Owner::Administrator),
     }
 }
 
@@ -224,6 +230,7 @@ pub trait Named: From<Uuid> {}
 
 impl Named for Uuid {}
 impl Named for ApiTokenId {}
+impl Named for ApplicationId {}
 impl Named for AuditEntryId {}
 impl Named for DomainVerificationId {}
 impl Named for GroupId {}

@@ -2,6 +2,7 @@
 //! others work on the database. Results go to stdout, everything else to stderr.
 //! Exit codes: 0 done, 1 failed, 2 a bad setting or argument.
 
+mod application;
 mod audit;
 mod keys;
 mod migrate;
@@ -63,6 +64,9 @@ enum Command {
     /// Makes, lists and revokes API tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Makes and changes the applications that people sign in to.
+    #[command(subcommand)]
+    Application(application::Command),
     /// Prints the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -205,6 +209,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Keys(command) => command.run().await?,
             Command::Organization(command) => command.run().await?,
             Command::Token(command) => command.run().await?,
+            Command::Application(command) => command.run().await?,
             Command::Audit(command) => command.run().await?,
             Command::Scim(command) => command.run().await?,
             Command::Session(command) => command.run().await?,

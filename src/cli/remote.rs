@@ -9,6 +9,7 @@ use reqwest::redirect::Policy;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::config::{BadSetting, RemoteSettings, ResolvedRemote};
 use crate::domain::sign_in::is_loopback;
@@ -28,6 +29,8 @@ pub struct Remote {
     authorization: HeaderValue,
     /// Where the token comes from.
     token_place: String,
+    /// The organization that an operator acts in.
+    organization: Option<Uuid>,
 }
 
 /// What the server says of the next page.
@@ -69,7 +72,16 @@ impl Remote {
             server,
             authorization,
             token_place,
+            organization: None,
         })
+    }
+
+    /// The same in an organization that an operator's token acts in.
+    pub fn in_organization(self, organization: Uuid) -> Self {
+        Self {
+            organization: Some(organization),
+            ..self
+        }
     }
 
     /// Where the server is reached.
@@ -83,9 +95,13 @@ impl Remote {
     ///
     /// One line: what the server says, or why it says nothing.
     pub async fn call<T: DeserializeOwned>(&self, method: &str, request: &Value) -> Result<T> {
-        let answer = self
+        let mut asked = self
             .client
-            .post(format!("{}/rollcall.v1.{method}", self.server))
+            .post(format!("{}/rollcall.v1.{method}", self.server));
+        if let Some(organization) = self.organization {
+            asked = asked.header("rollcall-organization", organization.to_string());
+        }
+        let answer = asked
             .header(CONTENT_TYPE, "application/json")
             .header(AUTHORIZATION, self.authorization.clone())
             .header("connect-timeout-ms", DEADLINE.as_millis().to_string())

@@ -428,7 +428,8 @@ fn check_uri(uri: &str) -> Result<Url, String> {
             url.host(),
             Some(Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_))
         );
-        if !is_host || !uri.contains("://") {
+        // The parser takes https:///callback for a host that is called so.
+        if !is_host || authority(uri).is_empty() {
             "must be a URL such as https://app.example.com/callback"
         } else if !url.username().is_empty()
             || url.password().is_some()
@@ -443,8 +444,46 @@ fn check_uri(uri: &str) -> Result<Url, String> {
 }
 
 fn authority(uri: &str) -> &str {
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+    let rest = uri.split_once("://").map_or("", |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or_default()
+}
+
+/// What is wrong with keys that an application proves itself with: whether they are keys that can be used, the first proof shows.
+fn unusable_keys(jwks: &Value) -> Option<&'static str> {
+    let keys = jwks.get("keys").and_then(Value::as_array);
+    let keys = keys.filter(|keys| !keys.is_empty() && keys.iter().all(Value::is_object));
+    let has = |name: &str| {
+        keys.into_iter()
+            .flatten()
+            .any(|key| key.get(name).is_some())
+    };
+    if keys.is_none() {
+        Some(
+            r#"must be a JSON Web Key Set such as {"keys": [{"kty": "RSA", …}]}, with at least one key"#,
+        )
+    } else if has("d") || has("k") {
+        Some(
+            "must have public keys alone: take out what is secret, the members d and k, and make other keys, because these are known now",
+        )
+    } else if has_nul(jwks) {
+        Some("must not contain the NUL character (U+0000)")
+    } else if jwks.to_string().len() > MAX_KEYS_LENGTH {
+        Some("must have at most 16384 bytes of JSON")
+    } else {
+        None
+    }
+}
+
+/// Whether a text in it has a NUL, which PostgreSQL cannot store.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
 }
 
 impl Settings {
@@ -484,6 +523,9 @@ impl Settings {
                 wrong(name.to_owned(), message);
             }
         }
+        let keys = self.jwks.as_ref().and_then(unusable_keys);
+        violations
+            .extend(keys.map(|message| Violation::new("jwks", Violation::APPLICATION, message)));
         violations.extend(self.contradictions(is_of_installation));
         violations
     }
@@ -492,7 +534,7 @@ impl Settings {
         let signs_in = self.grants.contains(&Grant::AuthorizationCode);
         let is_public = self.authentication == ClientAuthentication::None;
         let for_itself = self.grants.contains(&Grant::ClientCredentials);
-        let has_keys = self.jwks.is_some() != !self.jwks_uri.is_empty();
+        let has_keys = self.jwks.is_some() == self.jwks_uri.is_empty();
         let wrong = [
             (
                 signs_in && self.redirect_uris.is_empty(),

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod administration;
+pub mod applications;
 pub mod client_keys;
 pub mod groups;
 pub mod joining;

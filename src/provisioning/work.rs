@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use chrono::{DateTime, Utc};
 
 use crate::app::Operator;
+use crate::domain::application::installation;
 use crate::domain::audit::Change;
 use crate::domain::identity::Subject;
 use crate::domain::ids::OrganizationId;
@@ -13,6 +14,9 @@ use crate::store::{self, Connection, Transaction};
 
 /// A transaction that changes something of one organization, with who changes it and when. It is committed together with the audit
 /// log's entries of what it changes, at least one. Dropped, it changes nothing.
+///
+/// What belongs to the installation is changed with its [`installation`] as the organization. That has no audit log: the server's log
+/// tells of the change.
 pub struct Work<'a> {
     operator: &'a Operator,
     tx: Transaction,
@@ -66,9 +70,25 @@ impl<'a> Work<'a> {
 
     /// Commits the change with its record.
     pub async fn commit(mut self, change: Change) -> Result<(), Error> {
+        if self.organization_id == installation() {
+            self.tx.commit().await?;
+            tell(self.actor, &change);
+            return Ok(());
+        }
         self.record(&change).await?;
         self.tx.commit().await
     }
+}
+
+/// Tells of a change by an operator, who is known by the id of the token.
+fn tell(actor: Subject, change: &Change) {
+    tracing::info!(
+        operator = %actor.id,
+        action = change.action,
+        kind = change.subject_type.as_str(),
+        subject = %change.subject_id,
+        "an operator changed what belongs to the installation"
+    );
 }
 
 impl Deref for Work<'_> {

@@ -55,8 +55,8 @@ pub struct Secrets {
     pub previous_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Reads an application with its secrets, for a client that presents one. `None` for one that is not there, or whose
-/// organization is deleted.
+/// Reads an application with its secrets, for a client that presents one. `None` for one that is not there: those of an organization
+/// go when it is deleted.
 pub async fn find_client(
     db: &mut Connection,
     organization_id: OrganizationId,

@@ -312,7 +312,10 @@ fn engines_know_neither_rollcall_nor_the_outside() {
 
 /// Files that commit a transaction, and why what they change is recorded.
 const COMMITTING: [(&str, &str); 9] = [
-    ("src/provisioning/work.rs", "it writes the record"),
+    (
+        "src/provisioning/work.rs",
+        "it writes the record, or tells the log of the installation's",
+    ),
     (
         "src/scim/users.rs",
         "each function of the database records what it changes",
@@ -329,11 +332,11 @@ const COMMITTING: [(&str, &str); 9] = [
         "src/provisioning/organizations.rs",
         "organizations and their tokens are the operator's, whose terminal tells of them",
     ),
-    ("src/cli/keys.rs", "the same secrets, sealed anew"),
     (
         "src/provisioning/signing.rs",
-        "the keys are the installation's, and the log tells of them",
+        "keys that sign are the installation's, and are made by themselves",
     ),
+    ("src/cli/keys.rs", "the same secrets, sealed anew"),
     (
         "src/jobs/folding.rs",
         "the same values, in the form of this release",

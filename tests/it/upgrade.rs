@@ -21,7 +21,7 @@ const SCIM: Uuid = uuid!("00000000-0000-7000-8000-000000000004");
 
 /// What is written once a version is reached, as programs of that version do: rows for the tables that it makes. A
 /// migration that makes a table which nothing else fills needs an entry.
-const ROWS: [(i64, &str); 7] = [
+const ROWS: [(i64, &str); 8] = [
     (
         1,
         r#"
@@ -129,6 +129,30 @@ const ROWS: [(i64, &str); 7] = [
             '00000000-0000-7000-8000-000000000006', '', '$argon2id$', null, false, now(), now() + '1 day', null);
         insert into operator_tokens values ('00000000-0000-7000-8000-000000000014', 'Fleet', '$argon2id$', null, '2026-01-01', null, null, null);
         insert into invitations values ('00000000-0000-7000-8000-000000000001', '\x01', '\x02', now() + '1 day', '{acme.example}');
+        "#,
+    ),
+    (
+        19,
+        r#"
+        insert into applications (organization_id, id, name, settings, secret_hash, created_at, updated_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000015', 'Wiki',
+            '{"name": "Wiki", "redirect_uris": ["https://wiki.acme.example/callback"], "authentication": "client_secret_basic",
+              "require_pkce": true, "grants": ["authorization_code", "refresh_token"], "scopes": ["openid", "offline_access"],
+              "id_token_signature": "RS256", "access_token_seconds": 600, "id_token_seconds": 3600, "refresh_token_seconds": 2592000}',
+            '\x04', now(), now());
+        insert into grants (organization_id, id, application_organization_id, application_id, subject_id, session_id,
+            sso_configuration_id, scope, details, redirect_uri, refresh_hash, created_at, expires_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000016', '00000000-0000-7000-8000-000000000001',
+            '00000000-0000-7000-8000-000000000015', '00000000-0000-7000-8000-000000000006', '00000000-0000-7000-8000-00000000000d',
+            '00000000-0000-7000-8000-000000000003', 'openid offline_access', '{}', 'https://wiki.acme.example/callback', '\x05', now(),
+            now() + '30 days');
+        insert into pushed_requests (organization_id, id, application_id, token_hash, parameters, expires_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000017', '00000000-0000-7000-8000-000000000015',
+            '\x06', '{"response_type": "code"}', now() + '1 minute');
+        insert into client_assertions (organization_id, application_id, digest, expires_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000015', '\x07', now() + '1 minute');
+        insert into signing_keys (id, algorithm, sealed_key, public_key, created_at, active_from)
+        values ('key', 'RS256', '\x08', '{"kty": "RSA"}', now(), now());
         "#,
     ),
 ];

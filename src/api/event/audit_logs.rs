@@ -102,6 +102,7 @@ pub async fn get(
             false => entry.actor_principal.to_string(),
         },
         actor_name: entry.actor_name.unwrap_or_default(),
+        subject_kind: entry.subject_type,
         ..Default::default()
     };
     let details = AuditLogEntryDetails {

@@ -85,7 +85,7 @@ pub async fn update(
 /// `DeleteOrganization`: nothing of it opens anything from then on; a job removes its rows.
 pub async fn delete(
     app: &App,
-    caller: Owner<'_>,
+    caller: Owner<Writer<'_>>,
     request: DeleteOrganizationRequest,
 ) -> Result<(), Error> {
     let now = app.clock.now();

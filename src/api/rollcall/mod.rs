@@ -1,6 +1,7 @@
 //! The services of our own, `rollcall.v1`: what administrators and operators ask of a running server. One file a
 //! service.
 
+mod applications;
 mod organizations;
 mod provisioning;
 mod sessions;
@@ -15,7 +16,8 @@ use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
-pub const NAMES: [&str; 5] = [
+pub const NAMES: [&str; 6] = [
+    APPLICATION_SERVICE_SERVICE_NAME,
     ORGANIZATION_SERVICE_SERVICE_NAME,
     PROVISIONING_SERVICE_SERVICE_NAME,
     SESSION_SERVICE_SERVICE_NAME,
@@ -24,16 +26,42 @@ pub const NAMES: [&str; 5] = [
 ];
 
 /// Who may call the methods of the services.
-pub const METHODS: [&[Method]; 5] = [ORGANIZATIONS, PROVISIONING, SESSIONS, SIGN_IN, STATUS];
+pub const METHODS: [&[Method]; 6] = [
+    APPLICATIONS,
+    ORGANIZATIONS,
+    PROVISIONING,
+    SESSIONS,
+    SIGN_IN,
+    STATUS,
+];
 
 /// Adds the services to those of a router.
 pub fn register(api: &Arc<Api>, services: Router) -> Router {
+    let services = ApplicationServiceExt::register(api.clone(), services);
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = ProvisioningServiceExt::register(api.clone(), services);
     let services = SessionServiceExt::register(api.clone(), services);
     let services = SignInServiceExt::register(api.clone(), services);
     StatusServiceExt::register(api.clone(), services)
 }
+
+service! { APPLICATIONS: ApplicationService {
+    owner writes create_application(CreateApplicationRequest)
+        -> CreateApplicationResponse { application, client_secret } =
+        applications::create(app, caller, request);
+    owner reads get_application(GetApplicationRequest) -> GetApplicationResponse { application } =
+        applications::get(app, caller, request);
+    owner reads list_applications(ListApplicationsRequest)
+        -> ListApplicationsResponse { applications, pagination } =
+        applications::list(app, caller, paging, request);
+    owner writes update_application(UpdateApplicationRequest) -> UpdateApplicationResponse { application } =
+        applications::update(app, caller, request);
+    owner writes delete_application(DeleteApplicationRequest) -> DeleteApplicationResponse {} =
+        applications::delete(app, caller, request);
+    owner writes rotate_application_secret(RotateApplicationSecretRequest)
+        -> RotateApplicationSecretResponse { application, client_secret, previous_secret_expires_at } =
+        applications::rotate_secret(app, caller, request);
+}}
 
 service! { ORGANIZATIONS: OrganizationService {
     operator reads list_organizations(ListOrganizationsRequest)

@@ -130,6 +130,16 @@ impl Caller {
             "JoinOrganization" if self.is_person => Some("already_exists"),
             "JoinOrganization" => Some("failed_precondition"),
             "CreateMembership" => Some("already_exists"),
+            // It is of the organization, and so is what it names.
+            "GetApplication"
+            | "UpdateApplication"
+            | "DeleteApplication"
+            | "RotateApplicationSecret"
+                if self.who == Who::Operator =>
+            {
+                Some("not_found")
+            }
+            "CreateApplication" if self.who == Who::Operator => Some("invalid_argument"),
             // Of these, an operator's command made the account.
             "CreateServiceAccountToken" if matches!(self.who, Who::Member(_, "")) => {
                 Some("failed_precondition")
@@ -333,6 +343,13 @@ fn an_id_of_another_organization_is_not_found_like_one_of_nobody() {
                     // Nobody but the member is told whether there is one.
                     let message = foreign.error("permission_denied");
                     assert_eq!(message, absent.error("permission_denied"), "{path}");
+                } else if path.contains(".ApplicationService/") && *kind != "application" {
+                    // The error names the field.
+                    assert_eq!(
+                        foreign.violations(),
+                        absent.violations(),
+                        "{path}: no oracle"
+                    );
                 } else if EMPTY.contains(&&*path) {
                     assert_eq!(foreign.ok(), json!({ "pagination": {} }), "{path}: {kind}");
                     assert_eq!(absent.ok(), json!({ "pagination": {} }), "{path}: {kind}");

@@ -215,7 +215,16 @@ impl Things {
                 json!({}),
             )
             .await;
+        let application = json!({
+            "name": "Wiki",
+            "redirectUris": ["https://wiki.example.com/callback"],
+            "groupIds": [group],
+        });
+        let path = "rollcall.v1.ApplicationService/CreateApplication";
+        let application = call(server, path, Some(&server.token), &application).await;
+        let application = text(&application.ok()["application"]["id"]);
         things.ids = [
+            ("application", application),
             ("organization", text(&json!(server.organization))),
             ("sso", text(&sso["ssoConfiguration"]["id"])),
             ("scim", text(&scim["scimConfiguration"]["id"])),
@@ -362,6 +371,19 @@ impl Things {
             "GetDomainVerification" | "VerifyDomain" | "DeleteDomainVerification" => {
                 json!({ "domainVerificationId": id("domain") })
             }
+            "CreateApplication" => json!({
+                "name": self.new,
+                "redirectUris": ["https://wiki.example.com/callback"],
+                "groupIds": [id("group")],
+                "serviceAccountId": id("account"),
+            }),
+            "GetApplication" | "DeleteApplication" | "RotateApplicationSecret" => {
+                json!({ "applicationId": id("application") })
+            }
+            "UpdateApplication" => {
+                json!({ "applicationId": id("application"), "groups": { "groupIds": [id("group")] } })
+            }
+            "ListApplications" => json!({}),
             "EvaluateClaimsExpression" => json!({ "expression": "true", "claims": {} }),
             _ => panic!("no request of {path} is known: write one here"),
         }

@@ -1,6 +1,7 @@
 //! Door 1: the API, method by method and rule by rule.
 
 mod ahead;
+mod applications;
 mod authentication;
 mod directory;
 mod domains;

@@ -21,7 +21,7 @@ const OPERATOR: &str =
 const ELSEWHERE: &str = "the condition is put together from other pieces, one of which has it";
 
 /// The exceptions, each by words that no other statement has, or by the function that puts a piece together.
-pub const EXCEPTIONS: [(&str, &str); 26] = [
+pub const EXCEPTIONS: [(&str, &str); 30] = [
     ("where c.email_domain_keys && $5::text[]", BY_DOMAIN),
     ("delete from scim_events where (organization_id,", JOB),
     ("delete from sessions where (organization_id,", JOB),
@@ -38,6 +38,10 @@ pub const EXCEPTIONS: [(&str, &str); 26] = [
         JOB,
     ),
     ("delete from api_tokens where (organization_id,", JOB),
+    ("from grants where notify_at <= $1 and", JOB),
+    ("delete from grants where (organization_id,", JOB),
+    ("delete from pushed_requests where (organization_id,", JOB),
+    ("delete from client_assertions where (organization_id,", JOB),
     ("from organizations where deleted_at < $1", JOB),
     ("from audit_entries where organization_id > $1", JOB),
     (
@@ -92,7 +96,7 @@ fn regex(text: &str) -> Regex {
 }
 
 fn tables() -> Tables {
-    let made = regex(r"create table (\w+) \(\s*organization_id\b");
+    let made = regex(r"create table (\w+) \(\s*(?:--.*\s*)*organization_id\b");
     let mut tables = Tables::from([
         ("organizations".to_owned(), "id"),
         (DYNAMIC.to_owned(), "organization_id"),

@@ -312,6 +312,149 @@ fn sessions_of_a_member_are_listed_and_ended() {
 }
 
 #[test]
+fn applications_are_made_changed_and_deleted() {
+    let Some(installation) = Installation::start() else {
+        return;
+    };
+    let organization = installation.serving.organization(&installation.token);
+    let wiki = [
+        "application",
+        "create",
+        "--name",
+        "Wiki \u{1b}[31m",
+        "--redirect-uri",
+        "https://wiki.example.com/callback",
+        "--redirect-uri",
+        "http://127.0.0.1/callback",
+        "--post-logout-redirect-uri",
+        "https://wiki.example.com/",
+        "--authentication",
+        "client_secret_post",
+        "--scope",
+        "openid",
+        "--scope",
+        "offline_access",
+        "--id-token-signature",
+        "EdDSA",
+        "--no-pkce",
+        "--access-token-lifetime",
+        "2m",
+    ];
+    let printed = installation.prints(&wiki, 0);
+    for line in [
+        &*format!("organization          {organization}"),
+        "redirect URI          https://wiki.example.com/callback",
+        "redirect URI          http://127.0.0.1/callback",
+        "authentication        client_secret_post",
+        "PKCE required         false",
+        "scope                 offline_access",
+        "ID token signed with  EdDSA",
+        "access token lives    120s",
+        "client secret         rcapps_",
+        "The secret is shown this once: ",
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+    assert!(!printed.contains('\u{1b}'), "no orders to the terminal");
+    let listed = installation.json(&["application", "list"]);
+    let id = listed[0]["id"].as_str().unwrap();
+    assert_eq!(listed[1], Value::Null);
+    let line = installation.prints(&["application", "list"], 0);
+    assert!(line.starts_with(&format!("{id}  rcapp_")), "{line}");
+
+    let update = [
+        "application",
+        "update",
+        id,
+        "--name",
+        "Handbook",
+        "--require-pkce",
+        "true",
+        "--post-logout-redirect-uri",
+        "",
+        "--redirect-uri",
+        "https://handbook.example.com/",
+    ];
+    installation.prints(&update, 0);
+    let shown = &installation.json(&["application", "get", id])["application"];
+    assert_eq!(shown["name"], "Handbook");
+    assert_eq!(shown["requirePkce"], true);
+    assert_eq!(
+        shown["redirectUris"],
+        json!(["https://handbook.example.com/"])
+    );
+    assert_eq!(shown.get("postLogoutRedirectUris"), None);
+    assert_eq!(
+        shown["scopes"],
+        json!(["SCOPE_OPENID", "SCOPE_OFFLINE_ACCESS"])
+    );
+
+    let rotated = installation.prints(&["application", "rotate-secret", id], 0);
+    assert!(rotated.starts_with("rcapps_"), "{rotated}");
+    assert!(
+        rotated.contains("The secret before has ended."),
+        "{rotated}"
+    );
+    let keep = [
+        "application",
+        "rotate-secret",
+        id,
+        "--keep-previous-for",
+        "7d",
+    ];
+    let rotated = installation.prints(&keep, 0);
+    assert!(rotated.contains("goes on working until 20"), "{rotated}");
+
+    let public = ["application", "update", id, "--authentication", "none"];
+    installation.prints(&public, 0);
+    let error = installation.prints(&["application", "rotate-secret", id], 1);
+    assert!(
+        error.starts_with("error: this application has no secret: "),
+        "{error}"
+    );
+    let deleted = installation.prints(&["application", "delete", id], 0);
+    assert_eq!(deleted, format!("{id} deleted"));
+    let error = installation.prints(&["application", "get", id], 1);
+    assert_eq!(error, "error: no such application");
+}
+
+#[test]
+fn an_application_that_breaks_a_rule_is_not_made() {
+    let Some(installation) = Installation::start() else {
+        return;
+    };
+    let wiki = ["application", "create", "--name", "Wiki"];
+    let create = |more: &[&str]| installation.prints(&[&wiki, more].concat(), 2);
+    let error = create(&[]);
+    assert!(
+        error.starts_with("error: redirect_uris must have at least one URI"),
+        "{error}"
+    );
+    let error = create(&["--scope", "everything"]);
+    assert!(error.contains("openid or profile or"), "{error}");
+    let error = create(&["--jwks", "/nonexistent/keys.json"]);
+    assert!(
+        error.contains("--jwks: cannot read /nonexistent/keys.json"),
+        "{error}"
+    );
+    let error = create(&[
+        "--redirect-uri",
+        "http://wiki.example.com/",
+        "--access-token-lifetime",
+        "2h",
+    ]);
+    assert_eq!(
+        error,
+        "error: access_token_lifetime must be from 60s to 3600s"
+    );
+    // Only an operator names an organization that is not the token's.
+    let elsewhere = ["--organization", "0190a6e0-1c2b-7def-8123-456789abcdef"];
+    let error = installation.prints(&[&["application", "list"], &elsewhere[..]].concat(), 1);
+    assert!(error.contains("another organization"), "{error}");
+    assert_eq!(installation.prints(&["application", "list"], 0), "");
+}
+
+#[test]
 fn the_status_is_one_screen() {
     let Some(installation) = Installation::start() else {
         return;
