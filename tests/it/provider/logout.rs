@@ -16,6 +16,9 @@ use crate::support::run;
 
 const AFTER: &str = "https://app.example.com/bye";
 
+/// The turn of those who deliver: what is due is delivered for all organizations, by whose clock it may be.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[derive(Clone)]
 struct Heard {
     tokens: Arc<Mutex<Vec<String>>>,
@@ -165,6 +168,7 @@ fn a_form_of_the_application_comes_back_with_the_cookies() {
 #[test]
 fn every_application_of_the_session_hears_of_its_end_once() {
     run(async {
+        let _turn = TURN.lock().await;
         let place = Place::start().await;
         let (uri, heard) = listen().await;
         let listening = async || {
@@ -207,6 +211,7 @@ fn every_application_of_the_session_hears_of_its_end_once() {
 #[test]
 fn applications_hear_of_suspension_and_are_told_again_until_they_listen() {
     run(async {
+        let _turn = TURN.lock().await;
         let place = Place::start().await;
         let (uri, heard) = listen().await;
         let client = Client::with(&place, |settings| {
@@ -242,6 +247,7 @@ fn applications_hear_of_suspension_and_are_told_again_until_they_listen() {
 #[test]
 fn an_application_that_never_listens_is_given_up_after_a_day() {
     run(async {
+        let _turn = TURN.lock().await;
         let place = Place::start().await;
         let (uri, heard) = listen().await;
         let client = Client::with(&place, |settings| {
