@@ -187,7 +187,7 @@ fn is_replayed(trace: &Trace, hash: &[u8], now: DateTime<Utc>) -> bool {
     let is = |known: &Option<Vec<u8>>| known.as_deref() == Some(hash);
     let [current, previous] = &trace.refresh_hashes;
     let is_recent = trace.refreshed_at.is_some_and(|at| now < at + REPEAT);
-    !is(current) && !(is(previous) && is_recent)
+    !(is(current) || (is(previous) && is_recent))
 }
 
 /// Ends a grant whose token comes again: whoever has it now is not the only one (RFC 9700, section 4.14.2).

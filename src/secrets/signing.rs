@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaEncoding, RsaKeyPair,
-    UnparsedPublicKey, VerificationAlgorithm,
+    Ed25519KeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -140,44 +140,67 @@ impl SigningKey {
     ///
     /// When signing fails: a fault of the library.
     pub fn sign(&self, id: &str, kind: &str, claims: &impl Serialize) -> Result<String, Error> {
-        let alg = match self {
-            Self::Rsa(_) => Signature::Rs256,
-            Self::P256(_) => Signature::Es256,
-            Self::Ed25519(_) => Signature::EdDsa,
+        self.sign_padded(Padding::Pkcs1, id, kind, claims)
+    }
+
+    /// The same with another padding, which makes a difference to RSA alone.
+    ///
+    /// # Errors
+    ///
+    /// When signing fails: a fault of the library.
+    pub fn sign_padded(
+        &self,
+        padding: Padding,
+        id: &str,
+        kind: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, Error> {
+        let alg = match (self, padding) {
+            (Self::Rsa(_), Padding::Pss) => "PS256",
+            (Self::Rsa(_), Padding::Pkcs1) => Signature::Rs256.as_str(),
+            (Self::P256(_), _) => Signature::Es256.as_str(),
+            (Self::Ed25519(_), _) => Signature::EdDsa.as_str(),
         };
         let header = format!(r#"{{"alg":"{alg}","typ":"{kind}","kid":"{id}"}}"#);
         let claims = serde_json::to_vec(claims).map_err(Error::internal)?;
         let mut token = URL_SAFE_NO_PAD.encode(header);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let signature = match self {
-            Self::Rsa(key) => rsa(key, &RSA_PKCS1_SHA256, token.as_bytes())?,
-            Self::P256(key) => {
-                let signature = key.sign(&SystemRandom::new(), token.as_bytes());
-                signature.map_err(Error::internal)?.as_ref().to_vec()
-            }
-            Self::Ed25519(key) => key.sign(token.as_bytes()).as_ref().to_vec(),
-        };
+        let signature = self.signature(padding, token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
     }
+
+    fn signature(&self, padding: Padding, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Rsa(key) => {
+                let encoding: &'static dyn RsaEncoding = match padding {
+                    Padding::Pkcs1 => &RSA_PKCS1_SHA256,
+                    Padding::Pss => &RSA_PSS_SHA256,
+                };
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(encoding, &random, message, &mut signature)
+                    .map_err(Error::internal)?;
+                Ok(signature)
+            }
+            Self::P256(key) => {
+                let signature = key.sign(&random, message).map_err(Error::internal)?;
+                Ok(signature.as_ref().to_vec())
+            }
+            Self::Ed25519(key) => Ok(key.sign(message).as_ref().to_vec()),
+        }
+    }
 }
 
-/// A signature with RSA.
-///
-/// # Errors
-///
-/// When signing fails: a fault of the library.
-pub fn rsa(
-    key: &RsaKeyPair,
-    encoding: &'static dyn RsaEncoding,
-    message: &[u8],
-) -> Result<Vec<u8>, Error> {
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(encoding, &SystemRandom::new(), message, &mut signature)
-        .map_err(Error::internal)?;
-    Ok(signature)
+/// How RSA fills up what it signs (RFC 8017, section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// As RS256 has it.
+    Pkcs1,
+    /// As PS256 has it.
+    Pss,
 }
 
 enum Numbers {

@@ -75,7 +75,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "app", "domain", "error", "metrics", "oidc", "secrets", "store",
         ],
     ),
-    ("oidc", &["app", "domain", "error", "outgoing"]),
+    ("oidc", &["app", "domain", "error", "outgoing", "secrets"]),
     // What every door is handed.
     (
         "app",
