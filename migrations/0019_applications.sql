@@ -49,7 +49,7 @@ create table grants (
     previous_refresh_hash bytea,
     refreshed_at timestamptz,
     created_at timestamptz not null,
-    -- when nothing that came of it can be used any more
+    -- when nothing that came of it can be used any more, and the session is over, of whose end the application may have to be told
     expires_at timestamptz not null,
     ended_at timestamptz,
     -- when the application is told that the session ended, and how often that was tried

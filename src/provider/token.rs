@@ -75,10 +75,7 @@ fn exchange<'a>(
         hash: hashes[0],
         next_hash: hashes[1],
         now,
-        expires_at: [
-            now + application.refresh_lifetime(),
-            now + application.access_lifetime(),
-        ],
+        refresh_lifetime: application.refresh_lifetime(),
         used_since: now - app.sign_in.session_idle,
     })
 }

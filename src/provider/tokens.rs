@@ -207,12 +207,17 @@ async fn of_refresh_token(
     let Some(live) = found else {
         return Ok(None);
     };
+    let lifetime = TimeDelta::seconds(live.settings.refresh_token_seconds.into());
+    let end = trace.refreshed_at.map(|at| at + lifetime);
+    let Some(end) = end.filter(|end| now < *end) else {
+        return Ok(None);
+    };
     if !is_allowed(app, organization_id, &live).await? {
         return Ok(None);
     }
     let mut answer = known(app, organization_id, trace.client, &live.scopes());
     answer["sub"] = json!(live.subject_id);
-    answer["exp"] = trace.expires_at.timestamp().into();
+    answer["exp"] = end.timestamp().into();
     Ok(Some(answer))
 }
 

@@ -3,7 +3,7 @@
 //! Every statement that a client's token opens something with looks at all of this: the grant has not ended, its application is
 //! there, the member may act, the organization is not deleted, and the session is there or the grant goes on without it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::{query, query_as};
 use uuid::Uuid;
@@ -71,8 +71,8 @@ pub struct Exchange<'a> {
     pub next_hash: &'a [u8],
     /// Now.
     pub now: DateTime<Utc>,
-    /// When nothing of the grant can be used any more, with a refresh token and without.
-    pub expires_at: [DateTime<Utc>; 2],
+    /// How long a refresh token lives that is not used.
+    pub refresh_lifetime: TimeDelta,
     /// Since when the session must have been used.
     pub used_since: DateTime<Utc>,
 }
@@ -138,16 +138,15 @@ pub async fn exchange_code(
     Ok(live!(
         "update grants g set code_used_at = $6, refreshed_at = $6,
              refresh_hash = case when g.scope ~ '(^| )offline_access( |$)' then $9::bytea end,
-             expires_at = case when g.scope ~ '(^| )offline_access( |$)' then $10::timestamptz else $11::timestamptz end
-         from users u, organizations o, applications a
+             expires_at = case when g.scope ~ '(^| )offline_access( |$)' then greatest(s.expires_at, $10) else s.expires_at end
+         from users u, organizations o, applications a, sessions s
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
              and g.code_hash = $5 and g.code_used_at is null and g.code_expires_at > $6 and g.ended_at is null
              and g.redirect_uri = $7 and g.code_challenge is not distinct from $8
              and u.organization_id = $1 and u.id = g.subject_id and u.status = 'active'
              and o.id = $1 and o.deleted_at is null
              and a.organization_id = $3 and a.id = $4
-             and exists (select 1 from sessions s where s.organization_id = $1 and s.id = g.session_id and s.expires_at > $6
-                         and s.last_used_at > $12)
+             and s.organization_id = $1 and s.id = g.session_id and s.expires_at > $6 and s.last_used_at > $11
          returning ",
         "",
         exchange.organization_id.as_uuid(),
@@ -159,8 +158,7 @@ pub async fn exchange_code(
         redirect_uri,
         code_challenge,
         exchange.next_hash,
-        exchange.expires_at[0],
-        exchange.expires_at[1],
+        exchange.now + exchange.refresh_lifetime,
         exchange.used_since,
     )
     .fetch_optional(db)
@@ -175,13 +173,13 @@ pub async fn exchange_refresh_token(
 ) -> Result<Option<Live>, Error> {
     Ok(live!(
         "update grants g set
-             previous_refresh_hash = $5, refresh_hash = $7, expires_at = $8,
+             previous_refresh_hash = $5, refresh_hash = $7, expires_at = greatest(g.expires_at, $8),
              refreshed_at = case when g.refresh_hash = $5 then $6 else g.refreshed_at end
          from users u, organizations o, applications a
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
              and (g.refresh_hash = $5
                   or (g.previous_refresh_hash = $5 and g.refresh_hash = $7 and g.refreshed_at > $9))
-             and g.expires_at > $6 and g.ended_at is null
+             and g.refreshed_at > $10 and g.ended_at is null
              and u.organization_id = $1 and u.id = g.subject_id and u.status = 'active'
              and o.id = $1 and o.deleted_at is null
              and a.organization_id = $3 and a.id = $4
@@ -194,8 +192,9 @@ pub async fn exchange_refresh_token(
         exchange.hash,
         exchange.now,
         exchange.next_hash,
-        exchange.expires_at[0],
+        exchange.now + exchange.refresh_lifetime,
         exchange.now - REPEAT,
+        exchange.now - exchange.refresh_lifetime,
     )
     .fetch_optional(db)
     .await?)
@@ -214,8 +213,6 @@ pub struct Trace {
     pub refresh_hashes: [Option<Vec<u8>>; 2],
     /// When the refresh token was given.
     pub refreshed_at: Option<DateTime<Utc>>,
-    /// When nothing of it can be used any more.
-    pub expires_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
 }
@@ -228,7 +225,7 @@ pub async fn trace(
 ) -> Result<Option<Trace>, Error> {
     let row = query!(
         r#"select application_organization_id, application_id, code_hash, code_used_at is not null as "is_code_used!",
-               refresh_hash, previous_refresh_hash, refreshed_at, expires_at, ended_at
+               refresh_hash, previous_refresh_hash, refreshed_at, ended_at
            from grants where organization_id = $1 and id = $2"#,
         organization_id.as_uuid(),
         id.as_uuid(),
@@ -244,7 +241,6 @@ pub async fn trace(
         is_code_used: row.is_code_used,
         refresh_hashes: [row.refresh_hash, row.previous_refresh_hash],
         refreshed_at: row.refreshed_at,
-        expires_at: row.expires_at,
         ended_at: row.ended_at,
     }))
 }
@@ -658,12 +654,8 @@ pub async fn delete_ended(
     limit: i64,
 ) -> Result<u64, Error> {
     let done = query!(
-        "delete from grants where (organization_id, id) in (
-             select g.organization_id, g.id from grants g
-             where g.expires_at < $1 and g.notify_at is null
-                 and (g.ended_at is not null or g.session_id is null
-                      or not exists (select 1 from sessions s where s.organization_id = g.organization_id and s.id = g.session_id))
-             limit $2)",
+        "delete from grants where (organization_id, id) in
+             (select organization_id, id from grants where expires_at < $1 and notify_at is null limit $2)",
         now,
         limit,
     )
