@@ -27,12 +27,10 @@ pub struct SigningKeyRow {
     pub published_until: Option<DateTime<Utc>>,
 }
 
-/// Keeps other replicas from making keys until the transaction ends: "signing" in ASCII.
-const LOCK: i64 = 0x73_6967_6e69_6e67;
-
-/// Takes the turn of making keys.
+/// Takes the turn of making keys, which ends with the transaction.
 pub async fn lock(db: &mut Connection) -> Result<(), Error> {
-    query!("select pg_advisory_xact_lock($1)", LOCK)
+    // "signing" in ASCII.
+    query!("select pg_advisory_xact_lock(32485515276676711) as locked")
         .fetch_one(db)
         .await?;
     Ok(())
