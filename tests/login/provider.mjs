@@ -4,7 +4,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import http from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
-import Provider from 'oidc-provider';
+import Provider, { interactionPolicy } from 'oidc-provider';
 import { freePort, listen } from './rollcall.mjs';
 
 /** One for each organization and configuration that there may be at a provider. */
@@ -36,6 +36,17 @@ const PEOPLE = [
     groups: ['flight'],
   },
   { sub: '00u-1924', email: 'evelyn@strict.example', email_verified: true, name: 'Evelyn Boyd', groups: ['guests'] },
+  {
+    sub: '00u-1939',
+    email: 'barbara@initech.example',
+    email_verified: true,
+    name: 'Barbara Liskov',
+    given_name: 'Barbara',
+    family_name: 'Liskov',
+    groups: [],
+  },
+  { sub: '00u-1951', email: 'radia@initech.example', email_verified: true, name: 'Radia Perlman', groups: [] },
+  { sub: '00u-1932', email: 'frances@hooli.example', email_verified: true, name: 'Frances Allen', groups: [] },
 ];
 
 /**
@@ -73,7 +84,7 @@ export async function startProvider({ host, redirectUris, claimsIn, algorithm, c
     conformIdTokenClaims: claimsIn === 'userinfo',
     ttl: { AccessToken: 300, AuthorizationCode: 60, Grant: 3600, IdToken: 300, Interaction: 600, Session: 3600 },
     features: { devInteractions: { enabled: false }, rpInitiatedLogout: { enabled: false } },
-    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    interactions: { policy: policy(), url: (_, interaction) => `/interaction/${interaction.uid}` },
     findAccount: (_, sub) => {
       const claims = PEOPLE.find((person) => person.sub === sub);
       return claims && { accountId: sub, claims: () => claims };
@@ -99,6 +110,13 @@ export async function startProvider({ host, redirectUris, claimsIn, algorithm, c
   return { issuer, asked, close: await listen(server, port) };
 }
 
+/** The login form is also what lets people choose an account. */
+function policy() {
+  const policy = interactionPolicy.base();
+  policy.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0);
+  return policy;
+}
+
 /** The login form, and what it sends. */
 async function interact(provider, ctx) {
   const answer = (result) => provider.interactionFinished(ctx.req, ctx.res, result);
@@ -112,7 +130,7 @@ async function interact(provider, ctx) {
   const form = new URLSearchParams(await text(ctx.req));
   const person = PEOPLE.find(({ email }) => email === form.get('email'));
   if (form.has('deny') || !person) await answer({ error: 'access_denied', error_description: 'The person said no.' });
-  else await answer({ login: { accountId: person.sub } });
+  else await answer({ login: { accountId: person.sub }, select_account: {} });
 }
 
 const page = (email = '') => `<!doctype html>

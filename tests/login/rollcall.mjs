@@ -56,7 +56,7 @@ export class Server {
 
   constructor(port, settings) {
     this.url = `http://127.0.0.1:${port}`;
-    this.log = join(LOGIN_LOGS, `server-${++Server.#started}.log`);
+    this.log = join(LOGIN_LOGS, `server-${process.pid}-${++Server.#started}.log`);
     this.settings = { ...settings, ROLLCALL_LISTEN: `127.0.0.1:${port}` };
   }
 
@@ -98,26 +98,28 @@ export class Server {
 }
 
 /**
- * The proxy that ends TLS in front of the servers `targets`, which it uses in turn, so that no two requests
- * in a row reach the same one. `page` is an application: all of any other host, and `/app/` beside Rollcall.
+ * The proxy in front of the servers `targets`, which it uses in turn, so that no two requests in a row reach the
+ * same one. It ends TLS if it has a key. `page` is an application: all of any other host, and `/app/` beside Rollcall.
  */
 export function proxy({ key, cert, host, targets, page }) {
   const agent = new http.Agent({ keepAlive: true });
+  const proto = key ? 'https' : 'http';
   let turn = 0;
-  return https.createServer({ key, cert }, (request, response) => {
-    if (request.headers.host !== host || request.url.startsWith('/app/')) {
+  const answer = (request, response) => {
+    if (page && (request.headers.host !== host || request.url.startsWith('/app/'))) {
       response.writeHead(200, { 'content-type': 'text/html' }).end(page);
       return;
     }
     const target = targets[turn++ % targets.length];
-    const headers = { ...request.headers, 'x-forwarded-for': '203.0.113.7', 'x-forwarded-proto': 'https' };
+    const headers = { ...request.headers, 'x-forwarded-for': '203.0.113.7', 'x-forwarded-proto': proto };
     const forward = http.request(target + request.url, { method: request.method, headers, agent }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
       answer.pipe(response);
     });
     forward.on('error', (error) => response.destroy(error));
     request.pipe(forward);
-  });
+  };
+  return key ? https.createServer({ key, cert }, answer) : http.createServer(answer);
 }
 
 /**
