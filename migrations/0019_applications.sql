@@ -18,8 +18,10 @@ create table applications (
     primary key (organization_id, id)
 );
 
--- How the person of a session proved who it is, as the provider says.
+-- How the person of a session proved who it is, and the parts of the name, as the provider says.
 alter table sessions
+    add column given_name text not null default '',
+    add column family_name text not null default '',
     add column auth_time timestamptz,
     add column amr text[] not null default '{}',
     add column acr text;

@@ -47,6 +47,9 @@ pub struct Details {
     /// How the person signed in.
     #[serde(default)]
     pub authentication: Option<Authentication>,
+    /// The given name and the family name, as the person's provider says; may be empty.
+    #[serde(default)]
+    pub names: [String; 2],
 }
 
 /// A grant.

@@ -35,6 +35,10 @@ pub struct Person {
     pub email_verified: Option<bool>,
     /// The name; may be empty.
     pub name: String,
+    /// Its parts; may be empty.
+    pub given_name: String,
+    /// See `given_name`.
+    pub family_name: String,
     /// Where the picture is; may be empty.
     pub picture: String,
     /// What Entra ID calls the person in every application (the claim `oid`): its `sub` differs from

@@ -83,6 +83,8 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
         email: email.to_owned(),
         email_verified: email_verified(configuration, claims, email),
         name: name(configuration, claims),
+        given_name: part_of_name(configuration, claims, "given_name"),
+        family_name: part_of_name(configuration, claims, "family_name"),
         picture: picture(configuration, claims),
         object_id: object_id(configuration, claims),
     })
@@ -181,6 +183,14 @@ fn name(configuration: &SsoConfiguration, claims: &Claims) -> String {
         Some(name) => name.to_owned(),
         None => parts.join(" "),
     };
+    fitting(&name)
+}
+
+fn part_of_name(configuration: &SsoConfiguration, claims: &Claims, part: &str) -> String {
+    fitting(text(configuration, claims, part).unwrap_or_default())
+}
+
+fn fitting(name: &str) -> String {
     name.chars()
         .filter(|c| !c.is_control())
         .take(MAX_NAME_LENGTH)

@@ -99,7 +99,9 @@ async fn way_to_provider(
         .get(&app.outgoing, &configuration.issuer_url)
         .await?;
     let parameter = state_parameter(state, configuration.id);
-    let demands = Demands::of(app, &start.return_to).parameters();
+    let demands = Demands::of(app, &start.return_to);
+    let issuer = &configuration.issuer_url;
+    let demands = demands.parameters(issuer, provider.metadata.prompts.as_deref());
     let url = registration.authorization_url(&provider, &parameter, &secrets, hint, &demands);
     let begun = Begun::new(app, configuration, state, secrets, &start.return_to);
     Ok((url, begun.seal(app, state)?))

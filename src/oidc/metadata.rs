@@ -31,6 +31,8 @@ pub struct Metadata {
     pub code_challenge_methods: Option<Vec<String>>,
     /// The scopes that it lists.
     pub scopes: Option<Vec<String>>,
+    /// What it can be told to ask the person (Initiating User Registration via OpenID Connect 1.0).
+    pub prompts: Option<Vec<String>>,
 }
 
 impl Metadata {
@@ -58,6 +60,7 @@ impl Metadata {
             response_types: list(&document, "response_types_supported"),
             code_challenge_methods: list(&document, "code_challenge_methods_supported"),
             scopes: list(&document, "scopes_supported"),
+            prompts: list(&document, "prompt_values_supported"),
         })
     }
 }

@@ -161,6 +161,15 @@ async fn decide_on(
     let fresh = chosen.filter(|session| is_fresh(request, session, since, now));
     let Some(session) = fresh else {
         return match (request.prompt.none, since, chosen) {
+            (_, _, Some(session))
+                if !is_strong_enough(request, session)
+                    && (request.prompt.none || since.is_some()) =>
+            {
+                refuse(
+                    Code::UnmetAuthenticationRequirements,
+                    "the person did not sign in as strongly as the request insists on",
+                )
+            }
             (true, ..) => refuse(
                 Code::LoginRequired,
                 "the person is not signed in as the request demands",
@@ -256,14 +265,26 @@ fn is_fresh(
         request.max_age.is_none_or(is_young)
     };
     if is_new {
-        return age(SLACK);
+        return age(SLACK) && is_strong_enough(request, session);
     }
-    let is_strong = request.acr_values.is_empty()
-        || session
-            .acr
-            .as_ref()
-            .is_some_and(|acr| request.acr_values.contains(acr));
-    !request.prompt.login && age(TimeDelta::zero()) && is_strong
+    // They are a wish, not a condition (OpenID Connect Core, section 5.5.1.1): nobody is refused for them.
+    let is_strong = request.prompt.none
+        || request.acr_values.is_empty()
+        || has_class(session, &request.acr_values);
+    !request.prompt.login
+        && age(TimeDelta::zero())
+        && is_strong
+        && is_strong_enough(request, session)
+}
+
+/// Whether the person signed in as strongly as the request insists on.
+fn is_strong_enough(request: &Request, session: &SignedIn) -> bool {
+    request.required_acr.is_empty() || has_class(session, &request.required_acr)
+}
+
+fn has_class(session: &SignedIn, classes: &[String]) -> bool {
+    let class = session.acr.as_ref();
+    class.is_some_and(|class| classes.contains(class))
 }
 
 async fn is_allowed(app: &App, request: &Request, session: &SignedIn) -> Result<bool, Error> {
@@ -322,6 +343,10 @@ async fn sign_in_url(
             .0
             .insert("prompt".to_owned(), prompt.to_owned());
     }
+    if !request.required_acr.is_empty() {
+        let classes = request.required_acr.join(" ");
+        again.parameters.0.insert("acr_values".to_owned(), classes);
+    }
     let sealed = app.keys.seal(
         &now.timestamp_millis().to_be_bytes(),
         &since_context(&again),
@@ -368,6 +393,7 @@ async fn give_code(
                 .filter(|_| request.scopes.has(Scope::OpenId)),
             wanted: request.wanted.clone(),
             authentication: Some(session.authentication()),
+            names: [session.given_name.clone(), session.family_name.clone()],
         },
     };
     let code = app

@@ -67,10 +67,18 @@ pub async fn of_person(
             claims.insert(name.to_owned(), value);
         }
     };
-    let part = |name: &str| live.name_parts.as_ref().map(|parts| parts[name].clone());
+    // Provisioning knows better than the sign-in, which may be long ago.
+    let part = |name: &str, at_sign_in: &str| {
+        let provisioned = live
+            .name_parts
+            .as_ref()
+            .and_then(|parts| parts[name].as_str());
+        json!(provisioned.unwrap_or(at_sign_in))
+    };
+    let [given, family] = &live.details.names;
     put("name", json!(live.name));
-    put("given_name", part("givenName").unwrap_or_default());
-    put("family_name", part("familyName").unwrap_or_default());
+    put("given_name", part("givenName", given));
+    put("family_name", part("familyName", family));
     put("picture", json!(live.avatar_url));
     put("updated_at", json!(live.updated_at.timestamp()));
     if !live.email.is_empty() {

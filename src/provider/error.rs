@@ -34,6 +34,8 @@ named! {
         AccessDenied = "access_denied",
         /// The person has to sign in, which `prompt=none` forbids.
         LoginRequired = "login_required",
+        /// The person did not sign in as strongly as must be (OpenID Connect Core Unmet Authentication Requirements 1.0).
+        UnmetAuthenticationRequirements = "unmet_authentication_requirements",
         /// The person has to choose, which `prompt=none` forbids.
         AccountSelectionRequired = "account_selection_required",
         /// The person has to agree, which `prompt=none` forbids.

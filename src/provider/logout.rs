@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::answer::{redirect, with_query};
 use super::pages;
@@ -16,7 +16,7 @@ use super::request::find;
 use super::{ID_TOKEN, LOGOUT_PATH};
 use crate::app::App;
 use crate::domain::application::{Application, ClientId};
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{MemberId, OrganizationId, SessionId};
 use crate::domain::token::Token;
 use crate::error::Error;
 use crate::http::page::Page;
@@ -25,10 +25,18 @@ use crate::metrics::SessionEnd;
 use crate::provisioning::{sign_in, signing};
 use crate::store::sessions::SignedIn;
 
+/// A session that an ID token names.
+#[derive(Clone, Copy)]
+struct Named {
+    organization_id: OrganizationId,
+    member: MemberId,
+    id: SessionId,
+}
+
 /// A request to sign out that is in order.
 struct Asked {
     /// The session that the ID token is of.
-    session: Option<SessionId>,
+    session: Option<Named>,
     /// Where the person goes afterwards.
     return_to: Option<String>,
 }
@@ -112,7 +120,9 @@ async fn sign_out(
 ) -> Result<Response, Stop> {
     let asked = asked(app, sent).await?;
     let sessions = session::signed_in(app, headers).await?;
-    let is_named = |(_, session): &&(Token, SignedIn)| asked.session == Some(session.id);
+    let is_named = |(_, session): &&(Token, SignedIn)| {
+        asked.session.is_some_and(|named| named.id == session.id)
+    };
     let named = sessions.iter().find(is_named);
     let (ending, rest): (Vec<_>, _) = match (named, is_confirmed) {
         (Some(named), _) => (vec![named], false),
@@ -122,6 +132,13 @@ async fn sign_out(
     if rest {
         let sessions: Vec<SignedIn> = sessions.into_iter().map(|(_, session)| session).collect();
         return Ok(pages::confirm_logout(sent, &sessions).into_response());
+    }
+    // Not a browser: an application's server, which has the ID token.
+    if let (Some(session), true) = (asked.session, sessions.is_empty()) {
+        let (organization_id, member) = (session.organization_id, session.member);
+        let ended = sign_in::end_named(app, organization_id, member, session.id).await?;
+        app.metrics
+            .sessions_ended(SessionEnd::SignedOut, ended.into());
     }
     let mut response = redirect(asked.return_to.as_deref().unwrap_or("/signed-out"));
     for (token, session) in &ending {
@@ -135,6 +152,16 @@ async fn sign_out(
         _ => session::clear(app, headers, response.headers_mut()),
     }
     Ok(response)
+}
+
+/// The session that an ID token of a member is of.
+fn named(claims: &Map<String, Value>) -> Option<Named> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    Some(Named {
+        organization_id: text("org_id")?.parse().ok()?,
+        member: text("sub")?.parse().ok()?,
+        id: text("sid")?.parse().ok()?,
+    })
 }
 
 /// Makes sure that a request is in order before anything is done.
@@ -162,7 +189,7 @@ async fn asked(app: &App, sent: &Parameters) -> Result<Asked, Stop> {
             ));
         }
         client = audience;
-        session = text("sid").and_then(|id| id.parse().ok());
+        session = named(&claims);
     }
     let application: Option<Application> = match client {
         Some(client) => find(app, client).await?,

@@ -176,7 +176,7 @@ pub fn consent(name: &str, scopes: &Scopes, parameters: &Parameters, session: &S
 pub fn form_post(uri: &str, fields: &[(&str, &str)]) -> Response {
     let body = html! {
         h1 { "One moment" }
-        p { "You are signed in, and go on to the application." }
+        p { "You go on to the application." }
         form method="post" action=(uri) {
             @for (name, value) in fields {
                 input type="hidden" name=(name) value=(value);
@@ -206,7 +206,7 @@ pub fn confirm_logout(parameters: &Parameters, sessions: &[SignedIn]) -> Page {
         @for session in sessions {
             p { "You are signed in as " strong { (person(session)) } " of " strong { (session.organization) } "." }
         }
-        p { "Signing out ends your session in every application that you signed in to through Rollcall with it." }
+        p { "This also signs you out of every application that you entered through Rollcall." }
         form method="post" action=(LOGOUT_CONFIRM_PATH) {
             input type="hidden" name="request" value=(parameters.query());
             button { "Sign out" }

@@ -75,6 +75,8 @@ pub struct Request {
     pub max_age: Option<i64>,
     /// How strongly the person should have signed in.
     pub acr_values: Vec<String>,
+    /// How strongly the person must have signed in.
+    pub required_acr: Vec<String>,
     /// The address of the person, as far as the application knows.
     pub login_hint: Option<String>,
     /// The only organization whose member it may be.
@@ -294,7 +296,7 @@ async fn read(
     if nonce.is_some_and(|nonce| nonce.len() > MAX_NONCE) {
         return Err(Refused::request("nonce must have at most 512 bytes").into());
     }
-    let (wanted, named) = wanted(parameters.get("claims"))?;
+    let (wanted, named, required_acr) = wanted(parameters.get("claims"))?;
     let hinted = match parameters.get("id_token_hint") {
         Some(hint) => Some(hinted(app, &application, hint).await?),
         None => None,
@@ -309,6 +311,7 @@ async fn read(
         organization: organization(&application, parameters.get("organization"))?,
         nonce: nonce.map(str::to_owned),
         acr_values: words(parameters.get("acr_values")),
+        required_acr,
         login_hint: parameters.get("login_hint").map(str::to_owned),
         subject: named.or(hinted),
         application,
@@ -460,10 +463,11 @@ fn organization(
     }
 }
 
-/// The parameter `claims`: the names, and the person that it names (OpenID Connect Core, section 5.5).
-fn wanted(text: Option<&str>) -> Result<(Wanted, Option<SubjectId>), Refused> {
+/// The parameter `claims`: the names, the person that it names, and how strongly that one must have signed in (OpenID Connect Core,
+/// sections 5.5 and 5.5.1.1).
+fn wanted(text: Option<&str>) -> Result<(Wanted, Option<SubjectId>, Vec<String>), Refused> {
     let Some(text) = text else {
-        return Ok((Wanted::default(), None));
+        return Ok((Wanted::default(), None, vec![]));
     };
     let wrong = || {
         Refused::request(
@@ -491,7 +495,13 @@ fn wanted(text: Option<&str>) -> Result<(Wanted, Option<SubjectId>), Refused> {
         id_token: names("id_token")?,
         userinfo: names("userinfo")?,
     };
-    Ok((wanted, subject))
+    let acr = &value["id_token"]["acr"];
+    let one = acr["value"].as_str().map(str::to_owned);
+    let several = acr["values"].as_array().into_iter().flatten();
+    let several = several.filter_map(|value| Some(value.as_str()?.to_owned()));
+    let required = one.into_iter().chain(several);
+    let required = required.filter(|_| acr["essential"] == true).collect();
+    Ok((wanted, subject, required))
 }
 
 /// Whom an ID token of ours is about. It may be over, but it must be the application's.

@@ -27,6 +27,9 @@ pub const START_PATH: &str = "/auth/oidc/start";
 /// Where applications send people to sign in, below the public URL.
 pub const AUTHORIZE_PATH: &str = "/oauth2/authorize";
 
+/// Google's issuer.
+const GOOGLE: &str = "https://accounts.google.com";
+
 /// The longest URL that a login returns to, in bytes: it travels in a cookie, of which browsers keep 4,096.
 pub const MAX_RETURN_TO: usize = 2_400;
 
@@ -88,9 +91,23 @@ impl Demands {
         demands
     }
 
-    /// As parameters of an authorization request.
-    pub fn parameters(&self) -> Vec<(&'static str, String)> {
-        let prompt = self.prompt.map(|prompt| ("prompt", prompt.to_owned()));
+    /// As parameters of an authorization request to a provider, of which `known` are the prompts, if it says. Google refuses the prompt
+    /// `login`, and others one that they do not list.
+    pub fn parameters(
+        &self,
+        issuer: &str,
+        known: Option<&[String]>,
+    ) -> Vec<(&'static str, String)> {
+        let is_known = |prompt: &str| match known {
+            Some(known) => known.iter().any(|one| one == prompt),
+            None => issuer != GOOGLE || prompt != "login",
+        };
+        let others = ["login", "select_account"];
+        let prompt = self.prompt.and_then(|prompt| {
+            let mut choices = [prompt].into_iter().chain(others);
+            choices.find(|prompt| is_known(prompt))
+        });
+        let prompt = prompt.map(|prompt| ("prompt", prompt.to_owned()));
         let max_age = self.max_age.map(|age| ("max_age", age.to_string()));
         let acr_values = self.acr_values.clone().map(|acr| ("acr_values", acr));
         [prompt, max_age, acr_values]
@@ -539,10 +556,20 @@ async fn follow(
 
 /// Ends a session of a member who asks for it, and tells whether there was one.
 pub async fn end_session(app: &App, caller: &Caller, id: SessionId) -> Result<bool, Error> {
-    let (organization_id, member) = (caller.organization_id, caller.subject.id.as_uuid().into());
-    let mut work = Work::begin(app, organization_id, caller.subject, app.clock.now()).await?;
-    let is_ended =
-        store::sessions::end(&mut work, organization_id, member, id, app.clock.now()).await?;
+    let member = caller.subject.id.as_uuid().into();
+    end_named(app, caller.organization_id, member, id).await
+}
+
+/// Ends a session of a member, in the name of that member, and tells whether there was one.
+pub async fn end_named(
+    app: &App,
+    organization_id: OrganizationId,
+    member: MemberId,
+    id: SessionId,
+) -> Result<bool, Error> {
+    let now = app.clock.now();
+    let mut work = Work::begin(app, organization_id, member.into(), now).await?;
+    let is_ended = store::sessions::end(&mut work, organization_id, member, id, now).await?;
     if is_ended {
         work.commit(ended_session(member, id)).await?;
     }
@@ -613,7 +640,41 @@ async fn begin_session(
         created_at: now,
         expires_at: now + app.sign_in.session_lifetime,
         authentication: login.authentication,
+        names: [&login.person.given_name, &login.person.family_name],
     };
     store::sessions::insert(db, organization_id, &session).await?;
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_are_asked_for_what_they_know() {
+        let demands = |prompt| Demands {
+            prompt: Some(prompt),
+            ..Demands::default()
+        };
+        let asked = |prompt, issuer: &str, known: Option<&[&str]>| {
+            let known = known.map(|known| {
+                known
+                    .iter()
+                    .map(|one| (*one).to_owned())
+                    .collect::<Vec<_>>()
+            });
+            let parameters = demands(prompt).parameters(issuer, known.as_deref());
+            parameters.first().map(|(_, value)| value.clone())
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let other = "https://login.example.com";
+        assert_eq!(asked("login", other, None), some("login"));
+        assert_eq!(asked("select_account", other, None), some("select_account"));
+        assert_eq!(asked("login", GOOGLE, None), some("select_account"));
+        assert_eq!(
+            asked("select_account", other, Some(&["none", "login"])),
+            some("login")
+        );
+        assert_eq!(asked("login", other, Some(&["none"])), None);
+    }
 }

@@ -30,6 +30,8 @@ pub struct NewSession<'a> {
     pub expires_at: DateTime<Utc>,
     /// How the person signed in.
     pub authentication: &'a Authentication,
+    /// The person's given name and family name; may be empty.
+    pub names: [&'a str; 2],
 }
 
 /// What is known of a presented session before it is verified.
@@ -81,6 +83,10 @@ pub struct SignedIn {
     pub amr: Vec<String>,
     /// How strongly.
     pub acr: Option<String>,
+    /// The person's given name, as the provider says; may be empty.
+    pub given_name: String,
+    /// The same of the family name.
+    pub family_name: String,
     /// The member's name.
     pub name: String,
     /// The member's address.
@@ -110,7 +116,7 @@ pub async fn find_signed_in(
     Ok(query_as!(
         SignedIn,
         r#"select s.organization_id as "organization_id: _", s.id as "id: _", s.user_id as "user_id: _", s.token_hash, s.sso_configuration_id, s.last_used_at, s.expires_at,
-               s.created_at, s.auth_time, s.amr, s.acr, u.name, u.email, o.name as organization
+               s.created_at, s.auth_time, s.amr, s.acr, s.given_name, s.family_name, u.name, u.email, o.name as organization
            from sessions s
            join users u on u.organization_id = s.organization_id and u.id = s.user_id
            join organizations o on o.id = s.organization_id
@@ -193,8 +199,8 @@ pub async fn insert(
     query!(
         "insert into sessions
              (organization_id, id, user_id, sso_configuration_id, token_hash, user_agent, created_at, last_used_at, expires_at,
-              auth_time, amr, acr)
-         values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11)",
+              auth_time, amr, acr, given_name, family_name)
+         values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13)",
         organization_id.as_uuid(),
         session.id.as_uuid(),
         session.user_id.as_uuid(),
@@ -206,6 +212,8 @@ pub async fn insert(
         session.authentication.time,
         &session.authentication.methods,
         session.authentication.class,
+        session.names[0],
+        session.names[1],
     )
     .execute(db)
     .await?;

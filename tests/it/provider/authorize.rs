@@ -16,7 +16,10 @@ fn somebody_signs_in_and_the_application_learns_who_it_is() {
         let client = Client::of(&place).await;
         place.comes(
             "ada",
-            json!({ "auth_time": 1_700_000_000, "amr": ["pwd", "mfa"], "acr": "silver" }),
+            json!({
+                "auth_time": 1_700_000_000, "amr": ["pwd", "mfa"], "acr": "silver",
+                "given_name": "Ada", "family_name": "Weiß",
+            }),
         );
         let mut browser = place.browser();
         let answer = client
@@ -36,7 +39,7 @@ fn somebody_signs_in_and_the_application_learns_who_it_is() {
         let expected = json!({
             "iss": ORIGIN, "sub": member, "aud": client.id(), "iat": now, "exp": now + 3_600, "nonce": "the-nonce",
             "auth_time": 1_700_000_000, "amr": ["pwd", "mfa"], "acr": "silver", "org_id": place.server.organization,
-            "name": "ada of the tests", "email": place.email("ada"), "email_verified": true, "roles": ["member"],
+            "name": "ada of the tests", "given_name": "Ada", "family_name": "Weiß", "email": place.email("ada"), "email_verified": true, "roles": ["member"],
             "groups": [], "group_ids": [],
         });
         for (name, value) in expected.as_object().unwrap() {
@@ -157,6 +160,9 @@ fn acr_values_are_asked_of_the_provider_once() {
         let place = Place::start().await;
         let client = Client::of(&place).await;
         let (mut browser, _) = place.signed_in("ada").await;
+        let silent = [("acr_values", "gold"), ("prompt", "none")];
+        let reply = browser.get(&client.url(&silent)).await;
+        assert!(answer_of(&reply).contains_key("code"), "it is a wish");
         let reply = browser.get(&client.url(&[("acr_values", "gold")])).await;
         let start = browser.get(&reply.location()).await;
         assert_eq!(parameters(&start.location())["acr_values"], "gold");
@@ -167,6 +173,19 @@ fn acr_values_are_asked_of_the_provider_once() {
             "silver",
             "the application decides"
         );
+        for (class, is_enough) in [("gold", false), ("silver", true)] {
+            let wanted = json!({ "id_token": { "acr": { "essential": true, "values": [class] } } })
+                .to_string();
+            for prompt in ["none", ""] {
+                let answer = client
+                    .answer(&mut browser, &[("claims", &*wanted), ("prompt", prompt)])
+                    .await;
+                match is_enough {
+                    true => assert!(answer.contains_key("code"), "{answer:?}"),
+                    false => assert_eq!(answer["error"], "unmet_authentication_requirements"),
+                }
+            }
+        }
     });
 }
 

@@ -266,3 +266,24 @@ fn an_application_that_never_listens_is_given_up_after_a_day() {
         assert!((24..=37).contains(&count), "{count}");
     });
 }
+
+#[test]
+fn an_applications_server_ends_the_session_that_its_id_token_names() {
+    run(async {
+        let place = Place::start().await;
+        let client = Client::of(&place).await;
+        let (mut browser, _) = place.signed_in("ada").await;
+        let tokens = client.tokens(&mut browser, &[]).await;
+        let userinfo = format!("/oauth2/logout?{}", query(&[("client_id", &client.id())]));
+        place.browser().get(&userinfo).await;
+        assert!(
+            browser.member().await.is_some(),
+            "the name of an application proves nothing"
+        );
+        let hint = text(&tokens["id_token"]);
+        let url = format!("/oauth2/logout?{}", query(&[("id_token_hint", hint)]));
+        place.browser().get(&url).await.location();
+        assert_eq!(browser.member().await, None);
+        client.is_over(&tokens).await;
+    });
+}
