@@ -58,7 +58,9 @@ create table grants (
     notify_at timestamptz,
     notices integer not null default 0,
     primary key (organization_id, id)
-);
+)
+-- a refresh writes the row again, on the same page if there is room
+with (fillfactor = 70);
 
 create index grants_session on grants (organization_id, session_id) where session_id is not null;
 create index grants_subject on grants (organization_id, subject_id);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -19,13 +21,21 @@ use crate::provisioning::signing;
 /// How long clients may keep it: a key is published a day before it signs.
 const KEPT: &str = "public, max-age=3600";
 
-/// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`.
-pub async fn metadata(State(app): State<Arc<App>>) -> Response {
-    (
-        [(CACHE_CONTROL, KEPT)],
-        axum::Json(document(&app.public_url)),
-    )
-        .into_response()
+/// `GET /.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: what [`document`] says.
+pub async fn metadata(Extension(document): Extension<Document>) -> Response {
+    let headers = [(CACHE_CONTROL, KEPT), (CONTENT_TYPE, "application/json")];
+    (headers, document.0).into_response()
+}
+
+/// The metadata, which stay as they are.
+#[derive(Clone)]
+pub struct Document(Bytes);
+
+impl Document {
+    /// The metadata of this issuer.
+    pub fn of(issuer: &str) -> Self {
+        Self(document(issuer).to_string().into())
+    }
 }
 
 fn document(issuer: &str) -> Value {

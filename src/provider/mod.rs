@@ -28,6 +28,7 @@ mod tokens;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{self, Next};
@@ -77,6 +78,7 @@ pub fn router(app: &Arc<App>) -> Router {
             "/.well-known/oauth-authorization-server",
             get(discovery::metadata),
         )
+        .layer(Extension(discovery::Document::of(&app.public_url)))
         .route(KEYS_PATH, get(discovery::keys));
     let tokens = Router::new()
         .route(TOKEN_PATH, post(token::token))

@@ -92,7 +92,7 @@ pub async fn read(app: &App, text: &str) -> Result<Option<Access>, Error> {
         return Ok(None);
     }
     let ring = signing::ring(app).await?;
-    let claims = ring.open(text, KIND);
+    let claims = app.signers.open(&ring, text, KIND);
     let now = app.clock.now().timestamp();
     let access = claims.and_then(|claims| Access::of(&claims, &app.public_url));
     Ok(access.filter(|access| now < access.times[1]))

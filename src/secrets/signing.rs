@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use quick_cache::sync::Cache;
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -266,15 +267,55 @@ impl Ring {
     }
 }
 
+/// How many tokens that were verified are remembered.
+const MAX_OPENED: usize = 10_000;
+
+/// The claims of a token, and the keys that it was verified with.
+type Opened = (Arc<Ring>, Arc<Map<String, Value>>);
+
 /// The keys as they were read last. Reading them again is for [`provisioning`](crate::provisioning).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Signers {
     known: RwLock<Option<(DateTime<Utc>, Arc<Ring>)>>,
+    /// By the SHA-256 of the token and its kind.
+    opened: Cache<[u8; 32], Opened>,
     /// The turn of reading them.
     pub reading: tokio::sync::Mutex<()>,
 }
 
+impl Default for Signers {
+    fn default() -> Self {
+        Self {
+            known: RwLock::default(),
+            opened: Cache::new(MAX_OPENED),
+            reading: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
 impl Signers {
+    /// As [`Ring::open`], which a token that comes again needs once for as long as the keys are not read again.
+    pub fn open(
+        &self,
+        ring: &Arc<Ring>,
+        token: &str,
+        kind: &str,
+    ) -> Option<Arc<Map<String, Value>>> {
+        let digest = Sha256::new()
+            .chain_update(kind)
+            .chain_update([0])
+            .chain_update(token);
+        let digest = digest.finalize().into();
+        if let Some((by, claims)) = self.opened.get(&digest)
+            && Arc::ptr_eq(&by, ring)
+        {
+            return Some(claims);
+        }
+        let claims = Arc::new(ring.open(token, kind)?);
+        self.opened.insert(digest, (ring.clone(), claims.clone()));
+        Some(claims)
+    }
+
     /// The keys, and when they were read.
     pub fn known(&self) -> Option<(DateTime<Utc>, Arc<Ring>)> {
         self.known

@@ -463,7 +463,8 @@ pub async fn all_users(
 pub async fn analyze(db: &mut Connection) -> Result<usize, Error> {
     let stale = query!(
         r#"select relname::text as "name!" from pg_stat_user_tables
-           where relname in ('users', 'scim_users', 'scim_user_emails', 'scim_former_users', 'scim_groups', 'scim_group_members')
+           where relname in ('users', 'scim_users', 'scim_user_emails', 'scim_former_users', 'scim_groups', 'scim_group_members',
+                             'sessions', 'grants')
                and n_mod_since_analyze > 500 + n_live_tup / 5"#
     )
     .fetch_all(&mut *db)

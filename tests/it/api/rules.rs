@@ -149,6 +149,7 @@ fn samples(rule: &Rule) -> (Vec<Value>, Vec<Value>) {
             vec![json!("x")],
             vec![json!("https://accounts.example.com")],
         ),
+        ("repeated.min_items", []) => (vec![list(0)], vec![list(1)]),
         ("repeated.max_items", [n])
             if is_enum(request_of(rule.method.trim_start_matches('/')), rule.field) =>
         {
