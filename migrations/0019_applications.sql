@@ -22,6 +22,8 @@ create table applications (
 alter table sessions
     add column given_name text not null default '',
     add column family_name text not null default '',
+    -- whether the provider was asked to have the person sign in again
+    add column is_anew boolean not null default false,
     add column auth_time timestamptz,
     add column amr text[] not null default '{}',
     add column acr text;

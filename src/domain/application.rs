@@ -268,7 +268,7 @@ pub fn installation() -> OrganizationId {
 }
 
 /// What names an application to the protocol: its organization and its identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId {
     /// Whose it is.
     pub organization_id: OrganizationId,
@@ -302,7 +302,10 @@ impl FromStr for ClientId {
         Ok(Self {
             organization_id: match organization {
                 "" => installation(),
-                organization => id(organization)?.into(),
+                organization => Some(id(organization)?)
+                    .filter(|id| !id.is_nil())
+                    .ok_or(())?
+                    .into(),
             },
             id: id(application)?.into(),
         })
@@ -346,6 +349,12 @@ impl Application {
     /// Whether people may be sent to `uri` after signing out.
     pub fn returns_to(&self, uri: &str) -> bool {
         is_listed(&self.settings.post_logout_redirect_uris, uri)
+    }
+
+    /// Whether whatever program waits at `uri` may be another than it says (RFC 8252, section 8.6): it proves nothing, and any program
+    /// can listen on the loopback.
+    pub fn may_be_another(&self, uri: &str) -> bool {
+        !self.is_confidential() && loopback(uri).is_some()
     }
 
     /// How long a refresh token lives that is not used.

@@ -14,8 +14,9 @@ pub const REPEAT: TimeDelta = TimeDelta::seconds(30);
 /// How somebody proved who it is, as the organization's provider says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
-    /// When; if the provider does not say, when the session began.
-    pub time: DateTime<Utc>,
+    /// When, as far as the provider says, or was asked to have the person sign in then.
+    #[serde(default)]
+    pub time: Option<DateTime<Utc>>,
     /// By which methods (the claim `amr`).
     #[serde(default)]
     pub methods: Vec<String>,

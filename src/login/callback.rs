@@ -25,7 +25,7 @@ use crate::http::session;
 use crate::oidc::{Claims, Registration, printable};
 use crate::provisioning::client_keys::client_key;
 use crate::provisioning::keys::open_client_secret;
-use crate::provisioning::sign_in::{Outcome, SignIn, sign_in};
+use crate::provisioning::sign_in::{Demands, Outcome, SignIn, sign_in};
 use crate::store;
 
 /// How often a login is decided anew because its configuration changes.
@@ -154,6 +154,7 @@ async fn let_in(
             person: &person,
             former: session::all_presented(app, headers),
             authentication: &authentication,
+            is_anew: Demands::of(app, &begun.return_to).prompt == Some("login"),
             user_agent: &printable(user_agent),
             attempt,
         };

@@ -100,7 +100,7 @@ pub fn authentication(claims: &Claims, now: DateTime<Utc>) -> Authentication {
     let methods = methods.into_iter().flatten().filter_map(Value::as_str);
     let class = claims.get("acr").and_then(Value::as_str);
     Authentication {
-        time: time.filter(|time| *time <= now).unwrap_or(now),
+        time: time.filter(|time| *time <= now),
         methods: methods
             .filter(|text| is_fit(text))
             .take(MAX_METHODS)

@@ -424,21 +424,25 @@ impl ClientKeys {
         let state = self.known.get_or_insert_with(url, fresh)?;
         let mut state = state.lock().await;
         let now = self.clock.now();
+        let is_refused = |keys: &Arc<KeySet>| known.is_some_and(|known| Arc::ptr_eq(keys, known));
         if let Some((at, read)) = &*state {
-            let is_refused =
-                known.is_some_and(|known| read.as_ref().is_ok_and(|keys| Arc::ptr_eq(keys, known)));
-            let lifetime = match (read, is_refused) {
-                (Ok(_), false) => LIFETIME,
-                (Ok(_), true) => REFRESH_INTERVAL,
-                (Err(_), _) => FAILURE_LIFETIME,
+            let lifetime = match read {
+                Ok(keys) if is_refused(keys) => REFRESH_INTERVAL,
+                Ok(_) => LIFETIME,
+                Err(_) => FAILURE_LIFETIME,
             };
             if now < *at + lifetime {
                 return read.clone();
             }
         }
         let read = read_client_keys(outgoing, url).await.map(Arc::new);
-        *state = Some((now, read.clone()));
-        read
+        // From its end: those who waited for it must not wait for another. Keys that there are stay if there are no others.
+        let kept = match (&read, state.take()) {
+            (Err(_), Some((_, Ok(keys)))) => Ok(keys),
+            _ => read,
+        };
+        *state = Some((self.clock.now(), kept.clone()));
+        kept
     }
 }
 

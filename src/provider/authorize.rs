@@ -17,7 +17,7 @@ use super::error::{Code, Refused, fault};
 use super::pages;
 use super::parameters::Parameters;
 use super::request::{Mode, Request, Stop, Target};
-use super::{SINCE, answer};
+use super::{SINCE, answer, claims};
 use crate::app::App;
 use crate::domain::application::Scope;
 use crate::domain::grant::{CODE_LIFETIME, Details, Grant};
@@ -182,12 +182,12 @@ async fn decide_on(
                 Code::LoginRequired,
                 "the provider of the organization did not have the person sign in again",
             ),
-            (false, None, _) => to_sign_in(app, request, None, now).await,
+            (false, None, _) => to_sign_in(app, request, now).await,
         };
     };
     let is_chosen = decision.is_some() || since.is_some();
     if request.prompt.select_account && !is_chosen {
-        let another = sign_in_url(app, request, Some("select_account"), now).await?;
+        let another = sign_in_url(app, request, now).await?;
         let sessions: Vec<&SignedIn> = sessions.iter().collect();
         let name = &request.application.settings.name;
         let page = pages::choose_account(name, &request.parameters, &sessions, &another);
@@ -205,9 +205,20 @@ async fn decide_on(
         let name = &request.application.settings.name;
         return Ok(pages::not_for_you(name, session, &back).into_response());
     }
-    if request.prompt.consent && decision != Some(Decision::Allowed(session.id)) {
-        let name = &request.application.settings.name;
-        let page = pages::consent(name, &request.scopes, &request.parameters, session);
+    let application = &request.application;
+    let must_agree =
+        request.prompt.consent || application.may_be_another(&request.target.redirect_uri);
+    if must_agree && decision != Some(Decision::Allowed(session.id)) {
+        if request.prompt.none {
+            return refuse(
+                Code::ConsentRequired,
+                "the person must agree: any program could have sent this request",
+            );
+        }
+        let name = &application.settings.name;
+        let wanted = claims::scopes_of(&request.wanted).within(&application.scopes());
+        let scopes = request.scopes.iter().chain(wanted.iter()).collect();
+        let page = pages::consent(name, &scopes, &request.parameters, session);
         return Ok(page.into_response());
     }
     give_code(app, request, session, now).await
@@ -234,7 +245,7 @@ async fn suggested<'a>(
     let hint = request.login_hint.as_deref().unwrap_or_default();
     let expected = sessions
         .iter()
-        .find(|session| session.email.eq_ignore_ascii_case(hint));
+        .find(|session| !hint.is_empty() && session.email.eq_ignore_ascii_case(hint));
     if expected.is_some() || sessions.is_empty() || email_domain(hint).is_none() {
         return Ok(expected.or(sessions.first()));
     }
@@ -258,10 +269,16 @@ fn is_fresh(
     since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> bool {
-    let is_new = since.is_some_and(|since| session.created_at >= since);
     let time = session.authentication().time;
+    let asks_again = request.prompt.login || request.max_age.is_some();
+    let is_new = since.is_some_and(|since| {
+        session.created_at >= since
+            && (!asks_again || (session.is_anew && time.is_some_and(|time| time >= since - SLACK)))
+    });
     let age = |slack| {
-        let is_young = |max_age: i64| now - time <= TimeDelta::seconds(max_age) + slack;
+        let is_young = |max_age: i64| {
+            time.is_some_and(|time| now - time <= TimeDelta::seconds(max_age) + slack)
+        };
         request.max_age.is_none_or(is_young)
     };
     if is_new {
@@ -312,13 +329,15 @@ fn since_context(request: &Request) -> Vec<u8> {
 }
 
 /// Sends the browser to sign in, and from there back to this request.
-async fn to_sign_in(
-    app: &App,
-    request: &Request,
-    prompt: Option<&'static str>,
-    now: DateTime<Utc>,
-) -> Result<Response, Error> {
-    let url = sign_in_url(app, request, prompt, now).await?;
+async fn to_sign_in(app: &App, request: &Request, now: DateTime<Utc>) -> Result<Response, Error> {
+    let url = sign_in_url(app, request, now).await?;
+    if let Some(pushed) = request.pushed {
+        // The person may take as long as without it.
+        let mut db = app.store.acquire().await?;
+        let organization_id = request.application.organization_id;
+        let until = now + LOGIN_LIFETIME * 2;
+        store::pushed_requests::extend(&mut db, organization_id, pushed, until).await?;
+    }
     if url.is_empty() {
         let refused = Refused::request(
             "the request is too long to sign in with: push it (RFC 9126), or leave out claims",
@@ -330,19 +349,8 @@ async fn to_sign_in(
 
 /// Where the person signs in: at the only provider of the organization, if it is known; empty for a request that is too long to come
 /// back to.
-async fn sign_in_url(
-    app: &App,
-    request: &Request,
-    prompt: Option<&'static str>,
-    now: DateTime<Utc>,
-) -> Result<String, Error> {
+async fn sign_in_url(app: &App, request: &Request, now: DateTime<Utc>) -> Result<String, Error> {
     let mut again = request.clone();
-    if let Some(prompt) = prompt {
-        again
-            .parameters
-            .0
-            .insert("prompt".to_owned(), prompt.to_owned());
-    }
     if !request.required_acr.is_empty() {
         let classes = request.required_acr.join(" ");
         again.parameters.0.insert("acr_values".to_owned(), classes);

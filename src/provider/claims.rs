@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::USERINFO_PATH;
 use crate::app::App;
-use crate::domain::application::{Scope, Scopes};
+use crate::domain::application::{ClientId, Scope, Scopes, installation};
+use crate::domain::grant::Wanted;
 use crate::domain::ids::{MemberId, OrganizationId};
+use crate::domain::sign_in::email_domain;
 use crate::error::Error;
 use crate::provisioning::groups::MOST;
 use crate::store;
@@ -46,6 +48,7 @@ pub enum Place {
 pub async fn of_person(
     app: &App,
     organization_id: OrganizationId,
+    client: ClientId,
     live: &Live,
     place: Place,
 ) -> Result<Map<String, Value>, Error> {
@@ -60,6 +63,9 @@ pub async fn of_person(
         let is_wanted = wanted.iter().any(|one| one == name);
         (granted.has(*scope) || (is_wanted && allowed.has(*scope))).then_some(())
     };
+    let is_email_verified = live.email_verified
+        && (wants("email_verified").is_none()
+            || is_believed(app, organization_id, client, live).await?);
     let mut claims = Map::new();
     let mut put = |name: &str, value: Value| {
         let is_empty = value.is_null() || value == "";
@@ -83,7 +89,7 @@ pub async fn of_person(
     put("updated_at", json!(live.updated_at.timestamp()));
     if !live.email.is_empty() {
         put("email", json!(live.email));
-        put("email_verified", json!(live.email_verified));
+        put("email_verified", json!(is_email_verified));
     }
     put("org_name", json!(live.organization));
     let member = MemberId::from(live.subject_id.as_uuid());
@@ -97,6 +103,32 @@ pub async fn of_person(
         claims.extend(groups);
     }
     Ok(claims)
+}
+
+/// Whether an address is the member's. For an organization's own applications, its provider and its administrators say so. An application
+/// of the installation may know people by their address, whatever their organization: there, the organization must have verified the
+/// domain, because anybody's provider can say anything.
+async fn is_believed(
+    app: &App,
+    organization_id: OrganizationId,
+    client: ClientId,
+    live: &Live,
+) -> Result<bool, Error> {
+    if client.organization_id != installation() {
+        return Ok(true);
+    }
+    let Some(domain) = email_domain(&live.email) else {
+        return Ok(false);
+    };
+    let mut db = app.store.acquire().await?;
+    store::domains::is_verified(&mut db, organization_id, &domain).await
+}
+
+/// The scopes that claims stand for which are asked for by name.
+pub fn scopes_of(wanted: &Wanted) -> Scopes {
+    let names = wanted.id_token.iter().chain(&wanted.userinfo);
+    let scope = |name: &String| OF_SCOPES.iter().find(|(_, names)| names.contains(&&**name));
+    names.filter_map(scope).map(|(scope, _)| *scope).collect()
 }
 
 /// The groups, or where to ask for them if they are too many (OpenID Connect Core, section 5.6.2).

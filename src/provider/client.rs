@@ -40,7 +40,7 @@ enum Shown<'a> {
 ///
 /// # Errors
 ///
-/// `invalid_client`, with the same words whether there is such an application or not.
+/// `invalid_client`. That there is an application is no secret: its identifier is in the address of every sign-in.
 pub async fn authenticate(
     app: &App,
     headers: &HeaderMap,
@@ -216,8 +216,10 @@ async fn verify(app: &App, application: &Application, jws: &Jws<'_>) -> Result<(
             .verify(jws)
             .map_err(|why| why.explain().replace("the provider", "the application"));
     }
+    // A stranger may have sent it, whom the application's address is no concern of.
     let unread = |why: String| {
-        format!("cannot be verified: the keys of the application cannot be read: {why}")
+        tracing::info!(application = %application.id, %why, "the keys of an application cannot be read");
+        "cannot be verified: the keys at jwks_uri cannot be read".to_owned()
     };
     let keys = app
         .client_keys
@@ -276,11 +278,11 @@ fn check_claims<'a>(
         return Err("must have the issuer, or the URL of the token endpoint, as aud");
     }
     let end = time("exp").ok_or("must have exp")?;
-    if end + SKEW <= now {
-        return Err("has expired");
-    }
     if end > now + MAX_LIFETIME + SKEW {
         return Err("must expire within an hour");
+    }
+    if end <= now - SKEW {
+        return Err("has expired");
     }
     let is_early = |name: &str| time(name).is_some_and(|time| time > now + SKEW);
     if is_early("nbf") || is_early("iat") {

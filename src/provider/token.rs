@@ -147,7 +147,17 @@ async fn by_refresh_token(
     let now = app.clock.now();
     let exchange =
         exchange(app, application, &token, [&hashes[0], &hashes[1]], now).ok_or_else(refused)?;
+    let narrowed = form.get("scope").map(Scopes::known);
     let mut db = app.store.acquire().await?;
+    if let Some(asked) = &narrowed {
+        let trace = store::grants::trace(&mut db, organization_id, id).await?;
+        let granted = trace
+            .map(|trace| Scopes::known(&trace.scope))
+            .unwrap_or_default();
+        if asked.within(&granted) != *asked {
+            return Err(foreign_scope(form.get("scope").unwrap_or_default()).into());
+        }
+    }
     let Some(live) = store::grants::exchange_refresh_token(&mut db, &exchange).await? else {
         let is_ours = refresh::is_ours(app, organization_id, &token);
         end_if_replayed(&mut db, &exchange, |trace| {
@@ -167,13 +177,6 @@ async fn by_refresh_token(
     .await?
     {
         return Err(refused());
-    }
-    let narrowed = form.get("scope").map(Scopes::known);
-    if narrowed
-        .as_ref()
-        .is_some_and(|asked| asked.within(&live.scopes()) != *asked)
-    {
-        return Err(foreign_scope(form.get("scope").unwrap_or_default()).into());
     }
     tokens(app, application, &exchange, &live, narrowed, Some(&next)).await
 }
@@ -223,7 +226,10 @@ async fn tokens(
         subject: live.subject_id,
         session: live.session_id,
         sso_configuration: None,
-        scopes: narrowed.unwrap_or_else(|| live.scopes()),
+        // What the application may have now, whatever it was granted.
+        scopes: narrowed
+            .unwrap_or_else(|| live.scopes())
+            .within(&application.scopes()),
         details: Details::default(),
     };
     let access = access::issue(app, &grant, now, now + application.access_lifetime()).await?;
@@ -253,7 +259,7 @@ async fn id_token(
     now: DateTime<Utc>,
 ) -> Result<String, Error> {
     let organization_id = grant.organization_id;
-    let mut claims = of_person(app, organization_id, live, Place::IdToken).await?;
+    let mut claims = of_person(app, organization_id, grant.client, live, Place::IdToken).await?;
     let lifetime = TimeDelta::seconds(application.settings.id_token_seconds.into());
     let authentication = live.details.authentication.as_ref();
     let digest = Sha256::digest(access);
@@ -279,7 +285,8 @@ async fn id_token(
     put("org_id", json!(organization_id));
     put("at_hash", json!(digest));
     if let Some(authentication) = authentication {
-        put("auth_time", json!(authentication.time.timestamp()));
+        let time = authentication.time.map(|time| time.timestamp());
+        put("auth_time", json!(time));
         put("acr", json!(authentication.class));
         if !authentication.methods.is_empty() {
             put("amr", json!(authentication.methods));

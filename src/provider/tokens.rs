@@ -18,6 +18,7 @@ use super::parameters::Parameters;
 use super::request;
 use crate::app::App;
 use crate::domain::application::{Application, ClientId, Scope, Scopes};
+use crate::domain::grant::Wanted;
 use crate::domain::ids::{MemberId, OrganizationId};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
@@ -57,13 +58,12 @@ async fn about(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Response, 
         .into());
     }
     let live = live(app, &access).await?.ok_or_else(invalid)?;
-    // A token may be for less than its grant.
-    let live = Live {
-        scope: access.scopes.to_string(),
-        ..live
-    };
+    let live = narrowed(live, &access);
+    if !live.scopes().has(Scope::OpenId) {
+        return Err(invalid().into());
+    }
     let organization_id = access.organization_id;
-    let mut claims = of_person(app, organization_id, &live, Place::Userinfo).await?;
+    let mut claims = of_person(app, organization_id, access.client, &live, Place::Userinfo).await?;
     claims.insert("sub".to_owned(), json!(access.subject));
     claims.insert("org_id".to_owned(), json!(organization_id));
     let Some(signature) = live.settings.userinfo_signature else {
@@ -73,6 +73,21 @@ async fn about(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Response, 
     claims.insert("aud".to_owned(), json!(access.client.to_string()));
     let signed = signing::sign(app, signature, super::ID_TOKEN, &claims).await?;
     Ok(([(CONTENT_TYPE, "application/jwt")], signed).into_response())
+}
+
+/// What a token is for: it may be less than its grant, and the application may have less by now. Of a token that is for less, the claims
+/// that were asked for by name are no part.
+fn narrowed(mut live: Live, access: &Access) -> Live {
+    if access.scopes != live.scopes() {
+        live.details.wanted = Wanted::default();
+    }
+    live.scope = now_granted(&live, &access.scopes).to_string();
+    live
+}
+
+/// Of these scopes, those that the application may have now.
+fn now_granted(live: &Live, scopes: &Scopes) -> Scopes {
+    scopes.within(&live.settings.scopes.iter().copied().collect())
 }
 
 /// The person of an access token, if what it came of is live.
@@ -152,15 +167,19 @@ async fn of_access(
     }
     let (organization_id, id, client) = (access.organization_id, access.grant, access.client);
     let now = app.clock.now();
-    let is_live = match access.session {
-        Some(_) => live(app, access).await?.is_some(),
+    let scopes = match access.session {
+        Some(_) => {
+            let live = live(app, access).await?;
+            live.map(|live| now_granted(&live, &access.scopes))
+        }
         None => {
             let mut db = app.store.acquire().await?;
-            store::grants::is_account_live(&mut db, organization_id, id, client, now).await?
+            let is_live = store::grants::is_account_live(&mut db, organization_id, id, client, now);
+            is_live.await?.then(|| access.scopes.clone())
         }
     };
-    Ok(is_live.then(|| {
-        let mut answer = known(app, organization_id, client, &access.scopes);
+    Ok(scopes.map(|scopes| {
+        let mut answer = known(app, organization_id, client, &scopes);
         answer["token_type"] = "Bearer".into();
         answer["sub"] = json!(access.subject);
         answer["aud"] = json!(app.public_url);
@@ -215,7 +234,12 @@ async fn of_refresh_token(
     if !is_allowed(app, organization_id, &live).await? {
         return Ok(None);
     }
-    let mut answer = known(app, organization_id, trace.client, &live.scopes());
+    let mut answer = known(
+        app,
+        organization_id,
+        trace.client,
+        &now_granted(&live, &live.scopes()),
+    );
     answer["sub"] = json!(live.subject_id);
     answer["exp"] = end.timestamp().into();
     Ok(Some(answer))
@@ -272,6 +296,14 @@ pub async fn push(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
 async fn pushed(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Value, Failure> {
     let mut form = Parameters::of_form(headers, body)?;
     let application = authenticate(app, headers, &form).await?;
+    if !application.is_confidential() {
+        // Anybody could fill the database in its name.
+        return Err(Refused::new(
+            Code::UnauthorizedClient,
+            "a public application, which proves nothing, sends its request with the browser",
+        )
+        .into());
+    }
     let client = application.client_id();
     for name in ["client_secret", "client_assertion", "client_assertion_type"] {
         form.0.remove(name);

@@ -1,15 +1,19 @@
 //! Tells applications that a session ended (OpenID Connect Back-Channel Logout 1.0): at once, and again for a day if one does not take
 //! it. The rows of `grants` are the list of what is to be told, so nothing is lost when a process dies.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::signing;
 use crate::app::App;
-use crate::domain::application::{Application, Scope};
+use crate::domain::application::{Application, ClientId, Scope};
 use crate::error::Error;
 use crate::store;
 use crate::store::grants::Notice;
@@ -27,9 +31,13 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 /// How long after the first try the second is; each time doubles it, up to an hour.
 const FIRST_RETRY: TimeDelta = TimeDelta::seconds(5);
 const LAST_RETRY: TimeDelta = TimeDelta::hours(1);
-/// How many notices are read at once, and how many are under way.
+/// How long an application may take to answer: others wait.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How many notices are read at once, how many are under way, and how many of them to one application: one that is slow does not hold
+/// up the others.
 const BATCH: i64 = 500;
 const AT_ONCE: usize = 32;
+const TO_ONE: usize = 8;
 
 /// Delivers what is due, and tells how many applications took it.
 ///
@@ -38,12 +46,18 @@ const AT_ONCE: usize = 32;
 /// As the database has them.
 pub async fn deliver(app: &App) -> Result<u64, Error> {
     let now = app.clock.now();
-    let due = {
+    let mut due = {
         let mut db = app.store.acquire().await?;
         store::grants::list_due(&mut db, now, BATCH).await?
     };
+    let mut counts: HashMap<ClientId, usize> = HashMap::new();
+    due.retain(|notice| {
+        let count = counts.entry(notice.client).or_default();
+        *count += 1;
+        *count <= TO_ONE
+    });
     let delivered = stream::iter(due)
-        .map(|notice| async move { deliver_one(app, &notice, now).await })
+        .map(|notice| async move { deliver_one(app, &notice).await })
         .buffer_unordered(AT_ONCE)
         .filter(|result| {
             let is_delivered = match result {
@@ -58,7 +72,8 @@ pub async fn deliver(app: &App) -> Result<u64, Error> {
     Ok(delivered.count().await as u64)
 }
 
-async fn deliver_one(app: &App, notice: &Notice, now: DateTime<Utc>) -> Result<bool, Error> {
+async fn deliver_one(app: &App, notice: &Notice) -> Result<bool, Error> {
+    let now = app.clock.now();
     let client = notice.client;
     let application = {
         let mut db = app.store.acquire().await?;
@@ -126,7 +141,8 @@ async fn tell(
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(body.into_bytes())
         .map_err(|error| error.to_string())?;
-    let answer = app.outgoing.send(request).await;
+    let answer = timeout(DEADLINE, app.outgoing.send(request)).await;
+    let answer = answer.map_err(|_| "it is too slow".to_owned())?;
     let status = answer.map_err(|error| error.to_string())?.status();
     match status.as_u16() {
         200 | 204 => Ok(()),

@@ -194,6 +194,8 @@ pub struct SignIn<'a> {
     pub user_agent: &'a str,
     /// How the person proved to the provider who it is.
     pub authentication: &'a Authentication,
+    /// Whether the provider was asked to have the person sign in again.
+    pub is_anew: bool,
     /// What is kept of the try, as far as it is known.
     pub attempt: &'a Attempt,
 }
@@ -640,6 +642,7 @@ async fn begin_session(
         created_at: now,
         expires_at: now + app.sign_in.session_lifetime,
         authentication: login.authentication,
+        is_anew: login.is_anew,
         names: [&login.person.given_name, &login.person.family_name],
     };
     store::sessions::insert(db, organization_id, &session).await?;

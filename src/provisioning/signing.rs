@@ -55,9 +55,14 @@ pub async fn ring(app: &App) -> Result<Arc<Ring>, Error> {
         .any(|algorithm| lacks(&rows, *algorithm))
     {
         for algorithm in Signature::ALL {
-            add(&app.operator, &app.keys, *algorithm, now, |rows| {
-                lacks(rows, *algorithm)
-            })
+            add(
+                &app.operator,
+                &app.keys,
+                *algorithm,
+                now,
+                Before::Stay,
+                |rows| lacks(rows, *algorithm),
+            )
             .await?;
         }
         rows = read(app, now).await?;
@@ -93,13 +98,22 @@ fn open(keyring: &Keyring, row: &SigningKeyRow) -> Result<Published, Error> {
     })
 }
 
-/// Adds a key that signs from `active_from` on, if `is_wanted` still says so when no other process can add one. Those before it
-/// are published until their last token is over. Tells whether it did.
+/// What becomes of the keys before a new one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// They are published until their last token is over.
+    Stay,
+    /// They are published no more, nor are those that would come next.
+    Go,
+}
+
+/// Adds a key that signs from `active_from` on, if `is_wanted` still says so when no other process can add one. Tells whether it did.
 async fn add(
     operator: &Operator,
     keyring: &Keyring,
     algorithm: Signature,
     active_from: DateTime<Utc>,
+    before: Before,
     is_wanted: impl Fn(&[SigningKeyRow]) -> bool,
 ) -> Result<bool, Error> {
     // Making one takes long: not while a lock is held.
@@ -124,12 +138,15 @@ async fn add(
     if !is_wanted(&rows) {
         return Ok(false);
     }
-    let replaced = rows
-        .iter()
-        .filter(|old| old.algorithm == algorithm && old.active_from < active_from)
-        .filter(|old| old.published_until.is_none());
-    for old in replaced {
-        store::signing_keys::publish_until(&mut tx, &old.id, active_from + AFTER).await?;
+    for old in rows.iter().filter(|old| old.algorithm == algorithm) {
+        let is_replaced = old.active_from < active_from && old.published_until.is_none();
+        match before {
+            Before::Go => store::signing_keys::publish_until(&mut tx, &old.id, now).await?,
+            Before::Stay if is_replaced => {
+                store::signing_keys::publish_until(&mut tx, &old.id, active_from + AFTER).await?;
+            }
+            Before::Stay => {}
+        }
     }
     store::signing_keys::insert(&mut tx, &row).await?;
     tx.commit().await?;
@@ -153,34 +170,34 @@ pub async fn rotate_old(operator: &Operator, keyring: &Keyring) -> Result<u64, E
             store::signing_keys::list(&mut db, now).await?
         };
         if is_old(&rows, *algorithm) {
-            let add = add(operator, keyring, *algorithm, now + AHEAD, |rows| {
-                is_old(rows, *algorithm)
-            });
+            let add = add(
+                operator,
+                keyring,
+                *algorithm,
+                now + AHEAD,
+                Before::Stay,
+                |rows| is_old(rows, *algorithm),
+            );
             made += u64::from(add.await?);
         }
     }
     Ok(made)
 }
 
-/// Makes keys that sign from now on. With `withdraw`, those before them are published no more, and what they signed is worth
-/// nothing: for keys that somebody else may have.
+/// Makes keys that sign as soon as every server knows them. With `withdraw`, they sign at once, all others are published no more, and what
+/// those signed is worth nothing: for keys that somebody else may have.
 pub async fn rotate_now(
     operator: &Operator,
     keyring: &Keyring,
     withdraw: bool,
 ) -> Result<(), Error> {
+    let now = operator.clock.now();
+    let (active_from, before) = match withdraw {
+        true => (now, Before::Go),
+        false => (now + FRESH * 2, Before::Stay),
+    };
     for algorithm in Signature::ALL {
-        let now = operator.clock.now();
-        add(operator, keyring, *algorithm, now, |_| true).await?;
-        if withdraw {
-            let mut db = operator.store.acquire().await?;
-            let rows = store::signing_keys::list(&mut db, now).await?;
-            let before =
-                |row: &&SigningKeyRow| row.algorithm == *algorithm && row.active_from < now;
-            for old in rows.iter().filter(before) {
-                store::signing_keys::publish_until(&mut db, &old.id, now).await?;
-            }
-        }
+        add(operator, keyring, *algorithm, active_from, before, |_| true).await?;
     }
     Ok(())
 }

@@ -217,6 +217,8 @@ pub async fn exchange_refresh_token(
 pub struct Trace {
     /// The application that has it.
     pub client: ClientId,
+    /// For what it is, separated by blanks.
+    pub scope: String,
     /// SHA-256 of its code.
     pub code_hash: Option<Vec<u8>>,
     /// Whether the code was used.
@@ -236,7 +238,7 @@ pub async fn trace(
     id: GrantId,
 ) -> Result<Option<Trace>, Error> {
     let row = query!(
-        r#"select application_organization_id, application_id, code_hash, code_used_at is not null as "is_code_used!",
+        r#"select application_organization_id, application_id, scope, code_hash, code_used_at is not null as "is_code_used!",
                refresh_hash, previous_refresh_hash, refreshed_at, ended_at
            from grants where organization_id = $1 and id = $2"#,
         organization_id.as_uuid(),
@@ -249,6 +251,7 @@ pub async fn trace(
             organization_id: row.application_organization_id.into(),
             id: row.application_id.into(),
         },
+        scope: row.scope,
         code_hash: row.code_hash,
         is_code_used: row.is_code_used,
         refresh_hashes: [row.refresh_hash, row.previous_refresh_hash],
@@ -379,7 +382,7 @@ pub async fn find_acting_member(
          join organizations o on o.id = $1 and o.deleted_at is null
          join applications a on a.organization_id = $3 and a.id = $4
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
-             and g.expires_at > $5 and g.ended_at is null and g.scope ~ '(^| )api( |$)'
+             and g.expires_at > $5 and g.ended_at is null and g.scope ~ '(^| )api( |$)' and jsonb_exists(a.settings->'scopes', 'api')
              and (g.scope ~ '(^| )offline_access( |$)'
                   or exists (select 1 from sessions s where s.organization_id = $1 and s.id = coalesce(g.session_id, g.id) and s.expires_at > $5))",
         organization_id.as_uuid(),
@@ -411,7 +414,7 @@ pub async fn find_acting_account(
          join organizations o on o.id = $1 and o.deleted_at is null
          join applications a on a.organization_id = $3 and a.id = $4
          where g.organization_id = $1 and g.id = $2 and g.application_organization_id = $3 and g.application_id = $4
-             and g.expires_at > $5 and g.ended_at is null and g.scope ~ '(^| )api( |$)'",
+             and g.expires_at > $5 and g.ended_at is null and g.scope ~ '(^| )api( |$)' and jsonb_exists(a.settings->'scopes', 'api')",
         organization_id.as_uuid(),
         id.as_uuid(),
         client.organization_id.as_uuid(),
@@ -490,7 +493,8 @@ pub async fn groups_of(
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
-/// Ends what applications may do in sessions that end now, and has them told. For the statements that end sessions.
+/// Ends what applications may do in sessions that end now, and has them told, also those whose tokens ended before. For the statements
+/// that end sessions.
 pub async fn end_of_sessions(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -501,8 +505,8 @@ pub async fn end_of_sessions(
         return Ok(());
     }
     query!(
-        "update grants set ended_at = $3, notify_at = $3
-         where organization_id = $1 and session_id = any($2) and ended_at is null",
+        "update grants set ended_at = coalesce(ended_at, $3), notify_at = $3
+         where organization_id = $1 and session_id = any($2) and notices = 0",
         organization_id.as_uuid(),
         sessions,
         now,
@@ -520,7 +524,8 @@ pub async fn end_of_member(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "update grants set ended_at = $3, notify_at = $3 where organization_id = $1 and subject_id = $2 and ended_at is null",
+        "update grants set ended_at = coalesce(ended_at, $3), notify_at = $3
+         where organization_id = $1 and subject_id = $2 and notices = 0",
         organization_id.as_uuid(),
         member.as_uuid(),
         now,
@@ -538,8 +543,8 @@ pub async fn end_through(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "update grants set ended_at = $3, notify_at = $3
-         where organization_id = $1 and sso_configuration_id = $2 and ended_at is null",
+        "update grants set ended_at = coalesce(ended_at, $3), notify_at = $3
+         where organization_id = $1 and sso_configuration_id = $2 and notices = 0",
         organization_id.as_uuid(),
         sso_configuration_id.as_uuid(),
         now,
@@ -556,7 +561,7 @@ pub async fn end_all(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "update grants set ended_at = $2, notify_at = $2 where organization_id = $1 and ended_at is null",
+        "update grants set ended_at = coalesce(ended_at, $2), notify_at = $2 where organization_id = $1 and notices = 0",
         organization_id.as_uuid(),
         now,
     )
@@ -582,7 +587,7 @@ pub struct Notice {
     pub notices: i32,
 }
 
-/// The notices of all organizations that are due, up to `limit`: for the job that delivers them.
+/// The notices of all organizations that are due, up to `limit`, those that were tried least first: for the job that delivers them.
 pub async fn list_due(
     db: &mut Connection,
     now: DateTime<Utc>,
@@ -591,7 +596,7 @@ pub async fn list_due(
     let rows = query!(
         r#"select organization_id, application_organization_id, application_id, subject_id, session_id as "session_id!",
                ended_at as "ended_at!", notices
-           from grants where notify_at <= $1 and session_id is not null and ended_at is not null order by notify_at limit $2"#,
+           from grants where notify_at <= $1 and session_id is not null and ended_at is not null order by notices, notify_at limit $2"#,
         now,
         limit,
     )

@@ -57,6 +57,24 @@ pub async fn find(
     Ok(parameters.map(|parameters| parameters.0))
 }
 
+/// Keeps a request for longer, which a person is on the way with.
+pub async fn extend(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: PushedRequestId,
+    until: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "update pushed_requests set expires_at = greatest(expires_at, $3) where organization_id = $1 and id = $2",
+        organization_id.as_uuid(),
+        id.as_uuid(),
+        until,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Removes a request, which an answer was given to, and tells whether it was there.
 pub async fn delete(
     db: &mut Connection,

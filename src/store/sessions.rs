@@ -30,6 +30,8 @@ pub struct NewSession<'a> {
     pub expires_at: DateTime<Utc>,
     /// How the person signed in.
     pub authentication: &'a Authentication,
+    /// Whether the provider was asked to have the person sign in again.
+    pub is_anew: bool,
     /// The person's given name and family name; may be empty.
     pub names: [&'a str; 2],
 }
@@ -77,6 +79,8 @@ pub struct SignedIn {
     pub expires_at: DateTime<Utc>,
     /// When it began.
     pub created_at: DateTime<Utc>,
+    /// Whether the provider was asked to have the person sign in again.
+    pub is_anew: bool,
     /// When the person signed in, as the provider says.
     pub auth_time: Option<DateTime<Utc>>,
     /// By which methods.
@@ -99,7 +103,7 @@ impl SignedIn {
     /// How the person signed in.
     pub fn authentication(&self) -> Authentication {
         Authentication {
-            time: self.auth_time.unwrap_or(self.created_at),
+            time: self.auth_time.or(self.is_anew.then_some(self.created_at)),
             methods: self.amr.clone(),
             class: self.acr.clone(),
         }
@@ -116,7 +120,7 @@ pub async fn find_signed_in(
     Ok(query_as!(
         SignedIn,
         r#"select s.organization_id as "organization_id: _", s.id as "id: _", s.user_id as "user_id: _", s.token_hash, s.sso_configuration_id, s.last_used_at, s.expires_at,
-               s.created_at, s.auth_time, s.amr, s.acr, s.given_name, s.family_name, u.name, u.email, o.name as organization
+               s.created_at, s.is_anew, s.auth_time, s.amr, s.acr, s.given_name, s.family_name, u.name, u.email, o.name as organization
            from sessions s
            join users u on u.organization_id = s.organization_id and u.id = s.user_id
            join organizations o on o.id = s.organization_id
@@ -199,8 +203,8 @@ pub async fn insert(
     query!(
         "insert into sessions
              (organization_id, id, user_id, sso_configuration_id, token_hash, user_agent, created_at, last_used_at, expires_at,
-              auth_time, amr, acr, given_name, family_name)
-         values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13)",
+              auth_time, amr, acr, given_name, family_name, is_anew)
+         values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14)",
         organization_id.as_uuid(),
         session.id.as_uuid(),
         session.user_id.as_uuid(),
@@ -214,6 +218,7 @@ pub async fn insert(
         session.authentication.class,
         session.names[0],
         session.names[1],
+        session.is_anew,
     )
     .execute(db)
     .await?;

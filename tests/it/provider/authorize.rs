@@ -133,7 +133,10 @@ fn max_age_is_the_age_of_the_sign_in() {
     run(async {
         let place = Place::start().await;
         let client = Client::of(&place).await;
-        let (mut browser, _) = place.signed_in("ada").await;
+        let now = place.server.now().timestamp();
+        place.comes("ada", json!({ "auth_time": now }));
+        let mut browser = place.browser();
+        place.sign_in(&mut browser).await;
         place.pass(TimeDelta::minutes(10));
         let young = browser
             .get(&client.url(&[("max_age", "601"), ("prompt", "none")]))
@@ -503,6 +506,16 @@ fn a_request_that_is_pushed_is_used_once() {
         );
         place.pass(TimeDelta::seconds(91));
         assert_eq!(browser.get(&late).await.status, 400, "too late");
+        // A public application proves nothing: anybody could fill the database.
+        let public = Client::with(&place, |settings| {
+            settings.authentication = rollcall::domain::application::ClientAuthentication::None;
+        })
+        .await;
+        let mut form = public.request(&[]).into_iter().collect::<Vec<_>>();
+        form.sort();
+        let form: Vec<(&str, &str)> = form.iter().map(|(n, v)| (&**n, &**v)).collect();
+        let reply = public.send("/oauth2/par", &form).await;
+        assert_eq!(problem(&reply).1, "unauthorized_client");
         // Nobody else pushes for it, and nothing wrong is taken.
         let form: Vec<(&str, &str)> = [
             &pairs[..],
@@ -542,6 +555,8 @@ fn a_pushed_request_survives_signing_in() {
         );
         let mut browser = place.browser();
         let reply = browser.get(&url).await;
+        // As long as a person may take at the provider.
+        place.pass(TimeDelta::minutes(5));
         let reply = client.follow(&mut browser, reply).await;
         assert!(answer_of(&reply).contains_key("code"));
     });
@@ -633,5 +648,74 @@ fn attack_the_mark_of_a_sign_in_is_for_its_request_alone() {
                 ),
             }
         }
+    });
+}
+
+#[test]
+fn attack_a_program_that_may_be_any_gets_nothing_without_the_person() {
+    run(async {
+        let place = Place::start().await;
+        let local = "http://127.0.0.1/callback";
+        let client = Client::with(&place, |settings| {
+            settings.authentication = rollcall::domain::application::ClientAuthentication::None;
+            settings.redirect_uris.push(local.to_owned());
+        })
+        .await;
+        let (mut browser, _) = place.signed_in("ada").await;
+        let elsewhere = ("redirect_uri", "http://127.0.0.1:45678/callback");
+        let page = browser.get(&client.url(&[elsewhere])).await;
+        assert_eq!(page.status, 200);
+        assert!(page.text().contains("Allow"));
+        let reply = browser
+            .get(&client.url(&[elsewhere, ("prompt", "none")]))
+            .await;
+        assert!(
+            reply.location().contains("error=consent_required"),
+            "{}",
+            reply.location()
+        );
+        // Behind https, nobody else is.
+        assert!(answer_of(&browser.get(&client.url(&[])).await).contains_key("code"));
+    });
+}
+
+#[test]
+fn attack_a_sign_in_without_the_demand_is_not_the_one_that_was_demanded() {
+    run(async {
+        let place = Place::start().await;
+        let client = Client::of(&place).await;
+        let (mut browser, _) = place.signed_in("ada").await;
+        place.pass(TimeDelta::minutes(5));
+        for demand in [("prompt", "login"), ("max_age", "60")] {
+            place.pass(TimeDelta::minutes(5));
+            let reply = browser.get(&client.url(&[demand])).await;
+            let return_to = parameters(&reply.location())["return_to"].clone();
+            // The person signs in, but the provider was not asked for anything.
+            place.sign_in(&mut browser).await;
+            let answer = answer_of(&browser.get(&return_to).await);
+            assert_eq!(answer["error"], "login_required", "{demand:?}");
+        }
+        // A provider that says that it did not ask.
+        let old = place.server.now() - TimeDelta::hours(2);
+        place.comes("ada", json!({ "auth_time": old.timestamp() }));
+        let answer = client.answer(&mut browser, &[("prompt", "login")]).await;
+        assert_eq!(answer["error"], "login_required");
+    });
+}
+
+#[test]
+fn attack_the_page_names_what_is_asked_for_by_claims() {
+    run(async {
+        let place = Place::start().await;
+        let client = Client::of(&place).await;
+        let (mut browser, _) = place.signed_in("ada").await;
+        let wanted = r#"{"userinfo":{"groups":null}}"#;
+        let asked = [
+            ("scope", "openid"),
+            ("prompt", "consent"),
+            ("claims", wanted),
+        ];
+        let page = browser.get(&client.url(&asked)).await;
+        assert!(page.text().contains("see the groups that you are in"));
     });
 }

@@ -144,16 +144,25 @@ fn keys_are_published_a_day_before_they_sign_and_until_their_last_token_is_over(
         signing::rotate_now(&server.app, &server.app.keys, false)
             .await
             .unwrap();
-        server.pass(TimeDelta::seconds(11));
+        server.pass(TimeDelta::seconds(21));
         let third = signer().await;
         assert_ne!(third, second);
         assert!(ids().await.contains(&second));
+        // Also the key that would come next.
+        server.pass(TimeDelta::days(89));
+        let of_three = signing::rotate_old(&server.app, &server.app.keys).await;
+        assert_eq!(of_three.unwrap(), 3);
+        let before = ids().await;
         server.pass(TimeDelta::seconds(1));
         signing::rotate_now(&server.app, &server.app.keys, true)
             .await
             .unwrap();
         server.pass(TimeDelta::seconds(11));
-        assert!(!ids().await.contains(&third), "it is withdrawn");
+        let after = ids().await;
+        assert!(
+            after.iter().all(|id| !before.contains(id)),
+            "all are withdrawn"
+        );
     });
 }
 

@@ -767,3 +767,86 @@ fn no_answer_with_tokens_is_kept_and_scripts_of_every_origin_may_read() {
         );
     });
 }
+
+#[test]
+fn attack_scopes_that_are_taken_from_an_application_are_taken_from_its_tokens() {
+    run(async {
+        let place = Place::start().await;
+        let mut client = Client::of(&place).await;
+        let (mut browser, _) = place.signed_in("ada").await;
+        let tokens = client
+            .tokens(
+                &mut browser,
+                &[("scope", "openid email api offline_access")],
+            )
+            .await;
+        client
+            .change(|settings| settings.scopes = vec![Scope::OpenId, Scope::OfflineAccess])
+            .await;
+        let again = client.refresh(text(&tokens["refresh_token"])).await.ok();
+        assert_eq!(again["scope"], "openid offline_access");
+        for tokens in [&tokens, &again] {
+            let access = text(&tokens["access_token"]);
+            let path = "IdentityService/GetAuthenticatedIdentity";
+            let reply = place.server.call_to_as(access, path, json!({})).await;
+            reply.error("unauthenticated");
+            assert_eq!(client.userinfo(access).await.ok().get("email"), None);
+            let seen = client.introspect(&tokens["access_token"]).await;
+            assert_eq!(seen["scope"], "openid offline_access");
+        }
+    });
+}
+
+#[test]
+fn attack_an_address_that_only_a_tenants_own_provider_vouches_for_is_not_verified_for_all() {
+    run(async {
+        let place = Place::start().await;
+        let (own, of_all) = (
+            Client::of(&place).await,
+            Client::of_installation(&place).await,
+        );
+        let (mut browser, _) = place.signed_in("ada").await;
+        let verified = async |client: &Client<'_>, browser: &mut crate::login::Browser<'_>| {
+            let tokens = client.tokens(browser, &[]).await;
+            claims(&tokens["id_token"])["email_verified"].clone()
+        };
+        assert_eq!(verified(&own, &mut browser).await, true);
+        assert_eq!(verified(&of_all, &mut browser).await, false);
+        place.server.verified_domain(&place.domain).await;
+        assert_eq!(verified(&of_all, &mut browser).await, true);
+    });
+}
+
+#[test]
+fn attack_times_that_no_calendar_has_are_refused() {
+    run(async {
+        let place = Place::start().await;
+        let key = SigningKey::generate(Signature::Es256).unwrap();
+        let key = SigningKey::read(Signature::Es256, &key).unwrap();
+        let client = Client::with(&place, |settings| {
+            settings.authentication = ClientAuthentication::PrivateKey;
+            settings.jwks = Some(json!({ "keys": [key.public()] }));
+        })
+        .await;
+        for time in [
+            8_210_266_876_799_i64,
+            i64::MAX,
+            i64::MIN,
+            -8_334_601_228_800,
+        ] {
+            for name in ["exp", "nbf", "iat"] {
+                let proof = assertion(&key, &client, json!({ name: time }));
+                let form = [
+                    (
+                        "client_assertion_type",
+                        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                    ),
+                    ("client_assertion", &*proof),
+                    ("token", "x"),
+                ];
+                let reply = client.send("/oauth2/introspect", &form).await;
+                assert_ne!(reply.status, 500, "{name} {time}");
+            }
+        }
+    });
+}
