@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::app::{App, Operator, Setup};
@@ -160,17 +160,31 @@ enum Wish {
     StopNow,
 }
 
+/// The signals that no longer end the process by themselves.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn take() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Follows the signals: SIGTERM drains, Ctrl-C stops, and either of them after one of them stops at once.
 /// SIGHUP, which a terminal sends when it is closed, does nothing.
-async fn follow_signals(wish: watch::Sender<Wish>) -> Result<()> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn follow_signals(mut signals: Signals, wish: watch::Sender<Wish>) {
     loop {
         let wanted = tokio::select! {
-            _ = term.recv() => Wish::Drain,
-            _ = interrupt.recv() => Wish::Stop,
-            _ = hangup.recv() => continue,
+            _ = signals.terminate.recv() => Wish::Drain,
+            _ = signals.interrupt.recv() => Wish::Stop,
+            _ = signals.hangup.recv() => continue,
         };
         wish.send_modify(|wish| {
             *wish = match *wish {
@@ -184,6 +198,8 @@ async fn follow_signals(wish: watch::Sender<Wish>) -> Result<()> {
 /// Serves until it is told to stop: requests go on being taken for some time after SIGTERM, while
 /// readiness makes load balancers choose another process.
 async fn serve(listeners: Listeners, settings: &Resolved, app: &Arc<App>) -> Result<()> {
+    // Before the first request is answered: whoever got an answer may send a signal.
+    let signals = Signals::take()?;
     let (kept, drain) = (settings.kept, settings.drain);
     let router = router::router(app)?;
     if let Some(listener) = &listeners.metrics {
@@ -223,6 +239,6 @@ async fn serve(listeners: Listeners, settings: &Resolved, app: &Arc<App>) -> Res
         () = work => Ok(()),
         () = jobs::run_all(app, kept) => Ok(()),
         () = serve_metrics(listeners.metrics, app) => Ok(()),
-        failed = follow_signals(sender) => failed,
+        () = follow_signals(signals, sender) => Ok(()),
     }
 }

@@ -137,7 +137,12 @@ impl Serving {
                 .unwrap()
                 .success()
         );
-        self.child.wait().unwrap().code()
+        let status = self.child.wait().unwrap();
+        assert!(
+            status.code().is_some() || signal == "KILL",
+            "it ended by itself: {status}"
+        );
+        status.code()
     }
 }
 
