@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub use self::clock::Clock;
 pub use self::random::Random;
 use crate::domain::ids::OrganizationId;
+use crate::domain::retention::Kept;
 use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::Token;
 use crate::http::large::Large;
@@ -67,6 +68,8 @@ pub struct Setup {
     pub outgoing: outgoing::Settings,
     /// How people sign in.
     pub sign_in: SignInSettings,
+    /// How long logs are kept.
+    pub kept: Kept,
 }
 
 /// The parts that doors work with: those of an [`Operator`], and what a server needs besides.
@@ -89,6 +92,8 @@ pub struct App {
     pub client_keys: ClientKeys,
     /// How people sign in.
     pub sign_in: SignInSettings,
+    /// How long logs are kept.
+    pub kept: Kept,
     /// Whose the tokens are that name no organization; without it, they open nothing.
     pub home: Option<OrganizationId>,
     /// Where everything is counted.
@@ -123,6 +128,7 @@ impl App {
             signers: Signers::default(),
             client_keys: ClientKeys::new(operator.clock.clone()),
             sign_in: setup.sign_in,
+            kept: setup.kept,
             home: None,
             metrics: Metrics::default(),
             large: Large::default(),

@@ -287,7 +287,7 @@ pub struct ServeSettings {
     #[command(flatten)]
     outgoing: OutgoingSettings,
 
-    /// How long the log of each SCIM configuration is kept, and that of logins, such as 30d or 12h.
+    /// How long events are kept, the log of each SCIM configuration, and that of logins, such as 30d or 12h.
     #[arg(
         long,
         env = "ROLLCALL_EVENT_RETENTION",

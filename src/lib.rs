@@ -3,7 +3,7 @@
 //! A request passes three rooms: a door, the rules, a store function. Calls go one way:
 //!
 //! ```text
-//! cli → router, jobs → doors (api, scim, login, provider) → http, provisioning → store → domain
+//! cli → router, jobs → doors (api, scim, login, provider) → http, provisioning, events → store → domain
 //! ```
 //!
 //! From the outside inwards:
@@ -17,6 +17,7 @@
 //! - `provider`: door 4, applications sign people in;
 //! - [`http`]: what doors share of HTTP: the listener, the token and the session of a request, limits;
 //! - [`provisioning`]: rules that several doors share;
+//! - [`events`]: what happened, told to programs;
 //! - [`oidc`]: the client's side of OpenID Connect;
 //! - [`outgoing`]: the one way out to addresses that users chose, and the domain name system;
 //! - [`store`]: the only SQL;
@@ -38,6 +39,7 @@ pub mod cli;
 mod config;
 pub mod domain;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod jobs;
 mod log;

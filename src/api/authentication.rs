@@ -15,8 +15,8 @@ use http::{HeaderMap, HeaderName, Method};
 use super::transport::refuse;
 use super::{MAX_BODY, STREAM, ahead};
 use crate::app::App;
-use crate::domain::identity::{Caller, Powers};
-use crate::domain::ids::OperatorTokenId;
+use crate::domain::identity::{Audience, Caller, Powers};
+use crate::domain::ids::{OperatorTokenId, OrganizationId};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
 use crate::http::{bearer, large, session};
@@ -153,6 +153,24 @@ impl Again {
         let (method, headers) = &*self.0;
         let found = find_caller(app, method, headers, None).await?;
         found.caller.ok_or(Error::Unauthenticated)
+    }
+
+    /// The organization that an administrator or an operator calls for now; `None` for an operator who names none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unauthenticated`] when nobody calls any more; [`Error::PermissionDenied`] for who is neither any more.
+    pub async fn owner(&self, app: &App) -> Result<Option<OrganizationId>, Error> {
+        let (method, headers) = &*self.0;
+        let found = find_caller(app, method, headers, None).await?;
+        match (found.operator, found.caller) {
+            (Some(_), None) => Ok(None),
+            (_, Some(caller)) => {
+                caller.reader(Audience::Owner)?;
+                Ok(Some(caller.organization_id))
+            }
+            (None, None) => Err(Error::Unauthenticated),
+        }
     }
 }
 

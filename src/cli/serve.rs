@@ -82,6 +82,7 @@ fn app(settings: &Resolved, store: Store, keys: Keyring, listeners: &Listeners) 
         public_url,
         outgoing: settings.outgoing.clone(),
         sign_in: settings.sign_in.clone(),
+        kept: settings.kept,
     };
     let mut app = App::new(Operator::new(store)?, setup)?;
     if settings.metrics_listen.is_some() {
@@ -200,7 +201,7 @@ async fn follow_signals(mut signals: Signals, wish: watch::Sender<Wish>) {
 async fn serve(listeners: Listeners, settings: &Resolved, app: &Arc<App>) -> Result<()> {
     // Before the first request is answered: whoever got an answer may send a signal.
     let signals = Signals::take()?;
-    let (kept, drain) = (settings.kept, settings.drain);
+    let drain = settings.drain;
     let router = router::router(app)?;
     if let Some(listener) = &listeners.metrics {
         let address = listener.local_addr()?;
@@ -237,7 +238,7 @@ async fn serve(listeners: Listeners, settings: &Resolved, app: &Arc<App>) -> Res
     };
     tokio::select! {
         () = work => Ok(()),
-        () = jobs::run_all(app, kept) => Ok(()),
+        () = jobs::run_all(app) => Ok(()),
         () = serve_metrics(listeners.metrics, app) => Ok(()),
         () = follow_signals(signals, sender) => Ok(()),
     }

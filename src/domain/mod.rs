@@ -3,6 +3,7 @@
 pub mod application;
 pub mod audit;
 pub mod domain_verification;
+pub mod event;
 pub mod grant;
 pub mod group;
 pub mod identity;

@@ -18,7 +18,7 @@ pub const JOB: Job = Job {
     name: "audit_log",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, kept| Box::pin(delete_old(app, kept.audit_log)),
+    run: |app| Box::pin(delete_old(app, app.kept.audit_log)),
 };
 
 /// Deletes all entries that are older than `kept`, one organization after the other, and tells how many.

@@ -1,4 +1,4 @@
-//! Deletes provisioning events that are older than they are kept.
+//! Deletes events that are older than they are kept. Nobody who writes events waits for it.
 
 use std::time::Duration;
 
@@ -7,24 +7,27 @@ use chrono::TimeDelta;
 use super::{BATCH, Job, in_batches};
 use crate::app::App;
 use crate::error::Error;
-use crate::store::scim_events;
+use crate::store;
 
 /// How often there is a look for old events.
 const INTERVAL: Duration = Duration::from_secs(600);
 
+/// How much longer they are kept, for readers whose cursors are just good enough.
+const GRACE: TimeDelta = TimeDelta::minutes(10);
+
 /// The job.
 pub const JOB: Job = Job {
-    name: "provisioning_events",
+    name: "events",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, kept| Box::pin(delete_old(app, kept.events)),
+    run: |app| Box::pin(delete_old(app, app.kept.events)),
 };
 
 /// Deletes all events that are older than `kept`, and tells how many.
 pub async fn delete_old(app: &App, kept: TimeDelta) -> Result<u64, Error> {
-    let end = app.clock.now() - kept;
+    let end = app.clock.now() - kept - GRACE;
     in_batches(app, |db| {
-        Box::pin(scim_events::delete_before(db, end, BATCH))
+        Box::pin(store::events::delete_before(db, end, BATCH))
     })
     .await
 }

@@ -24,7 +24,7 @@ pub const JOB: Job = Job {
     name: "folding",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, _| Box::pin(fold_all(app)),
+    run: |app| Box::pin(fold_all(app)),
 };
 
 /// Makes all keys of older programs anew, and tells of how many rows.

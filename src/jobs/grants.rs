@@ -17,7 +17,7 @@ pub const JOB: Job = Job {
     name: "grants",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, _| Box::pin(tidy(app)),
+    run: |app| Box::pin(tidy(app)),
 };
 
 /// Deletes what is over, makes the next keys, and tells how many rows that changed.

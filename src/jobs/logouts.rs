@@ -13,5 +13,5 @@ pub const JOB: Job = Job {
     name: "logouts",
     interval: INTERVAL,
     is_frequent: true,
-    run: |app, _| Box::pin(logout::deliver(app)),
+    run: |app| Box::pin(logout::deliver(app)),
 };

@@ -6,6 +6,7 @@ pub mod folding;
 pub mod grants;
 pub mod logouts;
 pub mod organizations;
+pub mod provisioning;
 pub mod sign_in;
 pub mod statistics;
 pub mod tokens;
@@ -17,7 +18,6 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::app::App;
-use crate::domain::retention::Kept;
 use crate::error::{Chain, Error};
 use crate::store::Connection;
 
@@ -37,12 +37,13 @@ pub struct Job {
     /// Whether its runs are too frequent for the log, unless somebody looks for the cause of something.
     pub is_frequent: bool,
     /// Does it once, and tells how many rows it changed.
-    pub run: for<'a> fn(&'a App, Kept) -> BoxFuture<'a, Result<u64, Error>>,
+    pub run: for<'a> fn(&'a App) -> BoxFuture<'a, Result<u64, Error>>,
 }
 
 /// Every job of a server.
-const ALL: [&Job; 9] = [
+const ALL: [&Job; 10] = [
     &events::JOB,
+    &provisioning::JOB,
     &sign_in::JOB,
     &tokens::JOB,
     &audit::JOB,
@@ -54,15 +55,15 @@ const ALL: [&Job; 9] = [
 ];
 
 /// Runs every job without end.
-pub async fn run_all(app: &App, kept: Kept) {
-    join_all(ALL.map(|job| job.repeat(app, kept))).await;
+pub async fn run_all(app: &App) {
+    join_all(ALL.map(|job| job.repeat(app))).await;
 }
 
 impl Job {
     /// Runs the job once, and counts what came of it.
-    pub async fn once(&self, app: &App, kept: Kept) -> Result<u64, Error> {
+    pub async fn once(&self, app: &App) -> Result<u64, Error> {
         let begun = Instant::now();
-        let result = (self.run)(app, kept).await;
+        let result = (self.run)(app).await;
         let rows = result.as_ref().ok().copied();
         app.metrics
             .job(self.name, rows, begun.elapsed(), app.clock.now());
@@ -70,10 +71,10 @@ impl Job {
     }
 
     /// Runs the job without end: after a run that fails or panics there is another, and nothing else ends with it.
-    pub async fn repeat(&self, app: &App, kept: Kept) {
+    pub async fn repeat(&self, app: &App) {
         let mut failures = 0;
         loop {
-            let run = AssertUnwindSafe(self.once(app, kept)).catch_unwind().await;
+            let run = AssertUnwindSafe(self.once(app)).catch_unwind().await;
             failures = match &run {
                 Ok(Ok(_)) => 0,
                 _ => failures + 1,
@@ -153,7 +154,7 @@ mod tests {
             name: "test",
             interval: Duration::from_secs(interval),
             is_frequent: false,
-            run: |_, _| Box::pin(async { Ok(0) }),
+            run: |_| Box::pin(async { Ok(0) }),
         }
     }
 

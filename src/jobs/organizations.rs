@@ -20,7 +20,7 @@ pub const JOB: Job = Job {
     name: "organizations",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, _| Box::pin(remove_deleted(app)),
+    run: |app| Box::pin(remove_deleted(app)),
 };
 
 /// Removes everything of the organizations that were deleted, and tells how many rows. Other requests have the connection in between.

@@ -19,7 +19,7 @@ pub const JOB: Job = Job {
     name: "sign_in",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, kept| Box::pin(tidy_up(app, kept.events)),
+    run: |app| Box::pin(tidy_up(app, app.kept.events)),
 };
 
 /// Deletes everything that is over, and tells how much.

@@ -16,7 +16,7 @@ pub const JOB: Job = Job {
     name: "statistics",
     interval: INTERVAL,
     is_frequent: true,
-    run: |app, _| Box::pin(bring_up_to_date(app)),
+    run: |app| Box::pin(bring_up_to_date(app)),
 };
 
 /// Analyzes the tables that changed a lot, and tells how many.

@@ -15,7 +15,7 @@ pub const JOB: Job = Job {
     name: "tokens",
     interval: INTERVAL,
     is_frequent: false,
-    run: |app, _| Box::pin(delete_ended(app)),
+    run: |app| Box::pin(delete_ended(app)),
 };
 
 /// Deletes the tokens of members and service accounts that ended, and tells how many.

@@ -217,8 +217,8 @@ pub enum Outcome {
 /// [`SignInError::Refused`] for a person who is kept out; [`SignInError::Fault`] as the database has them.
 pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, SignInError> {
     let organization_id = login.configuration.organization_id;
-    let nobody = MemberId::from(Uuid::nil()).into();
-    let mut work = Work::begin(app, organization_id, nobody, app.clock.now()).await?;
+    let provider = login.configuration.id;
+    let mut work = Work::begin_sign_in(app, organization_id, provider, app.clock.now()).await?;
     // What changed it may have ended sessions: this one would not be among them.
     if !store::sso::lock_as_read(&mut work, login.configuration).await? {
         return Ok(Outcome::Changed);

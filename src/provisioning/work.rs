@@ -3,20 +3,22 @@
 use std::ops::{Deref, DerefMut};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::app::Operator;
 use crate::domain::application::installation;
 use crate::domain::audit::Change;
+use crate::domain::event::Actor;
 use crate::domain::identity::Subject;
-use crate::domain::ids::OrganizationId;
+use crate::domain::ids::{MemberId, OrganizationId, SsoConfigurationId};
 use crate::error::Error;
 use crate::store::{self, Connection, Transaction};
 
 /// A transaction that changes something of one organization, with who changes it and when. It is committed together with the audit
 /// log's entries of what it changes, at least one. Dropped, it changes nothing.
 ///
-/// What belongs to the installation is changed with its [`installation`] as the organization. That has no audit log: the server's log
-/// tells of the change.
+/// What belongs to the installation is changed with its [`installation`] as the organization. Nobody reads that one's audit log: the
+/// server's log tells of the change, too.
 pub struct Work<'a> {
     operator: &'a Operator,
     tx: Transaction,
@@ -37,9 +39,34 @@ impl<'a> Work<'a> {
         actor: Subject,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
+        Self::begin_as(operator, organization_id, actor, actor.into(), now).await
+    }
+
+    /// Begins the change that a sign-in through a provider is. Who signs in turns out later: see [`acts_as`](Self::acts_as).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when no connection is free.
+    pub async fn begin_sign_in(
+        operator: &'a Operator,
+        organization_id: OrganizationId,
+        provider: SsoConfigurationId,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let nobody = MemberId::from(Uuid::nil()).into();
+        Self::begin_as(operator, organization_id, nobody, provider.into(), now).await
+    }
+
+    async fn begin_as(
+        operator: &'a Operator,
+        organization_id: OrganizationId,
+        actor: Subject,
+        told: Actor,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             operator,
-            tx: operator.store.begin().await?,
+            tx: operator.store.begin_as(told).await?,
             organization_id,
             actor,
             now,
@@ -70,13 +97,12 @@ impl<'a> Work<'a> {
 
     /// Commits the change with its record.
     pub async fn commit(mut self, change: Change) -> Result<(), Error> {
-        if self.organization_id == installation() {
-            self.tx.commit().await?;
-            tell(self.actor, &change);
-            return Ok(());
-        }
         self.record(&change).await?;
-        self.tx.commit().await
+        self.tx.commit().await?;
+        if self.organization_id == installation() {
+            tell(self.actor, &change);
+        }
+        Ok(())
     }
 }
 

@@ -81,7 +81,7 @@ pub async fn create_all(
         new.push(prepared.map_err(|failure| (index, failure))?);
     }
     let whole = |error: Error| (0, error.into());
-    let mut tx = context.app.store.begin().await.map_err(whole)?;
+    let mut tx = context.begin().await.map_err(whole)?;
     let mut replies = vec![];
     for (index, new) in new.iter_mut().enumerate() {
         let reply = insert(&mut tx, context, new, wishes).await;
@@ -244,7 +244,7 @@ async fn update(
     members: Vec<MemberChange>,
     may_be_brief: bool,
 ) -> Result<Reply, Failure> {
-    let mut tx = context.app.store.begin().await?;
+    let mut tx = context.begin().await?;
     let stored = scim_groups::lock(&mut tx, context.tenant, id).await?;
     let mut stored = stored.ok_or_else(|| no_such(GROUP))?;
     check(&wishes.if_match, stored.version)?;
@@ -374,7 +374,7 @@ pub async fn delete(
     id: ResourceId,
     if_match: &Precondition,
 ) -> Result<Reply, Failure> {
-    let mut tx = context.app.store.begin().await?;
+    let mut tx = context.begin().await?;
     let mut version = None;
     if if_match.0.is_some() {
         let stored = scim_resources::get(&mut tx, context.tenant, SOURCE, id).await?;

@@ -32,9 +32,12 @@ use serde_json::{Map, Value};
 
 pub use self::routing::router;
 use crate::app::App;
+use crate::domain::identity::Subject;
 use crate::domain::ids::ResourceId;
+use crate::error::Error;
 use crate::http::observe::Told;
 use crate::metrics::Door;
+use crate::store::Transaction;
 use crate::store::scim_events::{Event, Outcome};
 use crate::store::scim_resources::Tenant;
 use crate::traces::method_name;
@@ -82,6 +85,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Begins a change, which the configuration makes.
+    async fn begin(&self) -> Result<Transaction, Error> {
+        let actor: Subject = self.tenant.scim_configuration_id.into();
+        self.app.store.begin_as(actor.into()).await
+    }
+
     /// A request to the configuration of `tenant`, which links nobody by an address that nobody has verified.
     fn new(app: &Arc<App>, tenant: Tenant, head: &Parts, path: &str, now: DateTime<Utc>) -> Self {
         Self {

@@ -173,7 +173,7 @@ async fn change_access(
     event: &Event,
 ) -> Result<bool, Error> {
     let (tenant, now) = (context.tenant, context.now);
-    let mut tx = context.app.store.begin().await?;
+    let mut tx = context.begin().await?;
     let extent = Extent::Member;
     let updated = scim_users::update(&mut tx, tenant, now, row, version, extent, event).await?;
     match updated {
@@ -266,7 +266,7 @@ pub async fn insert(context: &Context, new: &mut [New]) -> Result<(), Error> {
 /// Adds users of which some may be members already.
 async fn insert_known(context: &Context, new: &mut [New]) -> Result<Inserted, Error> {
     let (tenant, now) = (context.tenant, context.now);
-    let mut tx = context.app.store.begin().await?;
+    let mut tx = context.begin().await?;
     let rows: Vec<&UserRow> = new.iter().map(|new| &new.row).collect();
     let allow = context.allow_unverified_linking;
     let links = link(&context.app, &mut tx, tenant, allow, &rows).await?;
@@ -455,7 +455,7 @@ pub async fn delete(
     id: ResourceId,
     if_match: &Precondition,
 ) -> Result<Reply, Failure> {
-    let mut tx = context.app.store.begin().await?;
+    let mut tx = context.begin().await?;
     let mut version = None;
     if if_match.0.is_some() {
         let source = Source {

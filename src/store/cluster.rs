@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_scalar};
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
-pub const DISTRIBUTED: [&str; 28] = [
+pub const DISTRIBUTED: [&str; 29] = [
     "organizations",
     "service_accounts",
     "api_tokens",
@@ -37,6 +37,7 @@ pub const DISTRIBUTED: [&str; 28] = [
     "grants",
     "pushed_requests",
     "client_assertions",
+    "events",
 ];
 
 /// The tables that every machine has: what is unique over all organizations, and what a program must know before it

@@ -15,6 +15,7 @@ mod connection;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
+pub mod events;
 pub mod folding;
 pub mod grants;
 pub mod groups;
@@ -47,6 +48,7 @@ pub mod signing_keys;
 pub mod sql;
 pub mod sso;
 pub mod status;
+pub mod subjects;
 pub mod tokens;
 mod types;
 mod wide;
@@ -72,6 +74,7 @@ pub use self::schema::MIGRATIONS;
 pub use self::servers::Access;
 use self::servers::Servers;
 pub use self::share::Share;
+use crate::domain::event::Actor;
 use crate::error::{Error, Violation};
 use crate::metrics::Metrics;
 
@@ -261,6 +264,15 @@ impl Store {
     /// [`Error::Unavailable`] when no connection is free in time.
     pub async fn begin(&self) -> Result<Transaction, Error> {
         Transaction::begin(self.acquire().await?).await
+    }
+
+    /// The same, with who makes the changes: the log of events tells it of each.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin) has them.
+    pub async fn begin_as(&self, actor: Actor) -> Result<Transaction, Error> {
+        Transaction::begin_as(self.acquire().await?, actor).await
     }
 
     /// Asks what the database can be used for, without waiting for a server that can be written to.

@@ -216,9 +216,9 @@ pub async fn list_deleted(
     Ok(ids.into_iter().map(Into::into).collect())
 }
 
-/// The tables of what a deleted organization has, each before those that it refers to. The audit log stays.
+/// The tables of what a deleted organization has, each before those that it refers to. The audit log and the events stay.
 fn tables_of_deleted() -> impl Iterator<Item = &'static str> {
-    let stay = ["organizations", "audit_entries"];
+    let stay = ["organizations", "audit_entries", "events"];
     let of_organization = cluster::DISTRIBUTED.iter().rev().copied();
     let others = ["applications", "domain_verifications", "invitations"];
     of_organization

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::connection::{Connection, Limits, State};
 use super::servers::{ACCESS, Access, Held, NoServer, RETRY_INTERVAL, Servers, ask};
 use super::share::Share;
+use crate::domain::event::Actor;
 use crate::error::Error;
 
 /// A connection that was idle for longer is asked whether it still lives before it is used.
@@ -412,10 +413,21 @@ impl DerefMut for Lease {
 pub struct Transaction(Lease);
 
 impl Transaction {
-    pub(super) async fn begin(mut lease: Lease) -> Result<Self, Error> {
+    pub(super) async fn begin(lease: Lease) -> Result<Self, Error> {
+        Self::begin_with(lease, "begin".to_owned()).await
+    }
+
+    /// Begins one that says of its changes who makes them. One round trip.
+    pub(super) async fn begin_as(lease: Lease, actor: Actor) -> Result<Self, Error> {
+        let statement = format!("begin; set local rollcall.actor = '{actor}'");
+        Self::begin_with(lease, statement).await
+    }
+
+    async fn begin_with(mut lease: Lease, statement: String) -> Result<Self, Error> {
         // Before the answer: who stops waiting for it leaves a transaction behind, too.
         lease.in_transaction = true;
-        lease.execute("begin").await?;
+        let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+        lease.execute(statement).await?;
         Ok(Self(lease))
     }
 

@@ -11,7 +11,7 @@ use self::imports::{
 };
 
 /// Each room of `src`, and the rooms that it may name. Every room is here.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     (
         "cli",
         &[
@@ -44,6 +44,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "app",
             "domain",
             "error",
+            "events",
             "metrics",
             "provisioning",
             "scim",
@@ -75,6 +76,19 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "app", "domain", "error", "metrics", "oidc", "secrets", "store",
         ],
     ),
+    (
+        "events",
+        &[
+            "app",
+            "domain",
+            "error",
+            "metrics",
+            "outgoing",
+            "provisioning",
+            "secrets",
+            "store",
+        ],
+    ),
     ("oidc", &["app", "domain", "error", "outgoing", "secrets"]),
     // What every door is handed.
     (
@@ -98,10 +112,11 @@ const ROOMS: [(&str, &[&str]); 20] = [
 ];
 
 /// What a door may name.
-const DOOR: [&str; 9] = [
+const DOOR: [&str; 10] = [
     "app",
     "domain",
     "error",
+    "events",
     "http",
     "metrics",
     "oidc",

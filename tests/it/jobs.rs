@@ -4,8 +4,6 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use rollcall::domain::retention::Kept;
 use rollcall::error::Error;
 use rollcall::jobs::Job;
 use rollcall::metrics::Metrics;
@@ -21,7 +19,7 @@ fn a_job_that_panics_or_fails_runs_again_and_ends_nothing_else() {
         name: "test",
         interval: Duration::ZERO,
         is_frequent: false,
-        run: |_, _| {
+        run: |_| {
             Box::pin(async {
                 match RUNS.fetch_add(1, Ordering::Relaxed) {
                     0 => panic!("on purpose"),
@@ -34,12 +32,8 @@ fn a_job_that_panics_or_fails_runs_again_and_ends_nothing_else() {
     };
     run(async {
         let server = Server::start_with(|app| app.measure(&Metrics::on(app.clock.now()))).await;
-        let kept = Kept {
-            events: TimeDelta::zero(),
-            audit_log: TimeDelta::zero(),
-        };
         tokio::select! {
-            () = job.repeat(&server.app, kept) => unreachable!("it never ends"),
+            () = job.repeat(&server.app) => unreachable!("it never ends"),
             () = THIRD.notified() => {}
         }
         let text = server.app.metrics.text().unwrap();

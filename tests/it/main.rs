@@ -15,6 +15,7 @@ mod architecture;
 mod cli;
 mod cluster;
 mod documents;
+mod events;
 mod folding;
 mod jobs;
 mod login;

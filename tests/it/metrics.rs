@@ -11,7 +11,6 @@ use http_body_util::BodyExt;
 use regex::Regex;
 use rollcall::app::App;
 use rollcall::domain::ids::ApiTokenId;
-use rollcall::domain::retention::Kept;
 use rollcall::domain::token::TokenKind;
 use rollcall::http::observe::metrics_router;
 use rollcall::jobs;
@@ -211,19 +210,16 @@ async fn provoke_login(place: &Place) {
 async fn provoke_jobs(metrics: &Metrics) {
     let server = Server::start_with(|app| app.measure(metrics)).await;
     server.pass(TimeDelta::days(-15_000));
-    let kept = Kept {
-        events: TimeDelta::days(1),
-        audit_log: TimeDelta::days(1),
-    };
     for job in [
         jobs::events::JOB,
+        jobs::provisioning::JOB,
         jobs::sign_in::JOB,
         jobs::tokens::JOB,
         jobs::audit::JOB,
         jobs::organizations::JOB,
         jobs::statistics::JOB,
     ] {
-        job.once(&server.app, kept).await.unwrap();
+        job.once(&server.app).await.unwrap();
     }
 }
 

@@ -2,6 +2,7 @@
 //! service.
 
 mod applications;
+mod events;
 mod organizations;
 mod provisioning;
 mod sessions;
@@ -16,8 +17,9 @@ use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     APPLICATION_SERVICE_SERVICE_NAME,
+    EVENT_SERVICE_SERVICE_NAME,
     ORGANIZATION_SERVICE_SERVICE_NAME,
     PROVISIONING_SERVICE_SERVICE_NAME,
     SESSION_SERVICE_SERVICE_NAME,
@@ -26,8 +28,9 @@ pub const NAMES: [&str; 6] = [
 ];
 
 /// Who may call the methods of the services.
-pub const METHODS: [&[Method]; 6] = [
+pub const METHODS: [&[Method]; 7] = [
     APPLICATIONS,
+    EVENTS,
     ORGANIZATIONS,
     PROVISIONING,
     SESSIONS,
@@ -38,6 +41,7 @@ pub const METHODS: [&[Method]; 6] = [
 /// Adds the services to those of a router.
 pub fn register(api: &Arc<Api>, services: Router) -> Router {
     let services = ApplicationServiceExt::register(api.clone(), services);
+    let services = EventServiceExt::register(api.clone(), services);
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = ProvisioningServiceExt::register(api.clone(), services);
     let services = SessionServiceExt::register(api.clone(), services);
@@ -61,6 +65,14 @@ service! { APPLICATIONS: ApplicationService {
     owner writes rotate_application_secret(RotateApplicationSecretRequest)
         -> RotateApplicationSecretResponse { application, client_secret, previous_secret_expires_at } =
         applications::rotate_secret(app, caller, request);
+}}
+
+service! { EVENTS: EventService {
+    owner reads list_events(ListEventsRequest) -> ListEventsResponse = events::list(app, caller, request);
+    owner reads watch_events(WatchEventsRequest) -> [WatchEventsResponse] =
+        events::watch(app, caller, again, request);
+    administrator reads list_subjects(ListSubjectsRequest) -> ListSubjectsResponse =
+        events::list_subjects(app, caller, request);
 }}
 
 service! { ORGANIZATIONS: OrganizationService {

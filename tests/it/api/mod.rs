@@ -8,7 +8,7 @@ mod domains;
 mod isolation;
 mod json;
 mod members;
-mod methods;
+pub mod methods;
 mod paging;
 mod policies;
 pub mod rollcall;

@@ -45,6 +45,7 @@ use http_body_util::BodyExt;
 use rollcall::app::{App, Clock, Operator, Random, Setup};
 use rollcall::domain::identity::Role;
 use rollcall::domain::ids::OrganizationId;
+use rollcall::domain::retention::Kept;
 use rollcall::domain::sign_in::SignInSettings;
 use rollcall::outgoing::dns::Dns;
 use rollcall::outgoing::{self, Reach};
@@ -491,6 +492,10 @@ fn app(store: Store, clock: Clock, random: Random, keys: &str, name_server: &Nam
         sign_in: SignInSettings {
             return_origins: vec!["https://app.test".to_owned()],
             ..SignInSettings::default()
+        },
+        kept: Kept {
+            events: TimeDelta::days(30),
+            audit_log: TimeDelta::days(365),
         },
     };
     let mut app = App::new(operator, setup).unwrap();

@@ -1,0 +1,3 @@
+//! What happened, told to programs: the log of events and its readers.
+
+pub mod log;
