@@ -53,6 +53,7 @@ pub mod tokens;
 mod types;
 mod wide;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,8 @@ pub struct Store {
     metrics: Metrics,
     /// The turns of searches that read everything.
     wide: Arc<Semaphore>,
+    /// Whether the database is on several machines, as the last migration found.
+    is_distributed: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -164,6 +167,7 @@ impl Store {
             patience,
             metrics: Metrics::default(),
             wide: Arc::new(Semaphore::new(wide::limit(max_connections))),
+            is_distributed: Arc::default(),
         })
     }
 
@@ -204,9 +208,12 @@ impl Store {
             return Err(explain(error));
         }
         schema::check_compatible(db).await?;
-        if let Err(error) = cluster::distribute(db.driver()).await {
-            lease.close().await;
-            return Err(error);
+        match cluster::distribute(db.driver()).await {
+            Ok(is_distributed) => self.is_distributed.store(is_distributed, Ordering::Relaxed),
+            Err(error) => {
+                lease.close().await;
+                return Err(error);
+            }
         }
         servers::prepare(&mut lease).await?;
         Ok(())
@@ -289,6 +296,11 @@ impl Store {
         let mut lease = self.acquire().await?;
         let has_room = room::is_there(&mut lease).await?;
         Ok(if has_room { access } else { Access::NoRoom })
+    }
+
+    /// Whether the database is on several machines: then nothing is read in the order of all of them.
+    pub fn is_distributed(&self) -> bool {
+        self.is_distributed.load(Ordering::Relaxed)
     }
 
     /// Whether all requests take turns on one connection.

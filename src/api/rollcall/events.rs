@@ -51,7 +51,7 @@ pub async fn list(
 ) -> Result<ListEventsResponse, Error> {
     let filter = filter(&request.types, &request.subject_ids)?;
     let start = moment("start_time", request.start_time.as_option())?;
-    let scope = scope(&caller);
+    let scope = scope(app, &caller)?;
     let cursor = match &*request.cursor {
         "" => log::first(app, scope, start).await?,
         text => log::cursor(app, text)?,
@@ -74,10 +74,14 @@ fn size(asked: i32) -> usize {
     }
 }
 
-fn scope(caller: &Owner<Reader<'_>>) -> Scope {
+fn scope(app: &App, caller: &Owner<Reader<'_>>) -> Result<Scope, Error> {
     match caller {
-        Owner::Administrator(caller) => Scope::Organization(caller.organization_id),
-        Owner::Operator(_) => Scope::All,
+        Owner::Administrator(caller) => Ok(Scope::Organization(caller.organization_id)),
+        Owner::Operator(_) if app.store.is_distributed() => Err(Error::FailedPrecondition(
+            "with a database on several machines, the events of all organizations have no order: name an organization in the header Rollcall-Organization"
+                .to_owned(),
+        )),
+        Owner::Operator(_) => Ok(Scope::All),
     }
 }
 
@@ -123,7 +127,7 @@ pub async fn watch(
     again: Option<Again>,
     request: WatchEventsRequest,
 ) -> Result<ServiceStream<WatchEventsResponse>, Error> {
-    let scope = scope(&caller);
+    let scope = scope(app, &caller)?;
     let filter = filter(&request.types, &request.subject_ids)?;
     let cursor = match &*request.cursor {
         "" => {

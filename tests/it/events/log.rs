@@ -176,7 +176,7 @@ fn a_reader_may_begin_at_a_moment() {
         // An event of long ago, and one that is yet to come.
         for (time, seq) in [
             ("2021-01-01T00:00:00Z", 1_i64),
-            ("2099-01-01T00:00:00Z", 1_000_000_000_000),
+            ("2099-01-01T00:00:00Z", i64::MAX / 2),
         ] {
             sqlx::query(
                 "insert into events (organization_id, seq, time, type, subject_id, order_key, data, previous)
@@ -265,6 +265,11 @@ fn members_do_not_read_events_and_operators_read_all() {
             .await
             .error("permission_denied");
         let mut request = json!({ "subjectIds": [anna], "pageSize": 1000 });
+        if server.app.store.is_distributed() {
+            let refused = call(&server, path, Some(&operator), &request).await;
+            refused.error("failed_precondition");
+            return;
+        }
         let event = loop {
             let found = call(&server, path, Some(&operator), &request).await.ok();
             if let Some(event) = found["events"].get(0) {
@@ -297,7 +302,7 @@ fn old_events_are_deleted_and_no_others() {
             server: server.clone(),
             cursor: String::new(),
         };
-        assert_eq!(reader.types().await, ["member.created", "member.updated"]);
+        assert_eq!(reader.read().await.len(), 2);
         let kept = server.app.kept.events;
         rollcall::jobs::events::delete_old(&server.app, kept)
             .await
