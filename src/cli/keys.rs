@@ -14,6 +14,7 @@ use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, DatabaseSettings, KeySettings};
 use crate::domain::ids::{OrganizationId, SsoConfigurationId};
 use crate::domain::sso::client_key_context;
+use crate::events::webhooks;
 use crate::provisioning::keys::{open_client_secret, seal_client_secret};
 use crate::provisioning::signing;
 use crate::secrets::keys::{self, Keyring};
@@ -159,9 +160,10 @@ async fn reseal(operator: &Operator, keyring: &Keyring) -> Result<()> {
     }
     let keys = reseal_client_keys(operator, keyring).await?;
     let signing = reseal_signing_keys(operator, keyring).await?;
-    seen += keys.0 + signing.0;
-    changed += keys.1 + signing.1;
-    if overtaken + keys.2 + signing.2 > 0 {
+    let webhooks = webhooks::reseal(operator, keyring).await?;
+    seen += keys.0 + signing.0 + webhooks.0;
+    changed += keys.1 + signing.1 + webhooks.1;
+    if overtaken + keys.2 + signing.2 + webhooks.2 > 0 {
         bail!(
             "Sealed {changed} of {seen} secrets anew. Some were changed meanwhile: run the command again"
         );

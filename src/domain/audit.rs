@@ -34,6 +34,8 @@ pub enum SubjectType {
     PersonalAccessToken,
     /// An application, of which `gitpod.v1.ResourceType` knows nothing.
     Application,
+    /// A webhook, with the same exception.
+    Webhook,
 }
 
 impl SubjectType {
@@ -53,6 +55,7 @@ impl SubjectType {
             Self::ServiceAccountToken => "service_account_token",
             Self::PersonalAccessToken => "personal_access_token",
             Self::Application => "application",
+            Self::Webhook => "webhook",
         }
     }
 }

@@ -1,3 +1,9 @@
 //! What happened, told to programs: the log of events and its readers.
 
+mod call;
+pub mod delivery;
+mod lines;
 pub mod log;
+pub mod logout;
+mod target;
+pub mod webhooks;

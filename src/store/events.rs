@@ -287,6 +287,27 @@ fn fill(events: &mut Vec<Event>, rows: Vec<Row>, window: usize, size: usize) -> 
     taken
 }
 
+/// Reads the events at some places, those that are kept. One round trip.
+pub async fn at(db: &mut Connection, scope: Scope, seqs: &[i64]) -> Result<Vec<Event>, Error> {
+    const COLUMNS: &str = "select '' as snapshot, 0 as ahead, e.time as moment, e.seq, e.time, e.organization_id, e.type, e.subject_id,
+            e.order_key, e.data, e.previous, e.actor_principal, e.actor_id
+         from events e where ";
+    let mut query = match scope {
+        Scope::Organization(id) => {
+            let mut query = statement(id, COLUMNS);
+            query.push("e.organization_id = $1 and ");
+            query
+        }
+        Scope::All => QueryBuilder::new(COLUMNS),
+    };
+    query
+        .push("e.seq = any(")
+        .push_bind(seqs.to_vec())
+        .push(")");
+    let rows: Vec<Row> = query.build_query_as().fetch_all(db).await?;
+    Ok(rows.into_iter().filter_map(Row::event).collect())
+}
+
 /// Where a reader is who has had everything that happened so far. One round trip.
 pub async fn now(db: &mut Connection, scope: Scope) -> Result<Cursor, Error> {
     const STATE: &str = "select pg_current_snapshot()::text as snapshot,

@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
             "config",
             "domain",
             "error",
+            "events",
             "http",
             "jobs",
             "log",
