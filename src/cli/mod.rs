@@ -15,6 +15,7 @@ mod session;
 mod sso;
 mod status;
 mod token;
+mod webhook;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ enum Command {
     /// Makes and changes the applications that people sign in to.
     #[command(subcommand)]
     Application(application::Command),
+    /// The addresses that events are sent to: asks a running server.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Prints the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -210,6 +214,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Organization(command) => command.run().await?,
             Command::Token(command) => command.run().await?,
             Command::Application(command) => command.run().await?,
+            Command::Webhook(command) => command.run().await?,
             Command::Audit(command) => command.run().await?,
             Command::Scim(command) => command.run().await?,
             Command::Session(command) => command.run().await?,
