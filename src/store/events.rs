@@ -176,11 +176,16 @@ fn page<'a>(
         Some(late) => (&late.ended, late.seq),
         None => (&cursor.open, i64::MIN),
     };
-    query.push(format!("(select e.* from events e where {of}e.xid = any("));
+    // The transactions are looked for first. A plan that reads the places in their order, until it has found enough, would read the
+    // whole log where they wrote nothing.
+    query.push(format!(
+        "(select e.* from (select e.* from events e where {of}e.xid = any("
+    ));
     query.push_bind(late.clone());
     query.push(") and e.seq > ").push_bind(after);
     query.push(" and e.seq <= ").push_bind(cursor.seq);
-    query.push(" order by e.seq limit ").push_bind(window);
+    query.push(" offset 0) e order by e.seq limit ");
+    query.push_bind(window);
     query.push(")");
     if cursor.late.is_none() {
         query.push(format!(
