@@ -4,6 +4,7 @@
 
 mod application;
 mod audit;
+mod events;
 mod keys;
 mod migrate;
 mod organization;
@@ -74,6 +75,9 @@ enum Command {
     /// Prints the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Prints what happened to members, groups, sessions and configurations, and what happens.
+    #[command(subcommand)]
+    Events(events::Command),
     /// Prints how a running server is: its database, its configurations, and who signed in. Exits with 1 when
     /// something is BAD.
     Status(status::Status),
@@ -216,6 +220,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Application(command) => command.run().await?,
             Command::Webhook(command) => command.run().await?,
             Command::Audit(command) => command.run().await?,
+            Command::Events(command) => command.run().await?,
             Command::Scim(command) => command.run().await?,
             Command::Session(command) => command.run().await?,
             Command::Sso(command) => return command.run().await,
