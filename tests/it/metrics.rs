@@ -313,7 +313,7 @@ fn allowed() -> BTreeMap<&'static str, String> {
         ("purpose", "verify|make".to_owned()),
         (
             "task",
-            "provisioning_events|sign_in|tokens|audit_log|organizations|statistics|folding".to_owned(),
+            "events|provisioning_events|sign_in|tokens|audit_log|organizations|statistics|folding".to_owned(),
         ),
         (
             "outcome",

@@ -21,7 +21,7 @@ const SCIM: Uuid = uuid!("00000000-0000-7000-8000-000000000004");
 
 /// What is written once a version is reached, as programs of that version do: rows for the tables that it makes. A
 /// migration that makes a table which nothing else fills needs an entry.
-const ROWS: [(i64, &str); 8] = [
+const ROWS: [(i64, &str); 9] = [
     (
         1,
         r#"
@@ -153,6 +153,14 @@ const ROWS: [(i64, &str); 8] = [
         values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000015', '\x07', now() + '1 minute');
         insert into signing_keys (id, algorithm, sealed_key, public_key, created_at, active_from)
         values ('key', 'RS256', '\x08', '{"kty": "RSA"}', now(), now());
+        "#,
+    ),
+    (
+        20,
+        r#"
+        insert into events (organization_id, type, subject_id, order_key, data, previous)
+        values ('00000000-0000-7000-8000-000000000001', 'member.updated', '00000000-0000-7000-8000-000000000006',
+            '00000000-0000-7000-8000-000000000006', '{"name": "Ada Weiß"}', '{"name": "Ada"}');
         "#,
     ),
 ];
