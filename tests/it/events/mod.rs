@@ -1,8 +1,10 @@
 //! What happened, told to programs.
 
+mod attacks;
 mod copy;
 mod log;
 mod told;
+mod watch;
 mod webhooks;
 
 use chrono::TimeDelta;
