@@ -223,8 +223,13 @@ impl Things {
         let path = "rollcall.v1.ApplicationService/CreateApplication";
         let application = call(server, path, Some(&server.token), &application).await;
         let application = text(&application.ok()["application"]["id"]);
+        let webhook = json!({ "url": "https://127.0.0.1:1/hooks" });
+        let path = "rollcall.v1.WebhookService/CreateWebhook";
+        let webhook = call(server, path, Some(&server.token), &webhook).await;
+        let webhook = text(&webhook.ok()["webhook"]["id"]);
         things.ids = [
             ("application", application),
+            ("webhook", webhook),
             ("organization", text(&json!(server.organization))),
             ("sso", text(&sso["ssoConfiguration"]["id"])),
             ("scim", text(&scim["scimConfiguration"]["id"])),
@@ -384,7 +389,17 @@ impl Things {
             "UpdateApplication" => {
                 json!({ "applicationId": id("application"), "groups": { "groupIds": [id("group")] } })
             }
-            "ListApplications" => json!({}),
+            "ListApplications" | "ListWebhooks" => json!({}),
+            "CreateWebhook" => json!({ "url": "https://127.0.0.1:1/hooks" }),
+            "GetWebhook"
+            | "DeleteWebhook"
+            | "RotateWebhookSecret"
+            | "SendTestEvent"
+            | "ListWebhookDeliveries" => json!({ "webhookId": id("webhook") }),
+            "UpdateWebhook" => json!({ "webhookId": id("webhook"), "description": "New" }),
+            "ReplayWebhookDeliveries" => {
+                json!({ "webhookId": id("webhook"), "startTime": "2099-01-01T00:00:00Z" })
+            }
             "EvaluateClaimsExpression" => json!({ "expression": "true", "claims": {} }),
             _ => panic!("no request of {path} is known: write one here"),
         }
