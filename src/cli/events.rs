@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::remote::{Outage, Remote, plain};
+use crate::app::Clock;
 use crate::cli::output::{print, remark};
 use crate::config::RemoteSettings;
 
@@ -174,7 +175,7 @@ impl Reader {
             None => remote,
         };
         let start = which.since.map(|since| match since {
-            Since::Ago(ago) => Utc::now() - ago,
+            Since::Ago(ago) => Clock::System.now() - ago,
             Since::Moment(moment) => moment,
         });
         let request = json!({

@@ -151,9 +151,9 @@ pub async fn list(
         .build_query_as()
         .fetch_all(db)
         .await?;
-    let state = rows.first();
-    let open = state.and_then(Row::open).ok_or_else(no_snapshot)?;
-    let moment = state.map_or_else(Utc::now, |row| row.moment);
+    let state = rows.first().ok_or_else(no_snapshot)?;
+    let open = state.open().ok_or_else(no_snapshot)?;
+    let moment = state.moment;
     Ok(take(cursor, rows, open, moment, window, size))
 }
 
