@@ -425,6 +425,8 @@ fn the_requests_of_these_tests_have_every_identifier_that_is_looked_up() {
             "security_agent_policy.crowdstrike.cid_secret_id",
         ),
         ("UpdateOrganizationPolicies", "security_policy_id"),
+        // Of one that was sent, which is known by its place.
+        ("ReplayWebhookDeliveries", "event_id"),
     ];
     run(async {
         let server = Server::start().await;

@@ -5,6 +5,7 @@ use rollcall::domain::identity::Audience;
 use serde_json::{Value, json};
 
 use super::methods::{Things, call, described, table};
+use crate::events::deliver;
 use crate::login::Place;
 use crate::support::{Reply, Server, merge, run};
 
@@ -240,6 +241,8 @@ fn every_list_has_each_item_once_and_its_page_tokens_open_no_other_list() {
             .await;
         own.ids.insert("user", ada);
         own.email = place.email("ada");
+        // To an address at which nobody is: each has a line all the same.
+        deliver(server).await;
 
         let is_list = |path: &String| {
             let all = described();
