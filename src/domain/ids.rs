@@ -83,4 +83,6 @@ ids! {
     DomainVerificationId;
     /// A row of the audit log.
     AuditEntryId;
+    /// A stream of security events, which a receiver follows.
+    EventStreamId;
 }

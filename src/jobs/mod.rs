@@ -7,6 +7,7 @@ pub mod grants;
 pub mod logouts;
 pub mod organizations;
 pub mod provisioning;
+pub mod push;
 pub mod sign_in;
 pub mod statistics;
 pub mod tokens;
@@ -41,7 +42,7 @@ pub struct Job {
 }
 
 /// Every job of a server.
-const ALL: [&Job; 10] = [
+const ALL: [&Job; 11] = [
     &events::JOB,
     &provisioning::JOB,
     &sign_in::JOB,
@@ -52,6 +53,7 @@ const ALL: [&Job; 10] = [
     &folding::JOB,
     &grants::JOB,
     &logouts::JOB,
+    &push::JOB,
 ];
 
 /// Runs every job without end.

@@ -15,6 +15,7 @@ mod connection;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
+pub mod event_streams;
 pub mod events;
 pub mod folding;
 pub mod grants;
