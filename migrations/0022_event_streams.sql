@@ -36,8 +36,8 @@ create table event_stream_notices (
     stream_id uuid not null,
     id uuid not null,
     created_at timestamptz not null,
-    -- the event
-    events jsonb not null,
+    -- the event that the token has
+    token_events jsonb not null,
     -- told although the stream is not enabled
     is_last_word boolean not null,
     primary key (organization_id, stream_id, id),

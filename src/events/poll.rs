@@ -17,6 +17,8 @@ use crate::store::events::Events;
 
 /// How many events behind the cursor are looked at: whoever does not acknowledge the first gets no further.
 const WINDOW: usize = 500;
+/// How often an acknowledgement is written anew that somebody overtook.
+const TRIES: usize = 3;
 
 /// The tokens of one answer.
 #[derive(Debug, Default)]
@@ -42,28 +44,40 @@ pub async fn acknowledge(
         return Ok(());
     }
     let own: Vec<Uuid> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    {
+        let mut db = app.store.acquire().await?;
+        store::event_streams::get(&mut db, organization_id, id).await?;
+        store::event_streams::delete_notices(&mut db, organization_id, id, &own).await?;
+    }
+    for _ in 0..TRIES {
+        if acknowledge_once(app, organization_id, id, names).await? {
+            return Ok(());
+        }
+    }
+    // Others went on all the time. What is acknowledged here comes again.
+    Ok(())
+}
+
+/// Tells `false` when somebody wrote meanwhile.
+async fn acknowledge_once(
+    app: &App,
+    organization_id: OrganizationId,
+    id: EventStreamId,
+    names: &BTreeSet<String>,
+) -> Result<bool, Error> {
     let stream = {
         let mut db = app.store.acquire().await?;
-        store::event_streams::delete_notices(&mut db, organization_id, id, &own).await?;
         store::event_streams::get(&mut db, organization_id, id).await?
     };
-    // What the tokens are is looked up before the row is locked.
     let (found, signals) = push::read(app, &stream, WINDOW).await?;
     let steps = found.events.iter().zip(signals).map(|(event, signals)| {
         let names: Vec<String> = signals.into_iter().map(|signal| signal.jti).collect();
         (found.cursor_behind(event), names)
     });
-    let steps = steps.collect();
-    let mut tx = app.store.begin().await?;
-    let now = store::event_streams::lock(&mut tx, organization_id, id).await?;
-    if now.cursor != stream.cursor {
-        // Another request has gone on; this one may be repeated, and what it acknowledges comes again.
-        return Ok(());
-    }
-    let taken: BTreeSet<&String> = now.taken.iter().chain(names).collect();
-    let (cursor, left) = walk(&now, &found, steps, &taken);
-    store::event_streams::set_taken(&mut tx, organization_id, id, &cursor, &left).await?;
-    tx.commit().await
+    let taken: BTreeSet<&String> = stream.taken.iter().chain(names).collect();
+    let (cursor, left) = walk(&stream, &found, steps.collect(), &taken);
+    let mut db = app.store.acquire().await?;
+    store::event_streams::set_taken(&mut db, &stream, &cursor, &left).await
 }
 
 /// Where a stream is of which these tokens are taken, and those of them that are behind that.
@@ -157,19 +171,9 @@ async fn add_events(
     let is_further = found.cursor.seq != stream.cursor.seq || !found.events.is_empty();
     if batch.sets.is_empty() && (is_further || found.has_more) {
         // Nothing of all that is for this receiver: it is not read again.
-        pass(app, stream, &found.cursor).await?;
+        let mut db = app.store.acquire().await?;
+        store::event_streams::set_taken(&mut db, stream, &found.cursor, &[]).await?;
         batch.has_more |= found.has_more;
     }
     Ok(())
-}
-
-/// Goes on behind events of which the receiver has nothing to acknowledge.
-async fn pass(app: &App, stream: &EventStream, cursor: &Cursor) -> Result<(), Error> {
-    let mut tx = app.store.begin().await?;
-    let now = store::event_streams::lock(&mut tx, stream.organization_id, stream.id).await?;
-    if now.cursor == stream.cursor && now.settings == stream.settings {
-        let (organization_id, id) = (stream.organization_id, stream.id);
-        store::event_streams::set_taken(&mut tx, organization_id, id, cursor, &[]).await?;
-    }
-    tx.commit().await
 }

@@ -79,32 +79,30 @@ async fn verify_stream(asked: &Asked, body: &[u8]) -> Result<(), Failure> {
     let body = object(body)?;
     let (organization_id, id) = (caller.organization_id, stream_of(&body)?);
     let state = optional(&body, "state", MAX_STATE)?;
-    let (now, interval) = (
-        app.clock.now(),
-        TimeDelta::seconds(MIN_VERIFICATION_INTERVAL),
-    );
-    let mut tx = app.store.begin().await?;
-    let stream = store::event_streams::lock(&mut tx, organization_id, id).await?;
+    let now = app.clock.now();
+    let interval = TimeDelta::seconds(MIN_VERIFICATION_INTERVAL);
+    let mut db = app.store.acquire().await?;
+    let stream = store::event_streams::get(&mut db, organization_id, id).await?;
     if stream.status == StreamStatus::Disabled {
         return Err(Failure::request(
             "the stream is disabled, so that nothing goes out over it: enable it first",
         ));
     }
-    let next = stream.verified_at.map(|at| at + interval);
-    if let Some(wait) = next.filter(|next| *next > now).map(|next| next - now) {
-        let wait = wait.to_std().map_err(Error::internal)?;
-        return Err(Error::Throttled(wait).into());
-    }
-    let kept = store::event_streams::notices(&mut tx, organization_id, id).await?;
+    let kept = store::event_streams::notices(&mut db, organization_id, id).await?;
     if kept.len() >= MAX_NOTICES {
         return Err(Failure::request(
             "the receiver has not taken the tokens that it asked for before: take them first",
         ));
     }
+    let may = store::event_streams::set_verified(&mut db, organization_id, id, now, now - interval)
+        .await?;
+    if !may {
+        let next = stream.verified_at.unwrap_or(now) + interval;
+        let wait = (next - now).to_std().unwrap_or_default();
+        return Err(Error::Throttled(wait).into());
+    }
     let notice = Notice::verification(app.new_id(), state.as_deref());
-    store::event_streams::insert_notice(&mut tx, organization_id, id, &notice, now).await?;
-    store::event_streams::set_verified(&mut tx, organization_id, id, now).await?;
-    Ok(tx.commit().await?)
+    Ok(store::event_streams::insert_notice(&mut db, organization_id, id, &notice, now).await?)
 }
 
 fn optional(body: &Value, name: &str, most: usize) -> Result<Option<String>, Failure> {

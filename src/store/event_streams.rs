@@ -47,22 +47,15 @@ impl From<Row> for EventStream {
     }
 }
 
-/// Joins a statement's halves by the columns of a stream.
-macro_rules! columns {
-    ($before:literal, $after:literal $(+ $rest:literal)?, $($argument:expr),+ $(,)?) => {
-        query_as!(
-            Row,
-            $before + r#" organization_id, id, settings as "settings: Json<Settings>", authorization_header,
-                status as "status: StreamStatus", reason, cursor as "cursor: Json<Cursor>", taken, verified_at, failures,
-                created_at, updated_at "# + $after $(+ $rest)?,
-            $($argument),+
-        )
-    };
-}
-
 macro_rules! select {
     ($rest:literal, $($argument:expr),+ $(,)?) => {
-        columns!("select ", "from event_streams " + $rest, $($argument),+)
+        query_as!(
+            Row,
+            r#"select organization_id, id, settings as "settings: Json<Settings>", authorization_header,
+                status as "status: StreamStatus", reason, cursor as "cursor: Json<Cursor>", taken, verified_at, failures,
+                created_at, updated_at from event_streams "# + $rest,
+            $($argument),+
+        )
     };
 }
 
@@ -119,42 +112,48 @@ pub async fn update(db: &mut Connection, stream: &EventStream) -> Result<(), Err
     super::must_exist(&done, NOUN)
 }
 
-/// Writes that its receiver asked for a token that verifies it.
+/// Writes that its receiver asks for a token that verifies it, and tells whether it may: not when it did so after `since`.
 pub async fn set_verified(
     db: &mut Connection,
     organization_id: OrganizationId,
     id: EventStreamId,
     now: DateTime<Utc>,
-) -> Result<(), Error> {
+    since: DateTime<Utc>,
+) -> Result<bool, Error> {
     let done = query!(
-        "update event_streams set verified_at = $3 where organization_id = $1 and id = $2",
+        "update event_streams set verified_at = $3
+         where organization_id = $1 and id = $2 and (verified_at is null or verified_at <= $4)",
         organization_id.as_uuid(),
         id.as_uuid(),
         now,
+        since,
     )
     .execute(db)
     .await?;
-    super::must_exist(&done, NOUN)
+    Ok(done.rows_affected() > 0)
 }
 
-/// Writes which tokens its receiver took.
+/// Writes which tokens its receiver took, unless somebody wrote meanwhile: then it tells `false`.
 pub async fn set_taken(
     db: &mut Connection,
-    organization_id: OrganizationId,
-    id: EventStreamId,
+    stream: &EventStream,
     cursor: &Cursor,
     taken: &[String],
-) -> Result<(), Error> {
-    query!(
-        "update event_streams set cursor = $3, taken = $4 where organization_id = $1 and id = $2",
-        organization_id.as_uuid(),
-        id.as_uuid(),
+) -> Result<bool, Error> {
+    let done = query!(
+        "update event_streams set cursor = $3, taken = $4
+         where organization_id = $1 and id = $2 and cursor = $5 and taken = $6 and settings = $7",
+        stream.organization_id.as_uuid(),
+        stream.id.as_uuid(),
         Json(cursor) as _,
         taken,
+        Json(&stream.cursor) as _,
+        &stream.taken,
+        Json(&stream.settings) as _,
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Adds what a stream tells of itself.
@@ -166,7 +165,7 @@ pub async fn insert_notice(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "insert into event_stream_notices (organization_id, stream_id, id, created_at, events, is_last_word)
+        "insert into event_stream_notices (organization_id, stream_id, id, created_at, token_events, is_last_word)
          values ($1, $2, $3, $4, $5, $6)",
         organization_id.as_uuid(),
         id.as_uuid(),
@@ -188,7 +187,7 @@ pub async fn notices(
 ) -> Result<Vec<Notice>, Error> {
     Ok(query_as!(
         Notice,
-        "select id, events, is_last_word from event_stream_notices where organization_id = $1 and stream_id = $2 order by id",
+        "select id, token_events as events, is_last_word from event_stream_notices where organization_id = $1 and stream_id = $2 order by id",
         organization_id.as_uuid(),
         id.as_uuid(),
     )
@@ -326,11 +325,13 @@ pub async fn take(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Option<EventStream>, Error> {
-    let row = columns!(
-        "update event_streams set lease = $3, leased_until = $5
+    let row = query_as!(
+        Row,
+        r#"update event_streams set lease = $3, leased_until = $5
          where organization_id = $1 and id = $2 and next_try <= $4 and (leased_until is null or leased_until < $4)
-         returning ",
-        "",
+         returning organization_id, id, settings as "settings: Json<Settings>", authorization_header,
+             status as "status: StreamStatus", reason, cursor as "cursor: Json<Cursor>", taken, verified_at, failures,
+             created_at, updated_at"#,
         organization_id.as_uuid(),
         id.as_uuid(),
         lease,

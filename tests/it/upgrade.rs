@@ -164,7 +164,7 @@ const ROWS: [(i64, &str); 9] = [
         values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000018',
             '{"method": "push", "endpoint_url": "https://receiver.acme.example/", "events_requested": [], "description": null}', '\x09',
             'paused', '{"s": 0, "t": 0}', now(), now(), now());
-        insert into event_stream_notices (organization_id, stream_id, id, created_at, events, is_last_word)
+        insert into event_stream_notices (organization_id, stream_id, id, created_at, token_events, is_last_word)
         values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000018', '00000000-0000-7000-8000-000000000019',
             now(), '{}', false);
         insert into event_stream_removals (organization_id, stream_id, subject_id)

@@ -375,7 +375,7 @@ fn a_stream_whose_header_is_lost_is_paused_and_says_why() {
         let delivery = json!({ "method": PUSH, "endpoint_url": receiver.url, "authorization_header": "Bearer secret" });
         let body = json!({ "delivery": delivery, "events_requested": [DISABLED] });
         let mut stream = Stream::make(&lost, body).await;
-        stream.server = c.server.clone();
+        stream.server = (*c.server).clone();
         c.set_active(&user, false).await;
         // Nobody sends what cannot be opened, and nothing goes out without it.
         push::deliver(&c.server.app).await.unwrap();

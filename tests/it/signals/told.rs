@@ -21,6 +21,7 @@ fn a_member_is_told_of_from_the_first_day_to_the_last() {
         let c = Client::start().await;
         let stream = Stream::polled(&c.server, &all_events()).await;
         let mut email = format!("ada@{}", c.server.new_domain());
+        let name = email.clone();
         let more = json!({ "displayName": "Ada", "emails": [{ "value": email, "primary": true }] });
         let user = c.user(&email, more).await;
         let told = stream.take().await;
@@ -72,7 +73,7 @@ fn a_member_is_told_of_from_the_first_day_to_the_last() {
         assert_eq!(types(&told), [DISABLED, DELETE]);
         assert_eq!(told[1]["sub_id"]["uri"], subject["uri"]);
         c.user(
-            &email,
+            &name,
             json!({ "emails": [{ "value": email, "primary": true }] }),
         )
         .await;
