@@ -187,6 +187,8 @@ impl Violation {
     pub const APPLICATION: &str = "rollcall.application";
     /// A URL that a login may return to.
     pub const RETURN_TO: &str = "rollcall.return_to";
+    /// A type of event that there is.
+    pub const EVENT_TYPE: &str = "rollcall.event_type";
     /// A page token that this list issued.
     pub const PAGE_TOKEN: &str = "rollcall.page_token";
     /// A page size that is a number of 0 to 100.

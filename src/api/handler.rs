@@ -8,13 +8,14 @@ use connectrpc::{ConnectError, RequestContext, Response, ServiceResult};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::domain::application::installation;
 #[cfg(doc)]
 use crate::domain::identity::Undecided;
 use crate::domain::identity::{Access, Audience, Caller, Writer};
 use crate::domain::ids::{
     ApiTokenId, ApplicationId, AuditEntryId, DomainVerificationId, GroupId, LoginId, MemberId,
     MembershipId, OperatorTokenId, OrganizationId, PersonalAccessTokenId, RoleAssignmentId,
-    ScimConfigurationId, ServiceAccountId, SessionId, SsoConfigurationId,
+    ScimConfigurationId, ServiceAccountId, SessionId, SsoConfigurationId, WebhookId,
 };
 use crate::error::{Error, Violation};
 use crate::provisioning::work::Work;
@@ -243,6 +244,7 @@ impl Named for ScimConfigurationId {}
 impl Named for ServiceAccountId {}
 impl Named for SessionId {}
 impl Named for SsoConfigurationId {}
+impl Named for WebhookId {}
 
 /// Reads an identifier, whose form the rules have checked.
 ///
@@ -340,4 +342,28 @@ pub async fn begin<'a>(
     now: DateTime<Utc>,
 ) -> Result<Work<'a>, Error> {
     Work::begin(app, caller.organization_id, caller.subject, now).await
+}
+
+/// Whose things the caller decides about: those of its organization, or of the installation.
+pub fn owned<C: AsRef<Caller>>(caller: &Owner<C>) -> OrganizationId {
+    match caller {
+        Owner::Administrator(caller) => caller.as_ref().organization_id,
+        Owner::Operator(_) => installation(),
+    }
+}
+
+/// Begins a change of what the caller decides about.
+///
+/// # Errors
+///
+/// As [`Work::begin`] has them.
+pub async fn begin_owned<'a>(
+    app: &'a App,
+    caller: Owner<Writer<'_>>,
+    now: DateTime<Utc>,
+) -> Result<Work<'a>, Error> {
+    match caller {
+        Owner::Administrator(caller) => begin(app, caller, now).await,
+        Owner::Operator(operator) => Work::begin(app, installation(), operator.into(), now).await,
+    }
 }

@@ -247,7 +247,8 @@ impl Command {
 }
 
 impl Whose {
-    fn remote(&self) -> Result<Remote> {
+    /// The server that is asked.
+    pub fn remote(&self) -> Result<Remote> {
         let remote = Remote::new(&self.remote)?;
         Ok(match self.organization {
             Some(organization) => remote.in_organization(organization),

@@ -15,6 +15,7 @@ use crate::config::{BadSetting, DatabaseSettings, KeySettings};
 use crate::domain::event_stream::authorization_header_context;
 use crate::domain::ids::{EventStreamId, OrganizationId, SsoConfigurationId};
 use crate::domain::sso::client_key_context;
+use crate::events::webhooks;
 use crate::provisioning::keys::{open_client_secret, seal_client_secret};
 use crate::provisioning::signing;
 use crate::secrets::keys::{self, Keyring};
@@ -160,10 +161,14 @@ async fn reseal(operator: &Operator, keyring: &Keyring) -> Result<()> {
     }
     let keys = reseal_client_keys(operator, keyring).await?;
     let signing = reseal_signing_keys(operator, keyring).await?;
+    let webhooks = webhooks::reseal(operator, keyring).await?;
     let headers = reseal_headers(operator, keyring).await?;
-    seen += keys.0 + signing.0 + headers.0;
-    changed += keys.1 + signing.1 + headers.1;
-    if overtaken + keys.2 + signing.2 + headers.2 > 0 {
+    for more in [keys, signing, webhooks, headers] {
+        seen += more.0;
+        changed += more.1;
+        overtaken += more.2;
+    }
+    if overtaken > 0 {
         bail!(
             "Sealed {changed} of {seen} secrets anew. Some were changed meanwhile: run the command again"
         );

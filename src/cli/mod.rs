@@ -4,6 +4,7 @@
 
 mod application;
 mod audit;
+mod events;
 mod keys;
 mod migrate;
 mod organization;
@@ -15,6 +16,7 @@ mod session;
 mod sso;
 mod status;
 mod token;
+mod webhook;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;
@@ -67,9 +69,15 @@ enum Command {
     /// Makes and changes the applications that people sign in to.
     #[command(subcommand)]
     Application(application::Command),
+    /// The addresses that events are sent to: asks a running server.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Prints the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Prints what happened to members, groups, sessions and configurations, and what happens.
+    #[command(subcommand)]
+    Events(events::Command),
     /// Prints how a running server is: its database, its configurations, and who signed in. Exits with 1 when
     /// something is BAD.
     Status(status::Status),
@@ -210,7 +218,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Organization(command) => command.run().await?,
             Command::Token(command) => command.run().await?,
             Command::Application(command) => command.run().await?,
+            Command::Webhook(command) => command.run().await?,
             Command::Audit(command) => command.run().await?,
+            Command::Events(command) => command.run().await?,
             Command::Scim(command) => command.run().await?,
             Command::Session(command) => command.run().await?,
             Command::Sso(command) => return command.run().await,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::config::{BadSetting, RemoteSettings, ResolvedRemote};
 use crate::domain::sign_in::is_loopback;
+use crate::domain::token::TokenKind;
 use crate::outgoing::trust;
 
 /// The most items of a page.
@@ -29,6 +30,8 @@ pub struct Remote {
     authorization: HeaderValue,
     /// Where the token comes from.
     token_place: String,
+    /// Whether the token is an operator's.
+    is_operator: bool,
     /// The organization that an operator acts in.
     organization: Option<Uuid>,
 }
@@ -39,6 +42,11 @@ pub struct Remote {
 struct Pagination {
     next_token: String,
 }
+
+/// The server does not answer now: who asks again later may have an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Outage(String);
 
 /// An error of the API.
 #[derive(Deserialize)]
@@ -72,6 +80,7 @@ impl Remote {
             server,
             authorization,
             token_place,
+            is_operator: token.kind() == TokenKind::Operator,
             organization: None,
         })
     }
@@ -82,6 +91,11 @@ impl Remote {
             organization: Some(organization),
             ..self
         }
+    }
+
+    /// Whether what is asked for is that of all organizations.
+    pub const fn is_of_all(&self) -> bool {
+        self.is_operator && self.organization.is_none()
     }
 
     /// Where the server is reached.
@@ -169,23 +183,31 @@ impl Remote {
                 self.server,
                 refusal.message
             ),
+            "unavailable" | "deadline_exceeded" | "resource_exhausted" | "internal" => {
+                Outage(refusal.message).into()
+            }
             _ => anyhow!(refusal.message),
         }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
         if error.is_timeout() && !error.is_connect() {
-            return anyhow!("the server at {} takes too long to answer", self.server);
+            return Outage(format!(
+                "the server at {} takes too long to answer",
+                self.server
+            ))
+            .into();
         }
         // The innermost cause says what happened; the others say where, which is known.
         let mut cause: &dyn std::error::Error = error;
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        anyhow!(
+        Outage(format!(
             "no server answers at {}: start it, or name another with ROLLCALL_SERVER ({cause})",
             self.server
-        )
+        ))
+        .into()
     }
 
     fn no_rollcall(&self, status: StatusCode) -> anyhow::Error {
@@ -193,11 +215,16 @@ impl Remote {
             true => "it leads elsewhere, and redirects are not followed",
             false => "it answers, but not as a Rollcall does",
         };
-        anyhow!(
+        let told = format!(
             "{} is not where Rollcall is reached: {hint} (status {}); set ROLLCALL_SERVER",
             self.server,
             status.as_u16()
-        )
+        );
+        // So does a proxy answer whose server is away.
+        match status.is_server_error() {
+            true => Outage(told).into(),
+            false => anyhow!(told),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub struct RemoteSettings {
     )]
     server: String,
 
-    /// An administrator's token. [default: the one in the data directory]
+    /// An administrator's token, or an operator's. [default: the one in the data directory]
     #[arg(
         long,
         env = "ROLLCALL_TOKEN",
@@ -136,8 +136,16 @@ fn check_way(server: &str) -> Result<(), BadSetting> {
     }
 }
 
+/// What opens the API, but for sessions, which are a browser's.
+const KINDS: [TokenKind; 4] = [
+    TokenKind::Api,
+    TokenKind::ServiceAccount,
+    TokenKind::Personal,
+    TokenKind::Operator,
+];
+
 fn api_token(text: &str, place: &str) -> Result<Token, BadSetting> {
-    Token::parse(TokenKind::Api, text.trim()).ok_or_else(|| {
+    Token::parse_any(&KINDS, text.trim()).ok_or_else(|| {
         BadSetting(format!(
             "{place} is not a complete API token: `rollcall token create` makes one"
         ))

@@ -36,6 +36,8 @@ pub enum SubjectType {
     Application,
     /// A stream of security events, of which it knows nothing either.
     EventStream,
+    /// A webhook, with the same exception.
+    Webhook,
 }
 
 impl SubjectType {
@@ -56,6 +58,7 @@ impl SubjectType {
             Self::PersonalAccessToken => "personal_access_token",
             Self::Application => "application",
             Self::EventStream => "event_stream",
+            Self::Webhook => "webhook",
         }
     }
 }

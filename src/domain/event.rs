@@ -45,6 +45,40 @@ impl fmt::Display for Actor {
     }
 }
 
+/// The nouns of events, and what happens to each.
+const TYPES: [(&str, &[&str]); 14] = [
+    (
+        "member",
+        &["created", "updated", "suspended", "reactivated", "left"],
+    ),
+    ("group", &["created", "updated", "deleted"]),
+    ("membership", &["created", "deleted"]),
+    ("role_assignment", &["created", "deleted"]),
+    ("session", &["created", "ended"]),
+    ("organization", &["created", "updated", "deleted"]),
+    ("organization_policy", &["updated"]),
+    ("sso_configuration", &["created", "updated", "deleted"]),
+    ("scim_configuration", &["created", "updated", "deleted"]),
+    ("domain_verification", &["created", "updated", "deleted"]),
+    ("service_account", &["created", "updated", "deleted"]),
+    ("application", &["created", "updated", "deleted"]),
+    ("webhook", &["created", "updated", "deleted"]),
+    ("event_stream", &["created", "updated", "deleted"]),
+];
+
+/// What is said of a text that is no type.
+pub const NO_TYPE: &str = "must be a type of event, such as member.suspended, or all types of a noun, such as member.*: docs/events.md has the list";
+
+/// The types that a pattern stands for: a type for itself, a noun with a star for all of its types. Nothing for anything else.
+pub fn types(pattern: &str) -> impl Iterator<Item = String> {
+    let (noun, verb) = pattern.split_once('.').unwrap_or_default();
+    let verbs = TYPES.iter().find(|(known, _)| *known == noun);
+    let verbs = verbs.map_or(&[][..], |(_, verbs)| *verbs).iter();
+    verbs
+        .filter(move |known| verb == "*" || **known == verb)
+        .map(move |known| format!("{noun}.{known}"))
+}
+
 /// An event, as it is read.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -73,8 +107,13 @@ pub struct Event {
 impl Event {
     /// Its identifier: a UUIDv7 (RFC 9562, section 5.7) of its time and its place.
     pub fn id(&self) -> Uuid {
-        let millis = u64::try_from(self.time.timestamp_millis()).unwrap_or_default();
-        let [zero, one, rest @ ..] = self.seq.to_be_bytes();
+        Self::id_of(self.time, self.seq)
+    }
+
+    /// The identifier of the event of a time and a place.
+    pub fn id_of(time: DateTime<Utc>, seq: i64) -> Uuid {
+        let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
+        let [zero, one, rest @ ..] = seq.to_be_bytes();
         let mut random = [0; 10];
         random[..2].copy_from_slice(&[zero, one]);
         random[4..].copy_from_slice(&rest);

@@ -81,6 +81,8 @@ ids! {
     LoginId;
     /// A domain that an organization says it owns.
     DomainVerificationId;
+    /// An address that events are sent to.
+    WebhookId;
     /// A row of the audit log.
     AuditEntryId;
     /// A stream of security events, which a receiver follows.

@@ -23,5 +23,6 @@ pub mod sign_in;
 pub mod sso;
 pub mod text;
 pub mod token;
+pub mod webhook;
 
 pub use letters;

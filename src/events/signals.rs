@@ -200,7 +200,11 @@ impl Teller<'_> {
         }
     }
 
+    /// Of one who left there is no resource: what is another comes with its creation.
     fn member_updated(&self) -> Vec<Told> {
+        if self.event.data["status"] == "left" {
+            return vec![];
+        }
         let mut told = self.identifier_changed();
         let changed = self.attributes_of_member(&self.event.previous);
         if changed.is_some() {
@@ -444,5 +448,8 @@ mod tests {
             .is_empty()
         );
         assert!(events(&event("role_assignment.created", json!({}), json!({}))).is_empty());
+        let left = json!({ "status": "left", "email": "b@x" });
+        let previous = json!({ "email": "a@x" });
+        assert!(events(&event("member.updated", left, previous)).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Deletes events that are older than they are kept. Nobody who writes events waits for it.
+//! Deletes events that are older than they are kept, and what became of them. Nobody who writes events waits for it.
 
 use std::time::Duration;
 
@@ -26,8 +26,12 @@ pub const JOB: Job = Job {
 /// Deletes all events that are older than `kept`, and tells how many.
 pub async fn delete_old(app: &App, kept: TimeDelta) -> Result<u64, Error> {
     let end = app.clock.now() - kept - GRACE;
-    in_batches(app, |db| {
+    let events = in_batches(app, |db| {
         Box::pin(store::events::delete_before(db, end, BATCH))
-    })
-    .await
+    });
+    let events = events.await?;
+    let deliveries = in_batches(app, |db| {
+        Box::pin(store::deliveries::delete_before(db, end, BATCH))
+    });
+    Ok(events + deliveries.await?)
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::{BATCH, Job, in_batches};
 use crate::app::App;
 use crate::error::Error;
@@ -11,6 +13,9 @@ use crate::store::{client_assertions, grants, pushed_requests, signing_keys};
 
 /// How often there is a look.
 const INTERVAL: Duration = Duration::from_secs(600);
+
+/// How long after its end a grant says which applications have to hear of the session's.
+const TOLD: TimeDelta = TimeDelta::days(1);
 
 /// The job.
 pub const JOB: Job = Job {
@@ -27,7 +32,8 @@ pub const JOB: Job = Job {
 /// As the database has them.
 pub async fn tidy(app: &App) -> Result<u64, Error> {
     let now = app.clock.now();
-    let grants = in_batches(app, |db| Box::pin(grants::delete_ended(db, now, BATCH))).await?;
+    let told = now - TOLD;
+    let grants = in_batches(app, |db| Box::pin(grants::delete_ended(db, told, BATCH))).await?;
     let requests = in_batches(app, |db| {
         Box::pin(pushed_requests::delete_ended(db, now, BATCH))
     });

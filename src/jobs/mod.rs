@@ -4,7 +4,6 @@ pub mod audit;
 pub mod events;
 pub mod folding;
 pub mod grants;
-pub mod logouts;
 pub mod organizations;
 pub mod provisioning;
 pub mod push;
@@ -16,10 +15,11 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join, join_all};
 
 use crate::app::App;
 use crate::error::{Chain, Error};
+use crate::events::delivery;
 use crate::store::Connection;
 
 /// How many rows one statement deletes, so that no lock is held for long.
@@ -42,7 +42,7 @@ pub struct Job {
 }
 
 /// Every job of a server.
-const ALL: [&Job; 11] = [
+const ALL: [&Job; 10] = [
     &events::JOB,
     &provisioning::JOB,
     &sign_in::JOB,
@@ -52,13 +52,12 @@ const ALL: [&Job; 11] = [
     &statistics::JOB,
     &folding::JOB,
     &grants::JOB,
-    &logouts::JOB,
     &push::JOB,
 ];
 
-/// Runs every job without end.
+/// Runs every job without end, and sends events.
 pub async fn run_all(app: &App) {
-    join_all(ALL.map(|job| job.repeat(app))).await;
+    join(join_all(ALL.map(|job| job.repeat(app))), delivery::run(app)).await;
 }
 
 impl Job {

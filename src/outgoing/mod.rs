@@ -68,6 +68,15 @@ pub struct Outgoing {
     metrics: Metrics,
 }
 
+/// How much of an answer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// All of it, which may be too much.
+    Whole,
+    /// So many bytes.
+    First(usize),
+}
+
 /// Why there is no answer, in words for an administrator.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
@@ -169,11 +178,35 @@ impl Outgoing {
     /// Why there is none.
     pub async fn send(
         &self,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<http::Response<Bytes>, OutgoingError> {
+        self.send_for(request, Wanted::Whole).await
+    }
+
+    /// Sends a request whose answer is read for its status, and for its first bytes, up to `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn send_briefly(
+        &self,
+        request: http::Request<Vec<u8>>,
+        limit: usize,
+    ) -> Result<http::Response<Bytes>, OutgoingError> {
+        self.send_for(request, Wanted::First(limit)).await
+    }
+
+    async fn send_for(
+        &self,
         mut request: http::Request<Vec<u8>>,
+        wanted: Wanted,
     ) -> Result<http::Response<Bytes>, OutgoingError> {
         let begun = Instant::now();
         let span = traces::outgoing(&mut request);
-        let result = self.exchange(request).instrument(span.clone()).await;
+        let result = self
+            .exchange(request, wanted)
+            .instrument(span.clone())
+            .await;
         let time = begun.elapsed();
         let outcome = match &result {
             Ok(answer) => {
@@ -197,6 +230,7 @@ impl Outgoing {
     async fn exchange(
         &self,
         request: http::Request<Vec<u8>>,
+        wanted: Wanted,
     ) -> Result<http::Response<Bytes>, OutgoingError> {
         let request = reqwest::Request::try_from(request)
             .map_err(|e| OutgoingError(format!("the request cannot be sent: {e}")))?;
@@ -213,18 +247,21 @@ impl Outgoing {
         let client = proxied.unwrap_or(&self.direct);
         let mut response = client.execute(request).await.map_err(|e| failed(&e))?;
         let too_large = || OutgoingError(format!("{}: the answer is larger than 1 MiB", place()));
-        if response
-            .content_length()
-            .is_some_and(|length| length > MAX_RESPONSE as u64)
-        {
+        let is_too_large = |length: u64| wanted == Wanted::Whole && length > MAX_RESPONSE as u64;
+        if response.content_length().is_some_and(is_too_large) {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| failed(&e))? {
-            if body.len() + chunk.len() > MAX_RESPONSE {
-                return Err(too_large());
-            }
             body.extend_from_slice(&chunk);
+            match wanted {
+                Wanted::Whole if body.len() > MAX_RESPONSE => return Err(too_large()),
+                Wanted::First(limit) if body.len() >= limit => {
+                    body.truncate(limit);
+                    break;
+                }
+                Wanted::Whole | Wanted::First(_) => {}
+            }
         }
         let mut answer = http::Response::new(body.freeze());
         *answer.status_mut() = response.status();

@@ -25,6 +25,7 @@ use crate::domain::ids::SessionId;
 use crate::domain::sign_in::{LOGIN_LIFETIME, email_domain};
 use crate::domain::token::TokenKind;
 use crate::error::Error;
+use crate::events::logout;
 use crate::http::session;
 use crate::provisioning::groups;
 use crate::provisioning::sign_in::{self, AUTHORIZE_PATH, MAX_RETURN_TO};
@@ -414,6 +415,8 @@ async fn give_code(
             return Ok(pages::pushed_request_is_over().into_response());
         }
     }
+    // Before the grant: whoever has one hears of the session's end.
+    logout::listen(&mut db, organization_id, &request.application).await?;
     store::grants::insert(
         &mut db,
         &grant,

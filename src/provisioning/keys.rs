@@ -56,7 +56,11 @@ pub async fn forget(operator: &Operator, keyring: &Keyring, id: &str) -> Result<
         if batch.is_empty() {
             let keys = store::client_keys::delete_sealed_with(&mut tx, &prefix).await?;
             let signing = store::signing_keys::delete_sealed_with(&mut tx, &prefix).await?;
+            let webhooks = store::webhooks::forget_sealed_with(&mut tx, &prefix).await?;
             tx.commit().await?;
+            for (organization, webhook) in webhooks {
+                tracing::warn!(%organization, %webhook, "the secret of a webhook is lost, and nothing is sent there until it has another one, which RotateWebhookSecret gives it");
+            }
             if !signing.is_empty() {
                 tracing::warn!(
                     keys = signing.join(", "),

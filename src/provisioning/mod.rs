@@ -7,7 +7,6 @@ pub mod client_keys;
 pub mod groups;
 pub mod joining;
 pub mod keys;
-pub mod logout;
 pub mod organizations;
 pub mod refresh;
 pub mod sign_in;

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_as, query_scalar};
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
-pub const DISTRIBUTED: [&str; 32] = [
+pub const DISTRIBUTED: [&str; 35] = [
     // Triggers on the others write to it.
     "events",
     "organizations",
@@ -42,6 +42,9 @@ pub const DISTRIBUTED: [&str; 32] = [
     "event_streams",
     "event_stream_notices",
     "event_stream_removals",
+    "webhooks",
+    "receivers",
+    "deliveries",
 ];
 
 /// The tables that every machine has: what is unique over all organizations, and what a program must know before it

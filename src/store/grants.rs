@@ -8,7 +8,7 @@
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde_json::Value;
-use sqlx::{query, query_as};
+use sqlx::{query, query_as, query_scalar};
 use uuid::Uuid;
 
 use super::roles::query_with_roles;
@@ -493,8 +493,7 @@ pub async fn groups_of(
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
-/// Ends what applications may do in sessions that end now, and has them told, also those whose tokens ended before. For the statements
-/// that end sessions.
+/// Ends what applications may do in sessions that end now, for the statements that end sessions.
 pub async fn end_of_sessions(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -505,8 +504,8 @@ pub async fn end_of_sessions(
         return Ok(());
     }
     query!(
-        "update grants set ended_at = coalesce(ended_at, $3), notify_at = $3
-         where organization_id = $1 and session_id = any($2) and notices = 0",
+        "update grants set ended_at = $3
+         where organization_id = $1 and session_id = any($2) and ended_at is null",
         organization_id.as_uuid(),
         sessions,
         now,
@@ -516,7 +515,7 @@ pub async fn end_of_sessions(
     Ok(())
 }
 
-/// Ends what applications may do in the name of a member, and has them told.
+/// Ends what applications may do in the name of a member.
 pub async fn end_of_member(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -524,8 +523,8 @@ pub async fn end_of_member(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "update grants set ended_at = coalesce(ended_at, $3), notify_at = $3
-         where organization_id = $1 and subject_id = $2 and notices = 0",
+        "update grants set ended_at = $3
+         where organization_id = $1 and subject_id = $2 and ended_at is null",
         organization_id.as_uuid(),
         member.as_uuid(),
         now,
@@ -535,7 +534,7 @@ pub async fn end_of_member(
     Ok(())
 }
 
-/// Ends what applications may do in sessions that began through a provider, and has them told.
+/// Ends what applications may do in sessions that began through a provider.
 pub async fn end_through(
     db: &mut Connection,
     organization_id: OrganizationId,
@@ -543,8 +542,8 @@ pub async fn end_through(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "update grants set ended_at = coalesce(ended_at, $3), notify_at = $3
-         where organization_id = $1 and sso_configuration_id = $2 and notices = 0",
+        "update grants set ended_at = $3
+         where organization_id = $1 and sso_configuration_id = $2 and ended_at is null",
         organization_id.as_uuid(),
         sso_configuration_id.as_uuid(),
         now,
@@ -554,14 +553,14 @@ pub async fn end_through(
     Ok(())
 }
 
-/// Ends what applications may do in the organization, and has them told.
+/// Ends what applications may do in the organization.
 pub async fn end_all(
     db: &mut Connection,
     organization_id: OrganizationId,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     query!(
-        "update grants set ended_at = coalesce(ended_at, $2), notify_at = $2 where organization_id = $1 and notices = 0",
+        "update grants set ended_at = $2 where organization_id = $1 and ended_at is null",
         organization_id.as_uuid(),
         now,
     )
@@ -570,101 +569,26 @@ pub async fn end_all(
     Ok(())
 }
 
-/// A session's end that an application is to be told of.
-#[derive(Clone, Debug)]
-pub struct Notice {
-    /// The person's organization.
-    pub organization_id: OrganizationId,
-    /// The application.
-    pub client: ClientId,
-    /// Who was signed in.
-    pub subject_id: SubjectId,
-    /// The session.
-    pub session_id: SessionId,
-    /// When it ended.
-    pub ended_at: DateTime<Utc>,
-    /// How often that was tried.
-    pub notices: i32,
-}
-
-/// The notices of all organizations that are due, up to `limit`, those that were tried least first: for the job that delivers them.
-pub async fn list_due(
+/// Of these sessions, those in which somebody signed in to an application.
+pub async fn sessions_of(
     db: &mut Connection,
-    now: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Notice>, Error> {
-    let rows = query!(
-        r#"select organization_id, application_organization_id, application_id, subject_id, session_id as "session_id!",
-               ended_at as "ended_at!", notices
-           from grants where notify_at <= $1 and session_id is not null and ended_at is not null order by notices, notify_at limit $2"#,
-        now,
-        limit,
+    organization_id: OrganizationId,
+    client: ClientId,
+    sessions: &[Uuid],
+) -> Result<Vec<Uuid>, Error> {
+    Ok(query_scalar!(
+        r#"select distinct session_id as "session_id!" from grants
+           where organization_id = $1 and session_id = any($2) and application_organization_id = $3 and application_id = $4"#,
+        organization_id.as_uuid(),
+        sessions,
+        client.organization_id.as_uuid(),
+        client.id.as_uuid(),
     )
     .fetch_all(db)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Notice {
-            organization_id: row.organization_id.into(),
-            client: ClientId {
-                organization_id: row.application_organization_id.into(),
-                id: row.application_id.into(),
-            },
-            subject_id: row.subject_id.into(),
-            session_id: row.session_id.into(),
-            ended_at: row.ended_at,
-            notices: row.notices,
-        })
-        .collect())
+    .await?)
 }
 
-/// Takes the delivery of a notice until `until`, with all others of this session to this application, and tells whether nobody else
-/// has.
-pub async fn take_notice(
-    db: &mut Connection,
-    notice: &Notice,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> Result<bool, Error> {
-    let done = query!(
-        "update grants set notify_at = $6, notices = notices + 1
-         where organization_id = $1 and session_id = $2 and application_organization_id = $3 and application_id = $4
-             and notify_at <= $5",
-        notice.organization_id.as_uuid(),
-        notice.session_id.as_uuid(),
-        notice.client.organization_id.as_uuid(),
-        notice.client.id.as_uuid(),
-        now,
-        until,
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() > 0)
-}
-
-/// Says when the notices of a session to an application are tried again; never, if `again` is `None`.
-pub async fn settle_notice(
-    db: &mut Connection,
-    notice: &Notice,
-    again: Option<DateTime<Utc>>,
-) -> Result<(), Error> {
-    query!(
-        "update grants set notify_at = $5
-         where organization_id = $1 and session_id = $2 and application_organization_id = $3 and application_id = $4
-             and notify_at is not null",
-        notice.organization_id.as_uuid(),
-        notice.session_id.as_uuid(),
-        notice.client.organization_id.as_uuid(),
-        notice.client.id.as_uuid(),
-        again,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Deletes up to `limit` grants of all organizations of which nothing can be used any more and nobody has to be told: for the job
-/// that tidies up.
+/// Deletes up to `limit` grants of all organizations of which nothing can be used any more: for the job that tidies up.
 pub async fn delete_ended(
     db: &mut Connection,
     now: DateTime<Utc>,
@@ -672,7 +596,7 @@ pub async fn delete_ended(
 ) -> Result<u64, Error> {
     let done = query!(
         "delete from grants where (organization_id, id) in
-             (select organization_id, id from grants where expires_at < $1 and notify_at is null limit $2)",
+             (select organization_id, id from grants where expires_at < $1 limit $2)",
         now,
         limit,
     )

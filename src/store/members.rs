@@ -206,8 +206,8 @@ async fn write(
              delete from personal_access_tokens t using changed c
              where t.organization_id = $1 and t.user_id = c.id and c.status <> 'active'
          ), granted as (
-             update grants g set ended_at = coalesce(g.ended_at, $4), notify_at = $4 from changed c
-             where g.organization_id = $1 and g.subject_id = c.id and g.notices = 0 and c.status <> 'active'
+             update grants g set ended_at = $4 from changed c
+             where g.organization_id = $1 and g.subject_id = c.id and g.ended_at is null and c.status <> 'active'
          ), memberships as (
              delete from group_members m using changed c
              where m.organization_id = $1 and m.subject_id = c.id and c.status = 'left'

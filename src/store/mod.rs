@@ -12,6 +12,7 @@ pub mod client_assertions;
 pub mod client_keys;
 pub mod cluster;
 mod connection;
+pub mod deliveries;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
@@ -31,6 +32,7 @@ pub mod personal_access_tokens;
 pub mod policies;
 mod pool;
 pub mod pushed_requests;
+pub mod receivers;
 pub mod roles;
 mod room;
 mod schema;
@@ -52,6 +54,7 @@ pub mod status;
 pub mod subjects;
 pub mod tokens;
 mod types;
+pub mod webhooks;
 mod wide;
 
 use std::sync::atomic::{AtomicBool, Ordering};

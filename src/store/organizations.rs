@@ -162,6 +162,13 @@ pub async fn mark_deleted(
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let organization = id.as_uuid();
+    // Before the rest: of a deleted organization, nothing is told.
+    query!(
+        "delete from sessions where organization_id = $1",
+        organization
+    )
+    .execute(&mut *db)
+    .await?;
     query!(
         "update organizations set deleted_at = $2 where id = $1",
         organization,

@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
             "config",
             "domain",
             "error",
+            "events",
             "http",
             "jobs",
             "log",

@@ -23,7 +23,7 @@ const STREAM: Uuid = uuid!("00000000-0000-7000-8000-000000000018");
 
 /// What is written once a version is reached, as programs of that version do: rows for the tables that it makes. A
 /// migration that makes a table which nothing else fills needs an entry.
-const ROWS: [(i64, &str); 9] = [
+const ROWS: [(i64, &str); 11] = [
     (
         1,
         r#"
@@ -155,6 +155,28 @@ const ROWS: [(i64, &str); 9] = [
         values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000015', '\x07', now() + '1 minute');
         insert into signing_keys (id, algorithm, sealed_key, public_key, created_at, active_from)
         values ('key', 'RS256', '\x08', '{"kty": "RSA"}', now(), now());
+        "#,
+    ),
+    (
+        20,
+        r#"
+        insert into events (organization_id, type, subject_id, order_key, data, previous)
+        values ('00000000-0000-7000-8000-000000000001', 'member.updated', '00000000-0000-7000-8000-000000000006',
+            '00000000-0000-7000-8000-000000000006', '{"name": "Ada Weiß"}', '{"name": "Ada"}');
+        "#,
+    ),
+    (
+        21,
+        r#"
+        insert into webhooks (organization_id, id, settings, created_at, updated_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001a',
+            '{"name": "Copy", "url": "https://copy.acme.example/", "types": []}', now(), now());
+        insert into receivers (organization_id, id, kind, cursor, is_active)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001a', 'webhook', '{"s": 0, "t": 0}', false);
+        insert into deliveries (organization_id, receiver_id, seq, event_organization_id, event_time, type, subject_id, order_key, status,
+            tries, created_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001a', 1, '00000000-0000-7000-8000-000000000001',
+            now(), 'member.updated', '00000000-0000-7000-8000-000000000006', '00000000-0000-7000-8000-000000000006', 'delivered', 1, now());
         "#,
     ),
     (

@@ -4,23 +4,23 @@ use std::collections::BTreeSet;
 
 use buffa::EnumValue;
 use buffa_types::google::protobuf::{Duration, Struct, Timestamp};
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 use url::Url;
 
 use crate::api::enums::{Prefixed, of_name, of_wire};
-use crate::api::handler::{Owner, begin, lifetime, optional_id, parse_id, parse_ids, timestamp};
+use crate::api::handler::{
+    Owner, begin_owned, lifetime, optional_id, owned, parse_id, parse_ids, timestamp,
+};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
 use crate::domain::application::{
-    Application, ClientAuthentication, Grant, Scope, Scopes, Settings, Signature, installation,
+    Application, ClientAuthentication, Grant, Scope, Scopes, Settings, Signature,
 };
 use crate::domain::audit::Change;
-use crate::domain::identity::{Caller, Reader, Writer};
+use crate::domain::identity::{Reader, Writer};
 use crate::domain::ids::{GroupId, OrganizationId};
 use crate::error::{Error, Violation, no_violations};
 use crate::provisioning::applications::{new_secret, takes_secret};
-use crate::provisioning::work::Work;
 use crate::store::{self, Connection, Page};
 use proto::rollcall::v1::{
     Application as WireApplication, ClientAuthentication as WireAuthentication,
@@ -162,26 +162,6 @@ fn has_no_secret() -> Error {
         "this application has no secret: with UpdateApplication, set its authentication to CLIENT_SECRET_BASIC or CLIENT_SECRET_POST first"
             .to_owned(),
     )
-}
-
-/// Whose applications the caller decides about.
-fn owned<C: AsRef<Caller>>(caller: &Owner<C>) -> OrganizationId {
-    match caller {
-        Owner::Administrator(caller) => caller.as_ref().organization_id,
-        Owner::Operator(_) => installation(),
-    }
-}
-
-/// Begins a change of what the caller decides about.
-async fn begin_owned<'a>(
-    app: &'a App,
-    caller: Owner<Writer<'_>>,
-    now: DateTime<Utc>,
-) -> Result<Work<'a>, Error> {
-    match caller {
-        Owner::Administrator(caller) => begin(app, caller, now).await,
-        Owner::Operator(operator) => Work::begin(app, installation(), operator.into(), now).await,
-    }
 }
 
 /// What a request says of a new application, and for the rest, what is usual.

@@ -8,6 +8,7 @@ mod provisioning;
 mod sessions;
 mod sign_in;
 mod status;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
     APPLICATION_SERVICE_SERVICE_NAME,
     EVENT_SERVICE_SERVICE_NAME,
     ORGANIZATION_SERVICE_SERVICE_NAME,
@@ -25,10 +26,11 @@ pub const NAMES: [&str; 7] = [
     SESSION_SERVICE_SERVICE_NAME,
     SIGN_IN_SERVICE_SERVICE_NAME,
     STATUS_SERVICE_SERVICE_NAME,
+    WEBHOOK_SERVICE_SERVICE_NAME,
 ];
 
 /// Who may call the methods of the services.
-pub const METHODS: [&[Method]; 7] = [
+pub const METHODS: [&[Method]; 8] = [
     APPLICATIONS,
     EVENTS,
     ORGANIZATIONS,
@@ -36,6 +38,7 @@ pub const METHODS: [&[Method]; 7] = [
     SESSIONS,
     SIGN_IN,
     STATUS,
+    WEBHOOKS,
 ];
 
 /// Adds the services to those of a router.
@@ -46,7 +49,8 @@ pub fn register(api: &Arc<Api>, services: Router) -> Router {
     let services = ProvisioningServiceExt::register(api.clone(), services);
     let services = SessionServiceExt::register(api.clone(), services);
     let services = SignInServiceExt::register(api.clone(), services);
-    StatusServiceExt::register(api.clone(), services)
+    let services = StatusServiceExt::register(api.clone(), services);
+    WebhookServiceExt::register(api.clone(), services)
 }
 
 service! { APPLICATIONS: ApplicationService {
@@ -108,4 +112,27 @@ service! { SIGN_IN: SignInService {
 service! { STATUS: StatusService {
     administrator reads get_status(GetStatusRequest) -> GetStatusResponse =
         status::get(app, caller);
+}}
+
+service! { WEBHOOKS: WebhookService {
+    owner writes create_webhook(CreateWebhookRequest) -> CreateWebhookResponse { webhook, secret } =
+        webhooks::create(app, caller, request);
+    owner reads get_webhook(GetWebhookRequest) -> GetWebhookResponse { webhook } =
+        webhooks::get(app, caller, request);
+    owner reads list_webhooks(ListWebhooksRequest) -> ListWebhooksResponse { webhooks, pagination } =
+        webhooks::list(app, caller, paging, request);
+    owner writes update_webhook(UpdateWebhookRequest) -> UpdateWebhookResponse { webhook } =
+        webhooks::update(app, caller, request);
+    owner writes delete_webhook(DeleteWebhookRequest) -> DeleteWebhookResponse {} =
+        webhooks::delete(app, caller, request);
+    owner writes rotate_webhook_secret(RotateWebhookSecretRequest)
+        -> RotateWebhookSecretResponse { webhook, secret, previous_secret_expires_at } =
+        webhooks::rotate_secret(app, caller, request);
+    owner writes send_test_event(SendTestEventRequest) -> SendTestEventResponse =
+        webhooks::send_test(app, caller, request);
+    owner reads list_webhook_deliveries(ListWebhookDeliveriesRequest)
+        -> ListWebhookDeliveriesResponse { deliveries, pagination } =
+        webhooks::list_deliveries(app, caller, paging, request);
+    owner writes replay_webhook_deliveries(ReplayWebhookDeliveriesRequest) -> ReplayWebhookDeliveriesResponse { count } =
+        webhooks::replay(app, caller, request);
 }}

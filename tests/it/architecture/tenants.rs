@@ -21,7 +21,7 @@ const OPERATOR: &str =
 const ELSEWHERE: &str = "the condition is put together from other pieces, one of which has it";
 
 /// The exceptions, each by words that no other statement has, or by the function that puts a piece together.
-pub const EXCEPTIONS: [(&str, &str); 34] = [
+pub const EXCEPTIONS: [(&str, &str); 40] = [
     ("where c.email_domain_keys && $5::text[]", BY_DOMAIN),
     ("delete from scim_events where (organization_id,", JOB),
     ("delete from sessions where (organization_id,", JOB),
@@ -38,7 +38,28 @@ pub const EXCEPTIONS: [(&str, &str); 34] = [
         JOB,
     ),
     ("delete from api_tokens where (organization_id,", JOB),
-    ("from grants where notify_at <= $1 and", JOB),
+    ("delete from deliveries where (organization_id,", JOB),
+    ("from events where time > statement_timestamp()", JOB),
+    (
+        "due_at <= statement_timestamp() or organization_id = any($1)",
+        JOB,
+    ),
+    (
+        "or r.due_at <= statement_timestamp() or r.organization_id =",
+        JOB,
+    ),
+    (
+        "select exists (select 1 from receivers where is_active)",
+        JOB,
+    ),
+    (
+        "from webhooks where (organization_id, id) > ($1, $2)",
+        OPERATOR,
+    ),
+    (
+        "update webhooks set secret = null, previous_secret = null where",
+        OPERATOR,
+    ),
     ("delete from grants where (organization_id,", JOB),
     ("delete from pushed_requests where (organization_id,", JOB),
     ("delete from client_assertions where (organization_id,", JOB),

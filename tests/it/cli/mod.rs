@@ -3,6 +3,7 @@
 mod documented;
 #[cfg(feature = "embedded-postgres")]
 mod embedded;
+mod events;
 mod observability;
 pub mod operators;
 mod remote;

@@ -63,13 +63,19 @@ impl Database {
         format!("{server}/{}", self.name)
     }
 
-    fn printed(&self, arguments: &[&str]) -> String {
+    pub fn printed(&self, arguments: &[&str]) -> String {
         printed(arguments, &[("DATABASE_URL", &self.url())])
     }
 
     pub fn serve(&self, more: &[(&str, &str)]) -> Serving {
         let url = self.url();
         Serving::start(&self.settings(&url, more))
+    }
+
+    /// The same at an address.
+    pub fn serve_at(&self, address: &str, more: &[(&str, &str)]) -> Serving {
+        let url = self.url();
+        Serving::start_at(address, &self.settings(&url, more))
     }
 
     /// Runs a command to its end.

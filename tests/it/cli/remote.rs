@@ -16,7 +16,7 @@ pub struct Installation {
     /// An administrator's.
     pub token: String,
     settings: Vec<(&'static str, String)>,
-    database: Option<Database>,
+    pub database: Option<Database>,
     _folder: TempDir,
 }
 
@@ -42,13 +42,18 @@ impl Installation {
             return Some(Self::of(serving, token, more, None, folder));
         };
         let token = printed(&["token", "generate"], &[]);
-        let serving = database.serve(&[
-            ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
-            ("ROLLCALL_BOOTSTRAP_TOKEN", &token),
-            ("ROLLCALL_ALLOW_INSECURE_ISSUERS", "true"),
-        ]);
+        let serving = database.serve(&Self::bootstrap(&token));
         let more = ("ROLLCALL_TOKEN", token.clone());
         Some(Self::of(serving, token, more, Some(database), folder))
+    }
+
+    /// How a server on a real PostgreSQL is started.
+    fn bootstrap(token: &str) -> [(&str, &str); 3] {
+        [
+            ("ROLLCALL_BOOTSTRAP_ORGANIZATION", "Acme"),
+            ("ROLLCALL_BOOTSTRAP_TOKEN", token),
+            ("ROLLCALL_ALLOW_INSECURE_ISSUERS", "true"),
+        ]
     }
 
     fn of(
@@ -68,6 +73,15 @@ impl Installation {
         }
     }
 
+    /// The server is killed, and another one starts in its place; meanwhile, something is done.
+    pub fn replace_server(&mut self, meanwhile: impl FnOnce(&Database)) {
+        let database = self.database.as_ref().unwrap();
+        let address = self.serving.address.clone();
+        self.serving.kill();
+        meanwhile(database);
+        self.serving = database.serve_at(&address, &Self::bootstrap(&self.token));
+    }
+
     /// A command that asks this server.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let settings: Vec<(&str, &str)> = self.settings.iter().map(|(n, v)| (*n, &**v)).collect();
@@ -80,7 +94,7 @@ impl Installation {
 
     /// What a command prints that ends with this code.
     #[track_caller]
-    fn prints(&self, arguments: &[&str], code: i32) -> String {
+    pub fn prints(&self, arguments: &[&str], code: i32) -> String {
         let output = self.output(arguments);
         let (out, err) = (text(output.stdout), text(output.stderr));
         assert_eq!(
@@ -92,13 +106,13 @@ impl Installation {
         format!("{out}{err}").trim_end().to_owned()
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub fn json(&self, arguments: &[&str]) -> Value {
         let arguments = [arguments, &["--json"]].concat();
         serde_json::from_str(&self.prints(&arguments, 0)).unwrap()
     }
 
     /// An SSO configuration at a port on which nothing listens, and a SCIM configuration with its token.
-    fn configurations(&self) -> (String, String, String) {
+    pub fn configurations(&self) -> (String, String, String) {
         let organization = self.serving.organization(&self.token);
         let call = |method: &str, request: Value| {
             let (status, answer) = self.serving.call(method, &self.token, &request);
@@ -124,9 +138,9 @@ impl Installation {
     }
 
     /// Pushes a user, and returns the status.
-    fn push(&self, scim_token: &str, user_name: &str) -> u16 {
+    pub fn push(&self, scim_token: &str, user_name: &str) -> u16 {
         let schema = "urn:ietf:params:scim:schemas:core:2.0:User";
-        let user = json!({ "schemas": [schema], "userName": user_name, "externalId": user_name.len().to_string(), "active": true });
+        let user = json!({ "schemas": [schema], "userName": user_name, "externalId": user_name, "active": true });
         let request = self
             .serving
             .request("POST", "/scim/v2/Users", scim_token, &user.to_string());

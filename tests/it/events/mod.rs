@@ -1,9 +1,13 @@
 //! What happened, told to programs.
 
+mod attacks;
 mod copy;
 mod log;
 mod told;
+mod watch;
+mod webhooks;
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::api::methods::call;
@@ -62,5 +66,33 @@ impl Reader {
             .iter()
             .map(|event| event["type"].as_str().unwrap().to_owned());
         types.collect()
+    }
+}
+
+/// Sends what is due to the receivers of the organization.
+pub async fn deliver(server: &Server) {
+    let organization = server.organization_id();
+    rollcall::events::delivery::settle(&server.app, organization)
+        .await
+        .unwrap();
+}
+
+/// Lets time pass for the receivers of the organization, which go by the database's clock.
+pub async fn later(server: &Server, time: TimeDelta) {
+    let mut db = server.app.store.acquire().await.unwrap();
+    for statement in [
+        "update receivers set due_at = due_at - make_interval(secs => $2), paused_until = paused_until - make_interval(secs => $2),
+             failing_since = failing_since - make_interval(secs => $2), lease_until = lease_until - make_interval(secs => $2)
+         where organization_id = $1",
+        "update deliveries set created_at = created_at - make_interval(secs => $2),
+             next_try_at = next_try_at - make_interval(secs => $2)
+         where organization_id = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(server.organization_id().as_uuid())
+            .bind(time.as_seconds_f64())
+            .execute(&mut *db)
+            .await
+            .unwrap();
     }
 }

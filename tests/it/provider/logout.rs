@@ -7,17 +7,14 @@ use axum::extract::{Form, State};
 use axum::routing::post;
 use chrono::TimeDelta;
 use http::StatusCode;
-use rollcall::provisioning::logout;
 use serde_json::{Value, json};
 
 use super::{Client, claims, parameters, text};
+use crate::events::{deliver, later};
 use crate::login::{ORIGIN, Place, query};
 use crate::support::run;
 
 const AFTER: &str = "https://app.example.com/bye";
-
-/// The turn of those who deliver: what is due is delivered for all organizations, by whose clock it may be.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[derive(Clone)]
 struct Heard {
@@ -49,7 +46,7 @@ async fn listen() -> (String, Heard) {
     (uri, heard)
 }
 
-/// Those of this application alone: the job tells all that are due.
+/// Those of this application alone.
 fn heard_by(heard: &Heard, client: &Client<'_>) -> Vec<Value> {
     let tokens = heard.tokens.lock().unwrap();
     let all = tokens.iter().map(|token| claims(&json!(token)));
@@ -172,7 +169,6 @@ fn a_form_of_the_application_comes_back_with_the_cookies() {
 #[test]
 fn every_application_of_the_session_hears_of_its_end_once() {
     run(async {
-        let _turn = TURN.lock().await;
         let place = Place::start().await;
         let (uri, heard) = listen().await;
         let listening = async || {
@@ -192,8 +188,8 @@ fn every_application_of_the_session_hears_of_its_end_once() {
         let (mut other, _) = place.signed_in("bob").await;
         chat.tokens(&mut other, &[]).await;
         browser.post("/logout", &[]).await.location();
-        logout::deliver(&place.server.app).await.unwrap();
-        logout::deliver(&place.server.app).await.unwrap();
+        deliver(&place.server).await;
+        deliver(&place.server).await;
         for client in [&wiki, &chat] {
             let [claims] = &heard_by(&heard, client)[..] else {
                 panic!("{:?}", heard_by(&heard, client));
@@ -218,7 +214,6 @@ fn every_application_of_the_session_hears_of_its_end_once() {
 #[test]
 fn applications_hear_of_suspension_and_are_told_again_until_they_listen() {
     run(async {
-        let _turn = TURN.lock().await;
         let place = Place::start().await;
         let (uri, heard) = listen().await;
         let client = Client::with(&place, |settings| {
@@ -236,16 +231,16 @@ fn applications_hear_of_suspension_and_are_told_again_until_they_listen() {
             )
             .await
             .ok();
-        let deliver = async || logout::deliver(&place.server.app).await.unwrap();
+        let deliver = async || deliver(&place.server).await;
         deliver().await;
         assert_eq!(heard_by(&heard, &client).len(), 1);
         deliver().await;
         assert_eq!(heard_by(&heard, &client).len(), 1, "not at once");
-        place.pass(TimeDelta::seconds(6));
+        later(&place.server, TimeDelta::seconds(6)).await;
         *heard.status.lock().unwrap() = StatusCode::NO_CONTENT;
         deliver().await;
         assert_eq!(heard_by(&heard, &client).len(), 2);
-        place.pass(TimeDelta::hours(2));
+        later(&place.server, TimeDelta::hours(2)).await;
         deliver().await;
         assert_eq!(heard_by(&heard, &client).len(), 2, "it was taken");
     });
@@ -254,7 +249,6 @@ fn applications_hear_of_suspension_and_are_told_again_until_they_listen() {
 #[test]
 fn an_application_that_never_listens_is_given_up_after_a_day() {
     run(async {
-        let _turn = TURN.lock().await;
         let place = Place::start().await;
         let (uri, heard) = listen().await;
         let client = Client::with(&place, |settings| {
@@ -266,11 +260,11 @@ fn an_application_that_never_listens_is_given_up_after_a_day() {
         *heard.status.lock().unwrap() = StatusCode::FOUND;
         browser.post("/logout", &[]).await.location();
         for _ in 0..40 {
-            logout::deliver(&place.server.app).await.unwrap();
-            place.pass(TimeDelta::hours(1));
+            deliver(&place.server).await;
+            later(&place.server, TimeDelta::hours(1)).await;
         }
         let count = heard_by(&heard, &client).len();
-        assert!((24..=37).contains(&count), "{count}");
+        assert!((15..=27).contains(&count), "{count}");
     });
 }
 

@@ -31,6 +31,7 @@ pub mod dns;
 pub mod log;
 pub mod process;
 pub mod scim;
+pub mod stream;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -54,8 +54,13 @@ pub struct Serving {
 impl Serving {
     /// Starts on a free port and waits until it listens.
     pub fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_at("127.0.0.1:0", settings)
+    }
+
+    /// Starts at an address and waits until it listens.
+    pub fn start_at(address: &str, settings: &[(&str, &str)]) -> Self {
         let mut child = rollcall(&["serve"], settings)
-            .env("ROLLCALL_LISTEN", "127.0.0.1:0")
+            .env("ROLLCALL_LISTEN", address)
             .env("ROLLCALL_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
@@ -125,6 +130,12 @@ impl Serving {
             }
         }
         panic!("it goes on after 2,000 signals");
+    }
+
+    /// Ends it from one moment to the next.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends a signal, waits for the end and returns the exit code.

@@ -185,7 +185,7 @@ fn an_organization_is_renamed_and_lets_in_domains() {
 }
 
 #[test]
-fn a_deleted_organization_opens_nothing_at_once_and_its_rows_go_but_for_the_audit_log() {
+fn a_deleted_organization_opens_nothing_at_once_and_its_rows_go_but_for_its_logs() {
     run(async {
         let place = Place::start().await;
         let server = &place.server;
@@ -295,13 +295,13 @@ async fn was_told(server: &Server) -> bool {
         .any(|entry| entry.action == "DeleteOrganization")
 }
 
-/// How many rows there are of an organization, the audit log aside.
+/// How many rows there are of an organization, the audit log and the events aside, which are kept for as long as those of others.
 async fn rows(server: &Server) -> i64 {
     let mut db = server.app.store.acquire().await.unwrap();
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
          where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p') and a.attname = 'organization_id'
-             and not a.attisdropped and c.relname <> 'audit_entries'",
+             and not a.attisdropped and c.relname not in ('audit_entries', 'events')",
     )
     .fetch_all(&mut *db)
     .await

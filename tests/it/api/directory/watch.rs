@@ -3,8 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
-use bytes::{Buf, BytesMut};
+use axum::body::Body;
 use chrono::TimeDelta;
 use futures_util::StreamExt;
 use http::{Request, header};
@@ -14,64 +13,11 @@ use tower::ServiceExt;
 
 use super::{group, member, set_role};
 use crate::support::scim::Client;
+use crate::support::stream::Stream;
 use crate::support::{Server, run};
 
-/// What a client of the Connect protocol reads of a stream (Connect protocol, "Streaming-Response").
-struct Stream {
-    body: BodyDataStream,
-    read: BytesMut,
-}
-
-impl Stream {
-    async fn open(server: &Server, token: &str, request: Value) -> Self {
-        let message = request.to_string();
-        let mut body = vec![0];
-        body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        body.extend(message.bytes());
-        let request = Request::post("/gitpod.v1.EventService/WatchEvents")
-            .header(header::CONTENT_TYPE, "application/connect+json")
-            .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .body(Body::from(body));
-        let response = server
-            .router
-            .clone()
-            .oneshot(request.unwrap())
-            .await
-            .unwrap();
-        assert_eq!(response.status(), 200);
-        Self {
-            body: response.into_body().into_data_stream(),
-            read: BytesMut::new(),
-        }
-    }
-
-    /// The next message, and whether it is the end.
-    async fn next(&mut self) -> (bool, Value) {
-        let next = async {
-            loop {
-                if self.read.len() >= 5 {
-                    let length = u32::from_be_bytes(self.read[1..5].try_into().unwrap()) as usize;
-                    if self.read.len() >= 5 + length {
-                        let is_end = self.read[0] & 2 != 0;
-                        self.read.advance(5);
-                        let message = self.read.split_to(length);
-                        return (is_end, serde_json::from_slice(&message).unwrap());
-                    }
-                }
-                let part = self.body.next().await.expect("more of the stream");
-                self.read.extend_from_slice(&part.unwrap());
-            }
-        };
-        timeout(Duration::from_secs(30), next)
-            .await
-            .expect("a message")
-    }
-
-    async fn event(&mut self) -> Value {
-        let (is_end, event) = self.next().await;
-        assert!(!is_end, "{event}");
-        event
-    }
+async fn open(server: &Server, token: &str, request: Value) -> Stream {
+    Stream::open(server, "gitpod.v1.EventService/WatchEvents", token, request).await
 }
 
 #[test]
@@ -81,7 +27,7 @@ fn changes_of_the_organization_are_told_as_they_happen() {
         let server = &c.server;
         let neighbour = server.neighbour().await;
         server.pass(TimeDelta::seconds(1));
-        let mut stream = Stream::open(server, &server.token, json!({ "organization": true })).await;
+        let mut stream = open(server, &server.token, json!({ "organization": true })).await;
         group(&neighbour).await;
         let own = group(server).await;
         c.user("ada@example.com", json!({})).await;
@@ -103,7 +49,7 @@ fn changes_of_the_organization_are_told_as_they_happen() {
         // A client that asks again misses nothing of what came after the cursor.
         let third = group(server).await;
         let request = json!({ "organization": true, "after": made["cursor"] });
-        let mut again = Stream::open(server, &server.token, request).await;
+        let mut again = open(server, &server.token, request).await;
         let mut seen = vec![];
         while !seen.contains(&json!(third)) {
             seen.push(again.event().await["resourceId"].clone());
@@ -166,7 +112,7 @@ fn a_filter_lets_through_what_it_names() {
         let filters = json!([{ "resourceType": "RESOURCE_TYPE_GROUP", "resourceIds": [second] }]);
         let request = json!({ "organization": true, "resourceTypeFilters": filters });
         server.pass(TimeDelta::seconds(1));
-        let mut stream = Stream::open(&server, &server.token, request).await;
+        let mut stream = open(&server, &server.token, request).await;
         let id = member(&server, "ada").await;
         set_role(&server, &id, "ADMIN").await.ok();
         for group in [&first, &second] {
@@ -195,7 +141,7 @@ fn a_stream_ends_with_the_access_of_who_reads_it() {
             .ok();
         let id = &made["serviceAccount"]["id"];
         let token = server.service_account_token(id.as_str().unwrap()).await;
-        let mut stream = Stream::open(&server, &token, json!({ "organization": true })).await;
+        let mut stream = open(&server, &token, json!({ "organization": true })).await;
         let gone = json!({ "serviceAccountId": id });
         server
             .call_to("ServiceAccountService/DeleteServiceAccount", gone)
@@ -219,7 +165,7 @@ fn attack_streams_that_nobody_reads() {
         let mut streams = vec![];
         for _ in 0..20 {
             let request = json!({ "organization": true });
-            streams.push(Stream::open(&server, &server.token, request).await);
+            streams.push(open(&server, &server.token, request).await);
         }
         for _ in 0..5 {
             group(&server).await;
@@ -232,8 +178,7 @@ fn attack_streams_that_nobody_reads() {
 fn a_stream_ends_well_when_the_server_is_about_to_stop() {
     run(async {
         let server = Server::start().await;
-        let mut stream =
-            Stream::open(&server, &server.token, json!({ "organization": true })).await;
+        let mut stream = open(&server, &server.token, json!({ "organization": true })).await;
         server.app.is_stopping.store(true, Ordering::Relaxed);
         let (is_end, message) = stream.next().await;
         assert!(is_end && message.get("error").is_none(), "{message}");
@@ -245,8 +190,7 @@ fn an_entry_that_appears_late_is_told() {
     run(async {
         let server = Server::start().await;
         let early: uuid::Uuid = server.app.new_id();
-        let mut stream =
-            Stream::open(&server, &server.token, json!({ "organization": true })).await;
+        let mut stream = open(&server, &server.token, json!({ "organization": true })).await;
         server.pass(TimeDelta::seconds(1));
         let own = group(&server).await;
         assert_eq!(stream.event().await["resourceId"], *own);
