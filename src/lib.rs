@@ -3,7 +3,7 @@
 //! A request passes three rooms: a door, the rules, a store function. Calls go one way:
 //!
 //! ```text
-//! cli → router, jobs → doors (api, scim, login, provider) → http, provisioning, events → store → domain
+//! cli → router, jobs → doors (api, scim, login, provider, signals) → http, provisioning, events → store → domain
 //! ```
 //!
 //! From the outside inwards:
@@ -15,6 +15,7 @@
 //! - `scim`: door 2, SCIM 2.0 for identity providers;
 //! - `login`: door 3, people sign in with their browser;
 //! - `provider`: door 4, applications sign people in;
+//! - `signals`: door 5, receivers follow streams of security events;
 //! - [`http`]: what doors share of HTTP: the listener, the token and the session of a request, limits;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`events`]: what happened, told to programs;
@@ -52,5 +53,6 @@ pub mod provisioning;
 pub mod router;
 mod scim;
 pub mod secrets;
+mod signals;
 pub mod store;
 mod traces;

@@ -43,6 +43,8 @@ pub enum Door {
     Login,
     /// What applications sign people in with.
     Provider,
+    /// Streams of security events.
+    Signals,
     /// The signs of life.
     Probe,
     /// None: nothing is at the path.
@@ -50,11 +52,12 @@ pub enum Door {
 }
 
 impl Door {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Api,
         Self::Scim,
         Self::Login,
         Self::Provider,
+        Self::Signals,
         Self::Probe,
         Self::Other,
     ];
@@ -65,6 +68,7 @@ impl Door {
             Self::Scim => "scim",
             Self::Login => "login",
             Self::Provider => "provider",
+            Self::Signals => "signals",
             Self::Probe => "probe",
             Self::Other => "other",
         }

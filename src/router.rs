@@ -21,7 +21,7 @@ use crate::http::request_id::{RequestId, identify};
 use crate::http::{body, path, probes};
 use crate::metrics::Door;
 use crate::store::Share;
-use crate::{api, login, provider, scim};
+use crate::{api, login, provider, scim, signals};
 
 /// Everything that the server answers.
 ///
@@ -34,6 +34,7 @@ pub fn router(app: &Arc<App>) -> Result<Router> {
         .merge(door(scim::TOLD, scim::router(app)))
         .merge(door(Told::by_route(Door::Login), login::router(app)))
         .merge(door(Told::by_route(Door::Provider), provider::router(app)))
+        .merge(door(Told::by_route(Door::Signals), signals::router(app)))
         .merge(observed(
             app,
             Told::by_route(Door::Probe),

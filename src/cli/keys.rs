@@ -12,7 +12,8 @@ use super::serve::embedded;
 use crate::app::{Operator, Random};
 use crate::cli::output::{print, remark};
 use crate::config::{BadSetting, DatabaseSettings, KeySettings};
-use crate::domain::ids::{OrganizationId, SsoConfigurationId};
+use crate::domain::event_stream::authorization_header_context;
+use crate::domain::ids::{EventStreamId, OrganizationId, SsoConfigurationId};
 use crate::domain::sso::client_key_context;
 use crate::events::webhooks;
 use crate::provisioning::keys::{open_client_secret, seal_client_secret};
@@ -161,9 +162,13 @@ async fn reseal(operator: &Operator, keyring: &Keyring) -> Result<()> {
     let keys = reseal_client_keys(operator, keyring).await?;
     let signing = reseal_signing_keys(operator, keyring).await?;
     let webhooks = webhooks::reseal(operator, keyring).await?;
-    seen += keys.0 + signing.0 + webhooks.0;
-    changed += keys.1 + signing.1 + webhooks.1;
-    if overtaken + keys.2 + signing.2 + webhooks.2 > 0 {
+    let headers = reseal_headers(operator, keyring).await?;
+    for more in [keys, signing, webhooks, headers] {
+        seen += more.0;
+        changed += more.1;
+        overtaken += more.2;
+    }
+    if overtaken > 0 {
         bail!(
             "Sealed {changed} of {seen} secrets anew. Some were changed meanwhile: run the command again"
         );
@@ -246,8 +251,57 @@ async fn reseal_signing_keys(
     Ok((all.len(), changed, overtaken))
 }
 
+/// The same of the headers with which tokens are pushed to streams.
+async fn reseal_headers(operator: &Operator, keyring: &Keyring) -> Result<(usize, usize, usize)> {
+    let (mut seen, mut changed, mut overtaken) = (0, 0, 0);
+    let nobody = uuid::Uuid::nil();
+    let mut last = (OrganizationId::from(nobody), EventStreamId::from(nobody));
+    loop {
+        let mut tx = operator.store.begin().await?;
+        let batch = store::event_streams::list_headers(&mut tx, last, BATCH).await?;
+        for header in &batch {
+            last = (header.organization_id, header.id);
+            if keyring.is_current(&header.sealed) {
+                continue;
+            }
+            let context = authorization_header_context(header.organization_id, header.id);
+            let opened = keyring.open(&header.sealed, &context).ok_or_else(|| {
+                anyhow!(
+                    "no key of ROLLCALL_ENCRYPTION_KEYS opens the authorization header of the event stream {}: add the key that sealed it, {:?}",
+                    header.id,
+                    keys::key_id(&header.sealed).unwrap_or("?")
+                )
+            })?;
+            let sealed = keyring.seal(&opened, &context, &operator.random)?;
+            match store::event_streams::update_header(&mut tx, header, &sealed).await? {
+                true => changed += 1,
+                false => overtaken += 1,
+            }
+        }
+        tx.commit().await?;
+        seen += batch.len();
+        if batch.is_empty() {
+            return Ok((seen, changed, overtaken));
+        }
+    }
+}
+
 async fn forget(operator: &Operator, keyring: &Keyring, id: &str) -> Result<()> {
-    let forgotten = provisioning::keys::forget(operator, keyring, id).await?;
+    let all = provisioning::keys::forget(operator, keyring, id).await?;
+    for stream in &all.streams {
+        let line = format!("{}  {}", stream.organization_id, stream.id);
+        print(plain(&line))?;
+    }
+    if !all.streams.is_empty() {
+        remark(format_args!(
+            "Forgot the authorization headers of these {} event streams (organization, stream), and paused them. Their receivers send the header again, and enable them.",
+            all.streams.len()
+        ));
+    }
+    let forgotten = all.configurations;
+    if forgotten.is_empty() && !all.streams.is_empty() {
+        return Ok(());
+    }
     if forgotten.is_empty() {
         let mut db = operator.store.acquire().await?;
         let samples = store::sso::sample_secrets(&mut db).await?;

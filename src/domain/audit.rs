@@ -34,6 +34,8 @@ pub enum SubjectType {
     PersonalAccessToken,
     /// An application, of which `gitpod.v1.ResourceType` knows nothing.
     Application,
+    /// A stream of security events, of which it knows nothing either.
+    EventStream,
     /// A webhook, with the same exception.
     Webhook,
 }
@@ -55,6 +57,7 @@ impl SubjectType {
             Self::ServiceAccountToken => "service_account_token",
             Self::PersonalAccessToken => "personal_access_token",
             Self::Application => "application",
+            Self::EventStream => "event_stream",
             Self::Webhook => "webhook",
         }
     }

@@ -85,4 +85,6 @@ ids! {
     WebhookId;
     /// A row of the audit log.
     AuditEntryId;
+    /// A stream of security events, which a receiver follows.
+    EventStreamId;
 }

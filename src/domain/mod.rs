@@ -4,6 +4,7 @@ pub mod application;
 pub mod audit;
 pub mod domain_verification;
 pub mod event;
+pub mod event_stream;
 pub mod grant;
 pub mod group;
 pub mod identity;

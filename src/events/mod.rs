@@ -5,5 +5,8 @@ pub mod delivery;
 mod lines;
 pub mod log;
 pub mod logout;
+pub mod poll;
+pub mod push;
+pub mod signals;
 mod target;
 pub mod webhooks;

@@ -6,6 +6,7 @@ pub mod folding;
 pub mod grants;
 pub mod organizations;
 pub mod provisioning;
+pub mod push;
 pub mod sign_in;
 pub mod statistics;
 pub mod tokens;
@@ -41,7 +42,7 @@ pub struct Job {
 }
 
 /// Every job of a server.
-const ALL: [&Job; 9] = [
+const ALL: [&Job; 10] = [
     &events::JOB,
     &provisioning::JOB,
     &sign_in::JOB,
@@ -51,6 +52,7 @@ const ALL: [&Job; 9] = [
     &statistics::JOB,
     &folding::JOB,
     &grants::JOB,
+    &push::JOB,
 ];
 
 /// Runs every job without end, and sends events.

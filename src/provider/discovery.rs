@@ -10,13 +10,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{
-    INTROSPECTION_PATH, KEYS_PATH, LOGOUT_PATH, PUSH_PATH, REVOCATION_PATH, TOKEN_PATH,
-    USERINFO_PATH, claims,
+    INTROSPECTION_PATH, LOGOUT_PATH, PUSH_PATH, REVOCATION_PATH, TOKEN_PATH, USERINFO_PATH, claims,
 };
 use crate::app::App;
 use crate::domain::application::{ClientAuthentication, Grant, Scope, Signature};
 use crate::provisioning::sign_in::AUTHORIZE_PATH;
-use crate::provisioning::signing;
+use crate::provisioning::signing::{self, KEYS_PATH};
 
 /// How long clients may keep it: a key is published a day before it signs.
 const KEPT: &str = "public, max-age=3600";

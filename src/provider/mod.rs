@@ -40,6 +40,7 @@ use http::{Method, StatusCode};
 use crate::app::App;
 use crate::http::page::protect;
 use crate::provisioning::sign_in::AUTHORIZE_PATH;
+use crate::provisioning::signing::KEYS_PATH;
 
 /// The kind of ID tokens (`typ`).
 const ID_TOKEN: &str = "JWT";
@@ -47,7 +48,6 @@ const ID_TOKEN: &str = "JWT";
 /// The parameter of an authorization request that comes back from signing in: when that began, sealed.
 const SINCE: &str = "rollcall_since";
 
-const KEYS_PATH: &str = "/oauth2/keys";
 const TOKEN_PATH: &str = "/oauth2/token";
 const USERINFO_PATH: &str = "/oauth2/userinfo";
 const INTROSPECTION_PATH: &str = "/oauth2/introspect";

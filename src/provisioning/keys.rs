@@ -1,31 +1,44 @@
 //! Client secrets as they are stored: sealed, opened, and forgotten when their key is lost.
 
+use http::HeaderValue;
 use secrecy::SecretString;
 
 use crate::app::{Operator, Random};
 use crate::domain::audit::Change;
+use crate::domain::event_stream::{
+    EventStream, Notice, StreamStatus, authorization_header_context,
+};
 use crate::domain::identity::Subject;
-use crate::domain::ids::{OrganizationId, SsoConfigurationId};
+use crate::domain::ids::{EventStreamId, OrganizationId, SsoConfigurationId};
 use crate::domain::sso::{FORGOTTEN_SECRET, SsoChange, SsoConfiguration, client_secret_context};
 use crate::error::{Error, Violation};
 use crate::secrets::keys::{self, Keyring};
 use crate::store;
 
+/// Why a stream is paused.
+const LOST_HEADER: &str =
+    "The authorization header of the receiver was lost: send it again, and enable the stream.";
+
 /// How many secrets one transaction forgets.
 const BATCH: i64 = 500;
 
-/// Forgets the client secrets of all organizations that the key `id` sealed, and returns their configurations: they have
-/// to be entered again. In their place stands what the first key seals: a version that does not know of forgotten secrets
+/// What was sealed with a lost key, and has to be entered again.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// The configurations whose client secrets are forgotten.
+    pub configurations: Vec<SsoConfiguration>,
+    /// The streams that push without their headers, and are paused.
+    pub streams: Vec<EventStream>,
+}
+
+/// Forgets the client secrets of all organizations that the key `id` sealed, and the headers of streams: they have
+/// to be entered again. In the place of client secrets stands what the first key seals: a version that does not know of forgotten secrets
 /// finds that its keys open it, and no text to send to a provider.
 ///
 /// # Errors
 ///
 /// [`Error::Invalid`] for what is no identifier of a key; [`Error::FailedPrecondition`] while the server has the key.
-pub async fn forget(
-    operator: &Operator,
-    keyring: &Keyring,
-    id: &str,
-) -> Result<Vec<SsoConfiguration>, Error> {
+pub async fn forget(operator: &Operator, keyring: &Keyring, id: &str) -> Result<Forgotten, Error> {
     let prefix =
         keys::prefix(id).map_err(|e| Error::invalid("the key's id", Violation::LENGTH, e))?;
     if keyring.has(id) {
@@ -33,7 +46,10 @@ pub async fn forget(
             "the key {id:?} is in ROLLCALL_ENCRYPTION_KEYS, so nothing is lost: to replace it, put another key in front of it and run `rollcall keys reseal`; to forget what it sealed nevertheless, remove it from the setting first"
         )));
     }
-    let mut forgotten = vec![];
+    let mut forgotten = Forgotten {
+        streams: forget_headers(operator, &prefix).await?,
+        ..Forgotten::default()
+    };
     loop {
         let mut tx = operator.store.begin().await?;
         let batch = store::sso::find_sealed_with(&mut tx, &prefix, BATCH).await?;
@@ -77,6 +93,42 @@ pub async fn forget(
                 &change,
             )
             .await?;
+            forgotten.configurations.push(after);
+        }
+        tx.commit().await?;
+    }
+}
+
+/// Pauses the streams of all organizations whose headers a lost key sealed: their receivers would refuse what comes without. They are
+/// told of it when they look, or take a token without the header.
+async fn forget_headers(operator: &Operator, prefix: &[u8]) -> Result<Vec<EventStream>, Error> {
+    let mut forgotten = vec![];
+    loop {
+        let mut tx = operator.store.begin().await?;
+        let batch = store::event_streams::find_sealed_with(&mut tx, prefix, BATCH).await?;
+        if batch.is_empty() {
+            return Ok(forgotten);
+        }
+        for (organization_id, id) in batch {
+            let before = store::event_streams::lock(&mut tx, organization_id, id).await?;
+            let now = operator.clock.now();
+            let mut after = before.clone();
+            after.authorization_header = None;
+            after.updated_at = now;
+            if before.status == StreamStatus::Enabled {
+                after.status = StreamStatus::Paused;
+            }
+            after.reason = Some(LOST_HEADER.to_owned());
+            store::event_streams::update(&mut tx, &after).await?;
+            if before.status == StreamStatus::Enabled {
+                let notice = Notice::stream_updated(operator.new_id(), &after);
+                store::event_streams::insert_notice(&mut tx, organization_id, id, &notice, now)
+                    .await?;
+            }
+            let change = Change::updated("ForgetEncryptionKey", &before, &after);
+            let row = operator.new_id();
+            let by = Subject::operator();
+            store::audit::insert(&mut tx, organization_id, row, now, by, &change).await?;
             forgotten.push(after);
         }
         tx.commit().await?;
@@ -113,6 +165,47 @@ pub fn seal_client_secret(
 ) -> Result<Vec<u8>, Error> {
     let plain = secret.map_or(FORGOTTEN_SECRET, str::as_bytes);
     keyring.seal(plain, &client_secret_context(organization_id, id), random)
+}
+
+/// The header with which the tokens of a stream are pushed, from the form that is stored.
+///
+/// # Errors
+///
+/// [`Error::Internal`] when no key opens it, for an operator: with the key's id, and what to do.
+pub fn open_authorization_header(
+    keyring: &Keyring,
+    stream: &EventStream,
+) -> Result<Option<HeaderValue>, Error> {
+    let Some(sealed) = &stream.authorization_header else {
+        return Ok(None);
+    };
+    let context = authorization_header_context(stream.organization_id, stream.id);
+    let opened = keyring.open(sealed, &context).ok_or_else(|| {
+        let sealer = keys::key_id(sealed).unwrap_or("?");
+        Error::internal(format!(
+            "no key of ROLLCALL_ENCRYPTION_KEYS opens the authorization header of the event stream {}: add the key that sealed it, {sealer:?}; if that is lost, `rollcall keys forget {sealer}` pauses the streams whose headers it sealed until they are entered again",
+            stream.id
+        ))
+    })?;
+    let mut header = HeaderValue::from_bytes(&opened).map_err(Error::internal)?;
+    header.set_sensitive(true);
+    Ok(Some(header))
+}
+
+/// Seals the header with which the tokens of a stream are pushed.
+///
+/// # Errors
+///
+/// [`Error::Internal`] without keys.
+pub fn seal_authorization_header(
+    keyring: &Keyring,
+    random: &Random,
+    organization_id: OrganizationId,
+    id: EventStreamId,
+    header: &str,
+) -> Result<Vec<u8>, Error> {
+    let context = authorization_header_context(organization_id, id);
+    keyring.seal(header.as_bytes(), &context, random)
 }
 
 /// Why no key of the server's opens a secret, and what to do.

@@ -15,6 +15,9 @@ use crate::secrets::signing::{Published, Ring, SigningKey};
 use crate::store;
 use crate::store::signing_keys::SigningKeyRow;
 
+/// Where the keys are that verify, below the public URL.
+pub const KEYS_PATH: &str = "/oauth2/keys";
+
 /// How long a key signs.
 const LIFETIME: TimeDelta = TimeDelta::days(90);
 /// How long before that it is published: clients keep the keys that they have read for a while.

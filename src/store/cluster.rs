@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_as, query_scalar};
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
-pub const DISTRIBUTED: [&str; 32] = [
+pub const DISTRIBUTED: [&str; 35] = [
     // Triggers on the others write to it.
     "events",
     "organizations",
@@ -39,6 +39,9 @@ pub const DISTRIBUTED: [&str; 32] = [
     "grants",
     "pushed_requests",
     "client_assertions",
+    "event_streams",
+    "event_stream_notices",
+    "event_stream_removals",
     "webhooks",
     "receivers",
     "deliveries",

@@ -16,6 +16,7 @@ pub mod deliveries;
 pub mod domains;
 #[cfg(feature = "embedded-postgres")]
 pub mod embedded;
+pub mod event_streams;
 pub mod events;
 pub mod folding;
 pub mod grants;

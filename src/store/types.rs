@@ -10,10 +10,12 @@ use uuid::Uuid;
 
 use super::scim_events::Outcome;
 use crate::domain::application::Signature;
+use crate::domain::event_stream::StreamStatus;
 use crate::domain::identity::{Principal, Role};
 use crate::domain::ids::{
-    ApiTokenId, ApplicationId, GrantId, GroupId, MemberId, MembershipId, OperatorTokenId,
-    OrganizationId, PersonalAccessTokenId, ResourceId, ServiceAccountId, SessionId, SubjectId,
+    ApiTokenId, ApplicationId, EventStreamId, GrantId, GroupId, MemberId, MembershipId,
+    OperatorTokenId, OrganizationId, PersonalAccessTokenId, ResourceId, ServiceAccountId,
+    SessionId, SubjectId,
 };
 use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{AttemptOutcome, Check};
@@ -52,7 +54,8 @@ by_name!(
     MemberStatus,
     Outcome,
     Principal,
-    Role
+    Role,
+    StreamStatus
 );
 
 /// Identifiers are stored as UUIDs.
@@ -87,6 +90,7 @@ macro_rules! by_uuid {
 by_uuid!(
     ApiTokenId,
     ApplicationId,
+    EventStreamId,
     GrantId,
     GroupId,
     MemberId,

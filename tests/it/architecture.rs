@@ -11,7 +11,7 @@ use self::imports::{
 };
 
 /// Each room of `src`, and the rooms that it may name. Every room is here.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     (
         "cli",
         &[
@@ -35,7 +35,8 @@ const ROOMS: [(&str, &[&str]); 21] = [
     (
         "router",
         &[
-            "api", "app", "error", "http", "login", "metrics", "provider", "scim", "store",
+            "api", "app", "error", "http", "login", "metrics", "provider", "scim", "signals",
+            "store",
         ],
     ),
     // They make folded keys anew as the door makes them.
@@ -57,6 +58,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("scim", &DOOR),
     ("login", &DOOR),
     ("provider", &DOOR),
+    ("signals", &DOOR),
     (
         "http",
         &[
@@ -137,7 +139,9 @@ const RESERVED: [(&str, &[&str]); 7] = [
     ("proto", &["api"]),
     (
         "axum",
-        &["router", "http", "api", "scim", "login", "provider"],
+        &[
+            "router", "http", "api", "scim", "login", "provider", "signals",
+        ],
     ),
 ];
 

@@ -24,6 +24,7 @@ mod no_echo;
 mod outgoing;
 mod provider;
 mod scim;
+mod signals;
 mod store;
 mod support;
 mod upgrade;

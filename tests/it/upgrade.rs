@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use rollcall::app::Random;
-use rollcall::domain::ids::{OrganizationId, SsoConfigurationId};
+use rollcall::domain::event_stream::authorization_header_context;
+use rollcall::domain::ids::{EventStreamId, OrganizationId, SsoConfigurationId};
 use rollcall::domain::sso::{client_key_context, client_secret_context};
 use rollcall::secrets::keys::Keyring;
 use rollcall::store::MIGRATIONS;
@@ -18,10 +19,11 @@ use crate::support::run;
 const ORGANIZATION: Uuid = uuid!("00000000-0000-7000-8000-000000000001");
 const SSO: Uuid = uuid!("00000000-0000-7000-8000-000000000003");
 const SCIM: Uuid = uuid!("00000000-0000-7000-8000-000000000004");
+const STREAM: Uuid = uuid!("00000000-0000-7000-8000-000000000018");
 
 /// What is written once a version is reached, as programs of that version do: rows for the tables that it makes. A
 /// migration that makes a table which nothing else fills needs an entry.
-const ROWS: [(i64, &str); 9] = [
+const ROWS: [(i64, &str); 11] = [
     (
         1,
         r#"
@@ -163,6 +165,34 @@ const ROWS: [(i64, &str); 9] = [
             '00000000-0000-7000-8000-000000000006', '{"name": "Ada Weiß"}', '{"name": "Ada"}');
         "#,
     ),
+    (
+        21,
+        r#"
+        insert into webhooks (organization_id, id, settings, created_at, updated_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001a',
+            '{"name": "Copy", "url": "https://copy.acme.example/", "types": []}', now(), now());
+        insert into receivers (organization_id, id, kind, cursor, is_active)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001a', 'webhook', '{"s": 0, "t": 0}', false);
+        insert into deliveries (organization_id, receiver_id, seq, event_organization_id, event_time, type, subject_id, order_key, status,
+            tries, created_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001a', 1, '00000000-0000-7000-8000-000000000001',
+            now(), 'member.updated', '00000000-0000-7000-8000-000000000006', '00000000-0000-7000-8000-000000000006', 'delivered', 1, now());
+        "#,
+    ),
+    (
+        22,
+        r#"
+        insert into event_streams (organization_id, id, settings, authorization_header, status, cursor, next_try, created_at, updated_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000018',
+            '{"method": "push", "endpoint_url": "https://receiver.acme.example/", "events_requested": [], "description": null}', '\x09',
+            'paused', '{"s": 0, "t": 0}', now(), now(), now());
+        insert into event_stream_notices (organization_id, stream_id, id, created_at, token_events, is_last_word)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000018', '00000000-0000-7000-8000-000000000019',
+            now(), '{}', false);
+        insert into event_stream_removals (organization_id, stream_id, subject_id)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000018', '00000000-0000-7000-8000-000000000006');
+        "#,
+    ),
 ];
 
 /// How many rows each table has.
@@ -195,9 +225,13 @@ async fn seal(db: &mut PgConnection, keys: &str) {
     let secret = keys.seal(b"hunter2-hunter2", &secret, &random).unwrap();
     let key = client_key_context(organization, sso);
     let key = keys.seal(b"a key pair", &key, &random).unwrap();
+    let stream = EventStreamId::from(STREAM);
+    let header = authorization_header_context(organization, stream);
+    let header = keys.seal(b"Bearer x", &header, &random).unwrap();
     for (statement, sealed) in [
         ("update sso_configurations set client_secret = $1", secret),
         ("update sso_client_keys set sealed_key = $1", key),
+        ("update event_streams set authorization_header = $1", header),
     ] {
         query(statement)
             .bind(sealed)

@@ -21,7 +21,7 @@ const OPERATOR: &str =
 const ELSEWHERE: &str = "the condition is put together from other pieces, one of which has it";
 
 /// The exceptions, each by words that no other statement has, or by the function that puts a piece together.
-pub const EXCEPTIONS: [(&str, &str); 37] = [
+pub const EXCEPTIONS: [(&str, &str); 40] = [
     ("where c.email_domain_keys && $5::text[]", BY_DOMAIN),
     ("delete from scim_events where (organization_id,", JOB),
     ("delete from sessions where (organization_id,", JOB),
@@ -85,6 +85,12 @@ pub const EXCEPTIONS: [(&str, &str); 37] = [
     ("from sso_configurations where client_secret is", OPERATOR),
     ("from sso_client_keys where (organization_id,", OPERATOR),
     ("from sso_client_keys where substr(sealed_key,", OPERATOR),
+    ("where s.settings->>'method' = 'push' and", JOB),
+    ("from event_streams where (organization_id, id) >", OPERATOR),
+    (
+        "from event_streams where substr(authorization_header,",
+        OPERATOR,
+    ),
     ("store::scim_search::exists", ELSEWHERE),
 ];
 

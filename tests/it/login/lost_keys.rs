@@ -48,7 +48,11 @@ fn the_client_secret_is_entered_again_and_people_sign_in() {
         let forgotten = forget(&after.server.app, &after.server.app.keys, &key)
             .await
             .unwrap();
-        let ids: Vec<String> = forgotten.iter().map(|c| c.id.to_string()).collect();
+        let ids: Vec<String> = forgotten
+            .configurations
+            .iter()
+            .map(|c| c.id.to_string())
+            .collect();
         assert_eq!(ids, [&*after.sso]);
         assert!(ada.member().await.is_some(), "sessions go on");
 
@@ -173,7 +177,7 @@ fn attack_forgetting_reaches_what_another_key_sealed() {
         ] {
             let forgotten = forget(&other.server.app, &other.server.app.keys, wrong).await;
             let is_nothing = match &forgotten {
-                Ok(forgotten) => forgotten.is_empty(),
+                Ok(forgotten) => forgotten.configurations.is_empty(),
                 Err(error) => matches!(error, Error::Invalid(_)),
             };
             assert!(is_nothing, "{wrong:?}: {forgotten:?}");
@@ -189,6 +193,7 @@ fn attack_forgetting_reaches_what_another_key_sealed() {
             forget(&other.server.app, &other.server.app.keys, &key)
                 .await
                 .unwrap()
+                .configurations
                 .len(),
             1
         );
