@@ -399,7 +399,7 @@ fn another_organizations_id_is_denied_whether_it_exists_or_not() {
 #[test]
 fn the_requests_of_these_tests_have_every_identifier_that_is_looked_up() {
     // What is not looked up, or only found nowhere.
-    const OTHERS: [(&str, &str); 17] = [
+    const OTHERS: [(&str, &str); 18] = [
         ("EndSessions", "session_id"),
         // Which organization they are of, the invitation says.
         ("GetOrganizationInviteSummary", "invite_id"),

@@ -430,14 +430,20 @@ pub async fn join(server: &Server, email: &str, name: &str) -> String {
 async fn webhook(server: &Server) -> String {
     let ask = async |method: &str, request: Value| {
         let path = format!("rollcall.v1.WebhookService/{method}");
-        call(server, &path, Some(&server.token), &request).await.ok()
+        call(server, &path, Some(&server.token), &request)
+            .await
+            .ok()
     };
     let there = ask("ListWebhooks", json!({})).await;
     let there = there["webhooks"].as_array().cloned().unwrap_or_default();
     for webhook in there.iter().take(there.len().saturating_sub(10)) {
         ask("DeleteWebhook", json!({ "webhookId": webhook["id"] })).await;
     }
-    let made = ask("CreateWebhook", json!({ "url": "https://127.0.0.1:1/hooks" })).await;
+    let made = ask(
+        "CreateWebhook",
+        json!({ "url": "https://127.0.0.1:1/hooks" }),
+    )
+    .await;
     text(&made["webhook"]["id"])
 }
 
