@@ -44,6 +44,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How many events are read at once, and how many may be read and not sent.
 const PAGE: usize = 500;
 const AHEAD: usize = 1_000;
+/// In how many pages behind a cursor there may be events that are noted: as many as were read ahead, and one that had begun.
+const CHECKED: u32 = 4;
 /// How many calls of one receiver are under way.
 const AT_ONCE: usize = 100;
 /// How many events are remembered that wait.
@@ -178,7 +180,7 @@ async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(
         next_page: 0,
         read_up_to: claimed.cursor.0.clone(),
         noted_cursor: None,
-        may_be_noted: true,
+        maybe_noted: CHECKED,
         has_more: true,
         failures: u32::try_from(claimed.failures).unwrap_or_default(),
         is_proven: false,
@@ -227,8 +229,8 @@ struct Run<'a> {
     read_up_to: Cursor,
     /// What is settled, and not in the database.
     noted_cursor: Option<Cursor>,
-    /// Whether what is read may be noted already: by the process before, which died.
-    may_be_noted: bool,
+    /// In how many pages there may be events that are noted already: by the process before, which died.
+    maybe_noted: u32,
     has_more: bool,
     failures: u32,
     /// Whether a call ended since this began.
@@ -252,8 +254,9 @@ struct Run<'a> {
 impl Run<'_> {
     async fn go(&mut self) -> Result<(), Error> {
         loop {
-            let is_drained = self.is_full && self.lines.len() == 0;
-            if (self.is_stale || is_drained) && self.calls.is_empty() {
+            // Others that wait are looked for when there is room for them.
+            self.is_stale |= self.is_full && self.lines.len() < WAITING / 2;
+            if self.is_stale && self.calls.is_empty() {
                 self.recall().await?;
             }
             if self.may_read() {
@@ -307,10 +310,13 @@ impl Run<'_> {
         let found =
             store::events::list(&mut db, scope, &self.read_up_to, &self.filter, PAGE).await?;
         let mut seen: HashSet<i64> = HashSet::new();
-        if self.may_be_noted && !found.events.is_empty() {
+        if self.maybe_noted > 0 && !found.events.is_empty() {
             let seqs: Vec<i64> = found.events.iter().map(|event| event.seq).collect();
             seen.extend(store::deliveries::noted(&mut db, self.key, &seqs).await?);
-            self.may_be_noted = !seen.is_empty();
+            self.maybe_noted = match seen.is_empty() {
+                true => self.maybe_noted - 1,
+                false => CHECKED,
+            };
         }
         drop(db);
         let unseen = found
@@ -514,7 +520,7 @@ impl Run<'_> {
         if self.is_stopping() || self.is_off || (self.is_down() && self.is_proven) {
             return true;
         }
-        if self.is_stale || (self.is_full && self.lines.len() == 0) {
+        if self.is_stale {
             return false;
         }
         let is_idle = !self.has_more

@@ -135,6 +135,13 @@ impl Caller {
             | "UpdateApplication"
             | "DeleteApplication"
             | "RotateApplicationSecret"
+            | "GetWebhook"
+            | "UpdateWebhook"
+            | "DeleteWebhook"
+            | "RotateWebhookSecret"
+            | "SendTestEvent"
+            | "ListWebhookDeliveries"
+            | "ReplayWebhookDeliveries"
                 if self.who == Who::Operator =>
             {
                 Some("not_found")
