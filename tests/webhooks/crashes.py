@@ -66,6 +66,11 @@ class Flow:
         time.sleep(1)
         arrivals = self.receiver.read("list")
         total, again = must_have_all(site, self.cursor, arrivals)
+        # Each change has a name of its own. One that was sent again after its answer got lost changed nothing more.
+        names = {one["name"] for one in arrivals}
+        lost = [number for number in range(CHANGES) if f"Name {number:05}" not in names]
+        if lost:
+            raise Failed(f"{len(lost)} changes were acknowledged, and no event told of them")
         last = {}
         seen = set()
         for one in arrivals:
