@@ -87,7 +87,8 @@ class Site:
         while (number := next(self.numbers, None)) is not None:
             name = f"{self.prefix}-{number}@example.com"
             answer = client.once("POST", "/Users", {
-                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name, "displayName": "Nobody",
+                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name,
+                "displayName": f"Person {number}",
                 "emails": [{"value": name, "type": "work", "primary": True}], "active": True,
             })
             if not answer or answer[0] != 201:
