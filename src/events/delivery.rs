@@ -162,7 +162,7 @@ async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(
     };
     let Some(target) = Target::find(app, key, &claimed).await? else {
         let mut db = app.store.acquire().await?;
-        return store::receivers::set_active(&mut db, key, false).await;
+        return store::receivers::retire(&mut db, key, owner, &claimed).await;
     };
     let now = Instant::now();
     let mut run = Run {
