@@ -445,6 +445,39 @@ fn a_test_event_is_sent_at_once_and_its_answer_shown() {
 }
 
 #[test]
+fn what_an_address_says_is_not_held_against_the_one_that_follows() {
+    run(async {
+        let server = Server::start().await;
+        let (next, heard) = Address::start().await;
+        // While the first address is called, the webhook gets another one.
+        let webhook: Arc<Mutex<Value>> = Arc::default();
+        let take = {
+            let (server, webhook) = (server.clone(), webhook.clone());
+            async move || {
+                let mut change = about(&webhook.lock().unwrap());
+                merge(&mut change, json!({ "url": next }));
+                ask(&server, "UpdateWebhook", change).await;
+                StatusCode::GONE
+            }
+        };
+        let router = Router::new().fallback(take);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let first = format!("http://{}/hooks", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let made = create(&server, &first, json!({})).await.0;
+        *webhook.lock().unwrap() = made.clone();
+        join(&server, "anna@example.com", "Anna").await;
+        deliver(&server).await;
+        let found = ask(&server, "GetWebhook", about(&made)).await;
+        assert_eq!(found["webhook"]["enabled"], true);
+        later(&server, TimeDelta::seconds(6)).await;
+        deliver(&server).await;
+        assert_eq!(heard.told(), ["Anna"]);
+    });
+}
+
+#[test]
 fn another_process_goes_on_where_one_died_and_the_dead_one_writes_nothing() {
     run(async {
         let server = Server::start().await;
