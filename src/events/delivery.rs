@@ -252,21 +252,17 @@ struct Run<'a> {
 impl Run<'_> {
     async fn go(&mut self) -> Result<(), Error> {
         loop {
-            let is_drained = self.is_full && self.lines.len() == 0;
-            if (self.is_stale || is_drained) && self.calls.is_empty() {
-                self.recall().await?;
+            let is_stale = self.is_stale || self.is_drained();
+            if is_stale && self.calls.is_empty() && !self.recall().await? {
+                return Ok(());
             }
-            if self.may_read() {
+            if self.may_read() && (self.has_more || self.read_at.elapsed() >= POLL) {
                 self.read().await?;
             }
             self.call();
             let is_over = self.is_over();
             if is_over || self.is_flush_due() {
-                if !self.flush(is_over).await? {
-                    tracing::info!(receiver = %self.key.id, "another process sends the events of this receiver now");
-                    return Ok(());
-                }
-                if is_over {
+                if !self.flush(is_over).await? || is_over {
                     return Ok(());
                 }
             }
@@ -287,6 +283,11 @@ impl Run<'_> {
         self.failures >= DOWN
     }
 
+    /// Whether there is room for rows that wait and are not remembered. Some that are may wait for days.
+    fn is_drained(&self) -> bool {
+        self.is_full && self.lines.len() <= WAITING - PAGE
+    }
+
     fn is_stopping(&self) -> bool {
         self.app.is_stopping.load(Ordering::Relaxed)
     }
@@ -297,7 +298,7 @@ impl Run<'_> {
             && !self.is_off
             && !self.is_full
             && self.lines.unnoted() < AHEAD
-            && (self.has_more || self.read_at.elapsed() >= POLL)
+            && self.lines.len() < WAITING
     }
 
     /// Reads the next part of the log.
@@ -346,10 +347,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes up the rows that wait.
-    async fn recall(&mut self) -> Result<(), Error> {
+    /// Takes up the rows that wait, and tells whether this process may go on.
+    async fn recall(&mut self) -> Result<bool, Error> {
         if !self.notes.is_empty() && !self.flush(false).await? {
-            return Ok(());
+            return Ok(false);
         }
         self.is_stale = false;
         match Target::find(self.app, self.key, &self.claimed).await? {
@@ -396,16 +397,23 @@ impl Run<'_> {
                 self.note(&item, Status::Waiting, None, None);
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether one call more may be under way.
+    fn may_call(&self) -> bool {
+        let most = match self.is_down() {
+            // One looks whether the receiver is back.
+            true => usize::from(!self.is_proven),
+            false => AT_ONCE,
+        };
+        self.calls.len() < most && !self.is_stopping() && !self.is_stale && !self.is_off
     }
 
     /// Begins as many calls as there may be.
     fn call(&mut self) {
-        let most = if self.is_down() { 1 } else { AT_ONCE };
         let now = Instant::now();
-        let is_proven_down = self.is_down() && self.is_proven;
-        let may_call = !self.is_stopping() && !self.is_stale && !self.is_off && !is_proven_down;
-        while may_call && self.calls.len() < most {
+        while self.may_call() {
             let Some(item) = self.lines.next(now, self.is_down()) else {
                 return;
             };
@@ -514,7 +522,7 @@ impl Run<'_> {
         if self.is_stopping() || self.is_off || (self.is_down() && self.is_proven) {
             return true;
         }
-        if self.is_stale || (self.is_full && self.lines.len() == 0) {
+        if self.is_stale || self.is_drained() {
             return false;
         }
         let is_idle = !self.has_more
@@ -553,6 +561,7 @@ impl Run<'_> {
         self.noted_cursor = None;
         self.flushed_at = now;
         let Some(replays) = replays else {
+            tracing::info!(receiver = %self.key.id, "another process sends the events of this receiver now");
             return Ok(false);
         };
         self.is_stale |= replays != self.replays;
@@ -564,7 +573,7 @@ impl Run<'_> {
     fn pause(&self) -> Duration {
         let limit = if self.notes.is_empty() { BEAT } else { FLUSH };
         let flush = limit.saturating_sub(self.flushed_at.elapsed());
-        let read = match self.lines.unnoted() < AHEAD && !self.is_down() && !self.is_full {
+        let read = match self.may_read() {
             true if self.has_more => Duration::ZERO,
             true => POLL.saturating_sub(self.read_at.elapsed()),
             false => flush,
@@ -574,7 +583,7 @@ impl Run<'_> {
             .lines
             .next_due()
             .map(|due| due.saturating_duration_since(now));
-        let due = due.filter(|_| self.calls.len() < AT_ONCE).unwrap_or(flush);
+        let due = due.filter(|_| self.may_call()).unwrap_or(flush);
         flush.min(read).min(due).max(Duration::from_millis(1))
     }
 }

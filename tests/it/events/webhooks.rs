@@ -478,6 +478,41 @@ fn what_an_address_says_is_not_held_against_the_one_that_follows() {
 }
 
 #[test]
+fn one_that_is_never_taken_does_not_keep_back_more_than_are_remembered() {
+    run(async {
+        let server = Server::start().await;
+        join(&server, "bad@example.com", "Bad").await;
+        for number in 0..20 {
+            join(&server, &format!("{number}@example.com"), "Good").await;
+        }
+        let mut db = server.app.store.acquire().await.unwrap();
+        for _ in 0..510 {
+            sqlx::query("update users set name = name || '.' where organization_id = $1 and name like 'Good%'")
+                .bind(server.organization_id().as_uuid())
+                .execute(&mut *db)
+                .await
+                .unwrap();
+        }
+        drop(db);
+        let (url, address) = Address::start().await;
+        let (webhook, _) = create(&server, &url, json!({})).await;
+        address.answers(|body| match body["data"]["name"] == "Bad" {
+            true => StatusCode::BAD_REQUEST.into_response(),
+            false => StatusCode::OK.into_response(),
+        });
+        let since = json!({ "webhookId": webhook["id"], "startTime": "2020-01-01T00:00:00Z" });
+        let replayed = ask(&server, "ReplayWebhookDeliveries", since).await;
+        assert_eq!(replayed["count"], 1 + 20 + 20 * 510);
+        join(&server, "new@example.com", "New").await;
+        deliver(&server).await;
+        let waiting = json!({ "webhookId": webhook["id"], "status": "DELIVERY_STATUS_WAITING" });
+        let waiting = ask(&server, "ListWebhookDeliveries", waiting).await;
+        assert_eq!(waiting["deliveries"].as_array().unwrap().len(), 1);
+        assert!(address.told().contains(&"New".to_owned()));
+    });
+}
+
+#[test]
 fn another_process_goes_on_where_one_died_and_the_dead_one_writes_nothing() {
     run(async {
         let server = Server::start().await;
