@@ -183,6 +183,7 @@ async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(
         failures: u32::try_from(claimed.failures).unwrap_or_default(),
         is_proven: false,
         is_off: false,
+        break_asked: Duration::ZERO,
         is_full: false,
         failing_for: claimed.failing_for.unwrap_or_default(),
         began: now,
@@ -235,6 +236,8 @@ struct Run<'a> {
     is_proven: bool,
     /// Whether the receiver is switched off.
     is_off: bool,
+    /// How long the receiver asked to be left alone.
+    break_asked: Duration,
     /// Whether more rows wait than are remembered: the order of what is read behind them is not known.
     is_full: bool,
     /// For how long every call had failed when this began, in seconds.
@@ -431,7 +434,10 @@ impl Run<'_> {
         self.busy_at = Instant::now();
         self.is_proven = true;
         if sent.is_taken {
-            self.failures = 0;
+            // One that was under way already when the receiver asked for a break does not end it.
+            if self.break_asked.is_zero() {
+                self.failures = 0;
+            }
             self.failing_for = 0.0;
             self.note(&item, Status::Delivered, None, Some(&sent));
             self.lines.done(key);
@@ -440,6 +446,10 @@ impl Run<'_> {
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
             self.began = self.busy_at;
+        }
+        if let Some(asked) = sent.asks_for_break() {
+            self.break_asked = self.break_asked.max(asked);
+            self.failures = self.failures.max(DOWN);
         }
         tracing::info!(
             receiver = %self.key.id, event = %item.event.id(), status = sent.http_status, tries = item.tries + 1, "an event was not taken"
@@ -540,8 +550,8 @@ impl Run<'_> {
             .lines
             .next_due()
             .map(|due| due.saturating_duration_since(now));
-        let pause =
-            (is_over && self.is_down() && !self.is_stopping()).then(|| pause_after(self.failures));
+        let pause = (is_over && self.is_down() && !self.is_stopping())
+            .then(|| pause_after(self.failures).max(self.break_asked));
         let due = match (is_over, due) {
             (true, None) if self.is_stopping() || self.lines.len() > 0 => Some(Duration::ZERO),
             (_, due) => due,

@@ -445,6 +445,30 @@ fn a_test_event_is_sent_at_once_and_its_answer_shown() {
 }
 
 #[test]
+fn a_receiver_that_asks_for_a_break_has_one() {
+    run(async {
+        let server = Server::start().await;
+        let (url, address) = Address::start().await;
+        create(&server, &url, json!({})).await;
+        address.answers(|_| {
+            let headers = [(http::header::RETRY_AFTER, "600")];
+            (StatusCode::TOO_MANY_REQUESTS, headers).into_response()
+        });
+        join(&server, "anna@example.com", "Anna").await;
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna"]);
+        address.answers_with(StatusCode::OK);
+        join(&server, "berta@example.com", "Berta").await;
+        later(&server, TimeDelta::seconds(300)).await;
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna"], "Berta would be too much, too");
+        later(&server, TimeDelta::seconds(310)).await;
+        deliver(&server).await;
+        assert_eq!(address.told()[1..], ["Anna", "Berta"]);
+    });
+}
+
+#[test]
 fn what_an_address_says_is_not_held_against_the_one_that_follows() {
     run(async {
         let server = Server::start().await;
