@@ -418,6 +418,36 @@ fn events_of_a_time_are_sent_again_also_those_that_nobody_sent() {
 }
 
 #[test]
+fn what_is_to_be_sent_anyway_is_not_sent_before_its_turn() {
+    run(async {
+        let server = Server::start().await;
+        let (url, address) = Address::start().await;
+        let (webhook, _) = create(&server, &url, json!({})).await;
+        join(&server, "anna@example.com", "Anna").await;
+        let mut db = server.app.store.acquire().await.unwrap();
+        sqlx::query(
+            "update users set name = 'Better' where organization_id = $1 and name = 'Anna'",
+        )
+        .bind(server.organization_id().as_uuid())
+        .execute(&mut *db)
+        .await
+        .unwrap();
+        drop(db);
+        let found = super::page(&server, "", json!({ "types": ["member.*"] })).await;
+        let second = found["events"].as_array().unwrap().last().unwrap();
+        let since = json!({ "webhookId": webhook["id"], "startTime": second["time"] });
+        let replayed = ask(&server, "ReplayWebhookDeliveries", since.clone()).await;
+        assert_eq!(replayed.get("count"), None);
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna", "Better"]);
+        let replayed = ask(&server, "ReplayWebhookDeliveries", since).await;
+        assert_eq!(replayed["count"], 1);
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna", "Better", "Better"]);
+    });
+}
+
+#[test]
 fn a_test_event_is_sent_at_once_and_its_answer_shown() {
     run(async {
         let server = Server::start().await;
