@@ -29,6 +29,12 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// How long nobody is to call the receiver, whatever there is to tell: it has too much to do.
+    pub fn asks_for_break(&self) -> Option<Duration> {
+        let is_busy = matches!(self.http_status, Some(429 | 503));
+        self.retry_after.filter(|_| is_busy)
+    }
+
     /// What could not be sent, and why.
     pub fn unsent(why: String) -> Self {
         Self {

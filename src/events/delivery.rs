@@ -164,7 +164,7 @@ async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(
     };
     let Some(target) = Target::find(app, key, &claimed).await? else {
         let mut db = app.store.acquire().await?;
-        return store::receivers::set_active(&mut db, key, false).await;
+        return store::receivers::retire(&mut db, key, owner, &claimed).await;
     };
     let now = Instant::now();
     let mut run = Run {
@@ -185,6 +185,7 @@ async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(
         failures: u32::try_from(claimed.failures).unwrap_or_default(),
         is_proven: false,
         is_off: false,
+        break_asked: Duration::ZERO,
         is_full: false,
         failing_for: claimed.failing_for.unwrap_or_default(),
         began: now,
@@ -237,6 +238,8 @@ struct Run<'a> {
     is_proven: bool,
     /// Whether the receiver is switched off.
     is_off: bool,
+    /// How long the receiver asked to be left alone.
+    break_asked: Duration,
     /// Whether more rows wait than are remembered: the order of what is read behind them is not known.
     is_full: bool,
     /// For how long every call had failed when this began, in seconds.
@@ -254,22 +257,17 @@ struct Run<'a> {
 impl Run<'_> {
     async fn go(&mut self) -> Result<(), Error> {
         loop {
-            // Others that wait are looked for when there is room for them.
-            self.is_stale |= self.is_full && self.lines.len() < WAITING / 2;
-            if self.is_stale && self.calls.is_empty() {
-                self.recall().await?;
+            let is_stale = self.is_stale || self.is_drained();
+            if is_stale && self.calls.is_empty() && !self.recall().await? {
+                return Ok(());
             }
-            if self.may_read() {
+            if self.may_read() && (self.has_more || self.read_at.elapsed() >= POLL) {
                 self.read().await?;
             }
             self.call();
             let is_over = self.is_over();
             if is_over || self.is_flush_due() {
-                if !self.flush(is_over).await? {
-                    tracing::info!(receiver = %self.key.id, "another process sends the events of this receiver now");
-                    return Ok(());
-                }
-                if is_over {
+                if !self.flush(is_over).await? || is_over {
                     return Ok(());
                 }
             }
@@ -290,6 +288,11 @@ impl Run<'_> {
         self.failures >= DOWN
     }
 
+    /// Whether there is room for rows that wait and are not remembered. Some that are may wait for days.
+    fn is_drained(&self) -> bool {
+        self.is_full && self.lines.len() <= WAITING - PAGE
+    }
+
     fn is_stopping(&self) -> bool {
         self.app.is_stopping.load(Ordering::Relaxed)
     }
@@ -300,7 +303,7 @@ impl Run<'_> {
             && !self.is_off
             && !self.is_full
             && self.lines.unnoted() < AHEAD
-            && (self.has_more || self.read_at.elapsed() >= POLL)
+            && self.lines.len() < WAITING
     }
 
     /// Reads the next part of the log.
@@ -352,10 +355,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Takes up the rows that wait.
-    async fn recall(&mut self) -> Result<(), Error> {
+    /// Takes up the rows that wait, and tells whether this process may go on.
+    async fn recall(&mut self) -> Result<bool, Error> {
         if !self.notes.is_empty() && !self.flush(false).await? {
-            return Ok(());
+            return Ok(false);
         }
         self.is_stale = false;
         match Target::find(self.app, self.key, &self.claimed).await? {
@@ -402,16 +405,23 @@ impl Run<'_> {
                 self.note(&item, Status::Waiting, None, None);
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether one call more may be under way.
+    fn may_call(&self) -> bool {
+        let most = match self.is_down() {
+            // One looks whether the receiver is back.
+            true => usize::from(!self.is_proven),
+            false => AT_ONCE,
+        };
+        self.calls.len() < most && !self.is_stopping() && !self.is_stale && !self.is_off
     }
 
     /// Begins as many calls as there may be.
     fn call(&mut self) {
-        let most = if self.is_down() { 1 } else { AT_ONCE };
         let now = Instant::now();
-        let is_proven_down = self.is_down() && self.is_proven;
-        let may_call = !self.is_stopping() && !self.is_stale && !self.is_off && !is_proven_down;
-        while may_call && self.calls.len() < most {
+        while self.may_call() {
             let Some(item) = self.lines.next(now, self.is_down()) else {
                 return;
             };
@@ -429,7 +439,10 @@ impl Run<'_> {
         self.busy_at = Instant::now();
         self.is_proven = true;
         if sent.is_taken {
-            self.failures = 0;
+            // One that was under way already when the receiver asked for a break does not end it.
+            if self.break_asked.is_zero() {
+                self.failures = 0;
+            }
             self.failing_for = 0.0;
             self.note(&item, Status::Delivered, None, Some(&sent));
             self.lines.done(key);
@@ -438,6 +451,10 @@ impl Run<'_> {
         self.failures = self.failures.saturating_add(1);
         if self.failures == 1 {
             self.began = self.busy_at;
+        }
+        if let Some(asked) = sent.asks_for_break() {
+            self.break_asked = self.break_asked.max(asked);
+            self.failures = self.failures.max(DOWN);
         }
         tracing::info!(
             receiver = %self.key.id, event = %item.event.id(), status = sent.http_status, tries = item.tries + 1, "an event was not taken"
@@ -520,7 +537,7 @@ impl Run<'_> {
         if self.is_stopping() || self.is_off || (self.is_down() && self.is_proven) {
             return true;
         }
-        if self.is_stale {
+        if self.is_stale || self.is_drained() {
             return false;
         }
         let is_idle = !self.has_more
@@ -538,8 +555,8 @@ impl Run<'_> {
             .lines
             .next_due()
             .map(|due| due.saturating_duration_since(now));
-        let pause =
-            (is_over && self.is_down() && !self.is_stopping()).then(|| pause_after(self.failures));
+        let pause = (is_over && self.is_down() && !self.is_stopping())
+            .then(|| pause_after(self.failures).max(self.break_asked));
         let due = match (is_over, due) {
             (true, None) if self.is_stopping() || self.lines.len() > 0 => Some(Duration::ZERO),
             (_, due) => due,
@@ -559,6 +576,7 @@ impl Run<'_> {
         self.noted_cursor = None;
         self.flushed_at = now;
         let Some(replays) = replays else {
+            tracing::info!(receiver = %self.key.id, "another process sends the events of this receiver now");
             return Ok(false);
         };
         self.is_stale |= replays != self.replays;
@@ -570,7 +588,7 @@ impl Run<'_> {
     fn pause(&self) -> Duration {
         let limit = if self.notes.is_empty() { BEAT } else { FLUSH };
         let flush = limit.saturating_sub(self.flushed_at.elapsed());
-        let read = match self.lines.unnoted() < AHEAD && !self.is_down() && !self.is_full {
+        let read = match self.may_read() {
             true if self.has_more => Duration::ZERO,
             true => POLL.saturating_sub(self.read_at.elapsed()),
             false => flush,
@@ -580,7 +598,7 @@ impl Run<'_> {
             .lines
             .next_due()
             .map(|due| due.saturating_duration_since(now));
-        let due = due.filter(|_| self.calls.len() < AT_ONCE).unwrap_or(flush);
+        let due = due.filter(|_| self.may_call()).unwrap_or(flush);
         flush.min(read).min(due).max(Duration::from_millis(1))
     }
 }

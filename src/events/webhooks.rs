@@ -211,6 +211,10 @@ impl Endpoint {
         let now = app.clock.now();
         let mut work = Work::begin(app, organization_id, Subject::operator(), now).await?;
         let before = store::webhooks::lock(&mut work, organization_id, id).await?;
+        if !before.settings.enabled || before.settings.url != self.webhook.settings.url {
+            // Somebody was faster, and what is true of the address before says nothing of the one that it has now.
+            return Ok(!before.settings.enabled);
+        }
         let mut after = before.clone();
         after.settings.enabled = false;
         reason.clone_into(&mut after.settings.disabled_reason);

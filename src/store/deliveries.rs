@@ -154,7 +154,8 @@ pub struct Range {
     pub to: DateTime<Utc>,
 }
 
-/// Has events sent, up to `limit`, the first first, whether they were sent before or not. Tells how many.
+/// Has events sent, up to `limit`, the first first, whether they were sent before or not, but for those that are sent anyway. Tells how
+/// many.
 pub async fn replay(
     db: &mut Connection,
     key: Key,
@@ -183,6 +184,15 @@ pub async fn replay(
             .push_bind(types.to_vec())
             .push(")");
     }
+    // What the receiver has not read yet comes by itself, in its order.
+    query.push(
+        " and (e.seq <= (select (r.cursor->>'s')::bigint from receivers r where r.organization_id = $1 and r.id = ",
+    );
+    query.push_bind(key.id);
+    query.push(
+        ") or exists (select 1 from deliveries d where d.organization_id = $1 and d.seq = e.seq and d.receiver_id = ",
+    );
+    query.push_bind(key.id).push("))");
     query.push(" order by e.seq limit ").push_bind(limit);
     query.push(
         " on conflict (organization_id, receiver_id, seq) do update set status = 'waiting', tries = 0,

@@ -112,6 +112,26 @@ pub async fn set_active(db: &mut Connection, key: Key, is_active: bool) -> Resul
     Ok(())
 }
 
+/// Switches a receiver off that hears nothing any more, unless that was changed since this process took it.
+pub async fn retire(
+    db: &mut Connection,
+    key: Key,
+    owner: Uuid,
+    claimed: &Claimed,
+) -> Result<(), Error> {
+    query!(
+        "update receivers set is_active = false, lease_until = '-infinity'
+         where organization_id = $1 and id = $2 and lease_owner = $3 and replays = $4",
+        key.organization_id.as_uuid(),
+        key.id,
+        owner,
+        claimed.replays,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Has whoever reads for a receiver read again what is said of it.
 pub async fn changed(db: &mut Connection, key: Key) -> Result<(), Error> {
     query!(
@@ -126,15 +146,16 @@ pub async fn changed(db: &mut Connection, key: Key) -> Result<(), Error> {
 
 /// Removes a receiver and its deliveries.
 pub async fn delete(db: &mut Connection, key: Key) -> Result<(), Error> {
+    // First, so that whoever notes deliveries right now is waited for, or finds nothing to note them for.
     query!(
-        "delete from deliveries where organization_id = $1 and receiver_id = $2",
+        "delete from receivers where organization_id = $1 and id = $2",
         key.organization_id.as_uuid(),
         key.id,
     )
     .execute(&mut *db)
     .await?;
     query!(
-        "delete from receivers where organization_id = $1 and id = $2",
+        "delete from deliveries where organization_id = $1 and receiver_id = $2",
         key.organization_id.as_uuid(),
         key.id,
     )

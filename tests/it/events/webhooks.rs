@@ -418,6 +418,36 @@ fn events_of_a_time_are_sent_again_also_those_that_nobody_sent() {
 }
 
 #[test]
+fn what_is_to_be_sent_anyway_is_not_sent_before_its_turn() {
+    run(async {
+        let server = Server::start().await;
+        let (url, address) = Address::start().await;
+        let (webhook, _) = create(&server, &url, json!({})).await;
+        join(&server, "anna@example.com", "Anna").await;
+        let mut db = server.app.store.acquire().await.unwrap();
+        sqlx::query(
+            "update users set name = 'Better' where organization_id = $1 and name = 'Anna'",
+        )
+        .bind(server.organization_id().as_uuid())
+        .execute(&mut *db)
+        .await
+        .unwrap();
+        drop(db);
+        let found = super::page(&server, "", json!({ "types": ["member.*"] })).await;
+        let second = found["events"].as_array().unwrap().last().unwrap();
+        let since = json!({ "webhookId": webhook["id"], "startTime": second["time"] });
+        let replayed = ask(&server, "ReplayWebhookDeliveries", since.clone()).await;
+        assert_eq!(replayed.get("count"), None);
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna", "Better"]);
+        let replayed = ask(&server, "ReplayWebhookDeliveries", since).await;
+        assert_eq!(replayed["count"], 1);
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna", "Better", "Better"]);
+    });
+}
+
+#[test]
 fn a_test_event_is_sent_at_once_and_its_answer_shown() {
     run(async {
         let server = Server::start().await;
@@ -441,6 +471,98 @@ fn a_test_event_is_sent_at_once_and_its_answer_shown() {
             (&sent["httpStatus"], &sent["answer"]),
             (&json!(302), &json!("elsewhere"))
         );
+    });
+}
+
+#[test]
+fn a_receiver_that_asks_for_a_break_has_one() {
+    run(async {
+        let server = Server::start().await;
+        let (url, address) = Address::start().await;
+        create(&server, &url, json!({})).await;
+        address.answers(|_| {
+            let headers = [(http::header::RETRY_AFTER, "600")];
+            (StatusCode::TOO_MANY_REQUESTS, headers).into_response()
+        });
+        join(&server, "anna@example.com", "Anna").await;
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna"]);
+        address.answers_with(StatusCode::OK);
+        join(&server, "berta@example.com", "Berta").await;
+        later(&server, TimeDelta::seconds(300)).await;
+        deliver(&server).await;
+        assert_eq!(address.told(), ["Anna"], "Berta would be too much, too");
+        later(&server, TimeDelta::seconds(310)).await;
+        deliver(&server).await;
+        assert_eq!(address.told()[1..], ["Anna", "Berta"]);
+    });
+}
+
+#[test]
+fn what_an_address_says_is_not_held_against_the_one_that_follows() {
+    run(async {
+        let server = Server::start().await;
+        let (next, heard) = Address::start().await;
+        // While the first address is called, the webhook gets another one.
+        let webhook: Arc<Mutex<Value>> = Arc::default();
+        let take = {
+            let (server, webhook) = (server.clone(), webhook.clone());
+            async move || {
+                let mut change = about(&webhook.lock().unwrap());
+                merge(&mut change, json!({ "url": next }));
+                ask(&server, "UpdateWebhook", change).await;
+                StatusCode::GONE
+            }
+        };
+        let router = Router::new().fallback(take);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let first = format!("http://{}/hooks", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+
+        let made = create(&server, &first, json!({})).await.0;
+        *webhook.lock().unwrap() = made.clone();
+        join(&server, "anna@example.com", "Anna").await;
+        deliver(&server).await;
+        let found = ask(&server, "GetWebhook", about(&made)).await;
+        assert_eq!(found["webhook"]["enabled"], true);
+        later(&server, TimeDelta::seconds(6)).await;
+        deliver(&server).await;
+        assert_eq!(heard.told(), ["Anna"]);
+    });
+}
+
+#[test]
+fn one_that_is_never_taken_does_not_keep_back_more_than_are_remembered() {
+    run(async {
+        let server = Server::start().await;
+        join(&server, "bad@example.com", "Bad").await;
+        for number in 0..20 {
+            join(&server, &format!("{number}@example.com"), "Good").await;
+        }
+        let mut db = server.app.store.acquire().await.unwrap();
+        for _ in 0..510 {
+            sqlx::query("update users set name = name || '.' where organization_id = $1 and name like 'Good%'")
+                .bind(server.organization_id().as_uuid())
+                .execute(&mut *db)
+                .await
+                .unwrap();
+        }
+        drop(db);
+        let (url, address) = Address::start().await;
+        let (webhook, _) = create(&server, &url, json!({})).await;
+        address.answers(|body| match body["data"]["name"] == "Bad" {
+            true => StatusCode::BAD_REQUEST.into_response(),
+            false => StatusCode::OK.into_response(),
+        });
+        let since = json!({ "webhookId": webhook["id"], "startTime": "2020-01-01T00:00:00Z" });
+        let replayed = ask(&server, "ReplayWebhookDeliveries", since).await;
+        assert_eq!(replayed["count"], 1 + 20 + 20 * 510);
+        join(&server, "new@example.com", "New").await;
+        deliver(&server).await;
+        let waiting = json!({ "webhookId": webhook["id"], "status": "DELIVERY_STATUS_WAITING" });
+        let waiting = ask(&server, "ListWebhookDeliveries", waiting).await;
+        assert_eq!(waiting["deliveries"].as_array().unwrap().len(), 1);
+        assert!(address.told().contains(&"New".to_owned()));
     });
 }
 
