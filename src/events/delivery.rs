@@ -266,10 +266,9 @@ impl Run<'_> {
             }
             self.call();
             let is_over = self.is_over();
-            if is_over || self.is_flush_due() {
-                if !self.flush(is_over).await? || is_over {
-                    return Ok(());
-                }
+            let is_due = is_over || self.is_flush_due();
+            if is_due && (!self.flush(is_over).await? || is_over) {
+                return Ok(());
             }
             let pause = self.pause();
             tokio::select! {
