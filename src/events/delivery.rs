@@ -297,7 +297,10 @@ impl Run<'_> {
     }
 
     fn may_read(&self) -> bool {
-        (!self.is_down() || self.lines.len() == 0)
+        // One that is down may only refuse what waits: the call that looks has something new to send, if there is anything.
+        let is_wanted = !self.is_down()
+            || (self.lines.unnoted() == 0 && self.calls.is_empty() && !self.is_proven);
+        is_wanted
             && !self.is_stopping()
             && !self.is_off
             && !self.is_full

@@ -97,8 +97,15 @@ impl Lines {
         }
     }
 
-    /// The next event that may be sent, which is under way then. `anyway`, it may also be one that waits.
+    /// The next event that may be sent, which is under way then. `anyway`, it may also be one that waits: the one that was sent least, so
+    /// that one that is never taken is not all that is tried.
     pub fn next(&mut self, now: Instant, anyway: bool) -> Option<Item> {
+        if anyway {
+            let lines = self.lines.values_mut();
+            let lines = lines.filter(|line| line.state != State::Busy);
+            let first = lines.min_by_key(|line| line.first(|item| (item.tries, item.event.seq)));
+            return first.map(Line::start);
+        }
         while let Some(key) = self.ready.pop_front() {
             if let Some(line) = self.lines.get_mut(&key)
                 && line.state == State::Ready
@@ -106,12 +113,9 @@ impl Lines {
                 return Some(line.start());
             }
         }
-        let is_due = |line: &&mut Line| match line.state {
-            State::Waiting(until) => anyway || until <= now,
-            State::Ready | State::Busy => false,
-        };
+        let is_due = |line: &&mut Line| matches!(line.state, State::Waiting(until) if until <= now);
         let waiting = self.lines.values_mut().filter(is_due);
-        let first = waiting.min_by_key(|line| line.items.front().map(|item| item.event.seq));
+        let first = waiting.min_by_key(|line| line.first(|item| item.event.seq));
         first.map(Line::start)
     }
 
@@ -163,6 +167,10 @@ impl Lines {
 }
 
 impl Line {
+    fn first<T>(&self, of: impl Fn(&Item) -> T) -> Option<T> {
+        self.items.front().map(of)
+    }
+
     fn start(&mut self) -> Item {
         self.state = State::Busy;
         self.items[0].clone()

@@ -25,6 +25,7 @@ class Flow:
         self.receiver.tell("delay", "20ms")
         self.hook, secret = self.site.webhook(self.receiver.url)
         self.receiver.tell("secret", secret)
+        time.sleep(5)  # The first webhook of all is found within four seconds.
         self.done, self.failure = 0, None
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()

@@ -306,6 +306,44 @@ fn an_address_that_is_down_is_left_alone_and_loses_nothing() {
 }
 
 #[test]
+fn refusals_in_a_row_keep_nothing_else_back() {
+    run(async {
+        let server = Server::start().await;
+        let (url, address) = Address::start().await;
+        create(&server, &url, json!({})).await;
+        let refuse_bad = |body: &Value| match body["data"]["name"] == "Bad" {
+            true => StatusCode::BAD_REQUEST.into_response(),
+            false => StatusCode::OK.into_response(),
+        };
+        address.answers(refuse_bad);
+        for number in 0..20 {
+            join(&server, &format!("{number}@bad.example"), "Bad").await;
+        }
+        deliver(&server).await;
+        join(&server, "anna@example.com", "Anna").await;
+        later(&server, TimeDelta::hours(1)).await;
+        deliver(&server).await;
+        assert!(address.told().contains(&"Anna".to_owned()));
+
+        // Some of what waits after an outage is taken, although not the first.
+        address.answers_with(StatusCode::SERVICE_UNAVAILABLE);
+        for number in 0..20 {
+            join(&server, &format!("{number}@example.com"), "Good").await;
+        }
+        later(&server, TimeDelta::hours(1)).await;
+        deliver(&server).await;
+        address.answers(refuse_bad);
+        address.got.lock().unwrap().clear();
+        for _ in 0..3 {
+            later(&server, TimeDelta::hours(1)).await;
+            deliver(&server).await;
+        }
+        let told = address.told();
+        assert_eq!(told.iter().filter(|name| *name == "Good").count(), 20);
+    });
+}
+
+#[test]
 fn an_address_that_fails_for_a_day_is_switched_off_and_says_so() {
     run(async {
         let server = Server::start().await;
@@ -433,7 +471,7 @@ fn what_is_to_be_sent_anyway_is_not_sent_before_its_turn() {
         .await
         .unwrap();
         drop(db);
-        let found = super::page(&server, "", json!({ "types": ["member.*"] })).await;
+        let found = super::page(&server, "", json!({})).await;
         let second = found["events"].as_array().unwrap().last().unwrap();
         let since = json!({ "webhookId": webhook["id"], "startTime": second["time"] });
         let replayed = ask(&server, "ReplayWebhookDeliveries", since.clone()).await;
@@ -494,7 +532,7 @@ fn a_receiver_that_asks_for_a_break_has_one() {
         assert_eq!(address.told(), ["Anna"], "Berta would be too much, too");
         later(&server, TimeDelta::seconds(310)).await;
         deliver(&server).await;
-        assert_eq!(address.told()[1..], ["Anna", "Berta"]);
+        assert_eq!(sorted(address.told()[1..].to_vec()), ["Anna", "Berta"]);
     });
 }
 

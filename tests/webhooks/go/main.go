@@ -49,7 +49,7 @@ var (
 	delay   atomic.Int64
 	lock    sync.Mutex
 	said    report
-	list    []got
+	list    = []got{}
 )
 
 func take(w http.ResponseWriter, r *http.Request) {
@@ -105,7 +105,7 @@ func main() {
 	http.HandleFunc("POST /forget", func(http.ResponseWriter, *http.Request) {
 		lock.Lock()
 		defer lock.Unlock()
-		said, list = report{}, nil
+		said, list = report{}, []got{}
 	})
 	http.HandleFunc("GET /count", func(w http.ResponseWriter, _ *http.Request) {
 		lock.Lock()
