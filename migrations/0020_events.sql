@@ -43,40 +43,40 @@ end
 $$;
 
 -- What is another now, as it was before.
-create function told_previous(was jsonb, is_now jsonb) returns jsonb language sql immutable as $$
+create function told_previous(was jsonb, is_now jsonb) returns jsonb language sql stable as $$
     select coalesce(jsonb_object_agg(w.key, w.value), '{}') from jsonb_each(was) w
     where w.key <> 'updated_at' and w.value is distinct from is_now->w.key
 $$;
 
 -- What events tell of each noun, of a row as JSON. Lists of what there is tell the same.
 
-create function told_member(r jsonb) returns jsonb language sql immutable as $$
-    select jsonb_build_object('id', r->'id', 'email', r->'email', 'email_verified', r->'email_verified', 'name', r->'name',
-        'avatar_url', r->'avatar_url', 'role', r->'role', 'status', r->'status', 'created_at', r->'created_at',
-        'updated_at', r->'updated_at')
+create function told_member(id uuid, email text, email_verified boolean, name text, avatar_url text, role text, status text,
+    created_at timestamptz, updated_at timestamptz) returns jsonb language sql stable as $$
+    select jsonb_build_object('id', id, 'email', email, 'email_verified', email_verified, 'name', name, 'avatar_url', avatar_url,
+        'role', role, 'status', status, 'created_at', created_at, 'updated_at', updated_at)
 $$;
 
-create function told_group(r jsonb) returns jsonb language sql immutable as $$
+create function told_group(r jsonb) returns jsonb language sql stable as $$
     select jsonb_build_object('id', r->'id', 'name', r->'name', 'description', r->'description', 'system_managed', false,
         'external_id', null, 'scim_configuration_id', null, 'created_at', r->'created_at', 'updated_at', r->'updated_at')
 $$;
 
-create function told_pushed_group(r jsonb) returns jsonb language sql immutable as $$
+create function told_pushed_group(r jsonb) returns jsonb language sql stable as $$
     select jsonb_build_object('id', r->'id', 'name', r->'display_name', 'description', '', 'system_managed', true,
         'external_id', r->'external_id', 'scim_configuration_id', r->'scim_configuration_id', 'created_at', r->'created_at',
         'updated_at', r->'last_modified')
 $$;
 
-create function told_membership(id uuid, group_id uuid, subject_id uuid, principal text) returns jsonb language sql immutable as $$
+create function told_membership(id uuid, group_id uuid, subject_id uuid, principal text) returns jsonb language sql stable as $$
     select jsonb_build_object('id', id, 'group_id', group_id, 'subject_id', subject_id, 'principal', principal)
 $$;
 
-create function told_role_assignment(r jsonb) returns jsonb language sql immutable as $$
+create function told_role_assignment(r jsonb) returns jsonb language sql stable as $$
     select jsonb_build_object('id', r->'id', 'group_id', r->'group_id', 'resource_type', r->'resource_type',
         'resource_id', r->'resource_id', 'role', r->'role', 'created_at', r->'created_at')
 $$;
 
-create function told_session(r jsonb) returns jsonb language sql immutable as $$
+create function told_session(r jsonb) returns jsonb language sql stable as $$
     select jsonb_build_object('id', r->'id', 'member_id', r->'user_id', 'sso_configuration_id', r->'sso_configuration_id',
         'user_agent', r->'user_agent', 'created_at', r->'created_at', 'last_used_at', r->'last_used_at',
         'expires_at', r->'expires_at')
@@ -93,19 +93,24 @@ $$;
 
 create function tell_of_member() returns trigger language plpgsql as $$
 declare
-    is_now jsonb := told_member(to_jsonb(new));
+    actor text := nullif(current_setting('rollcall.actor', true), '');
+    is_now jsonb := told_member(new.id, new.email, new.email_verified, new.name, new.avatar_url, new.role, new.status, new.created_at,
+        new.updated_at);
     was jsonb := '{}';
     what text := 'member.created';
 begin
     if tg_op = 'UPDATE' then
-        was := told_previous(told_member(to_jsonb(old)), is_now);
+        was := told_previous(told_member(old.id, old.email, old.email_verified, old.name, old.avatar_url, old.role, old.status,
+            old.created_at, old.updated_at), is_now);
         what := case
             when old.status = new.status then 'member.updated'
             when new.status = 'active' then 'member.reactivated'
             else 'member.' || new.status
         end;
     end if;
-    perform told(new.organization_id, what, new.id, new.id, is_now, was);
+    -- As told() does: these are the most frequent by far, and a call of another function takes a tenth of the time of a new user.
+    insert into events (organization_id, type, subject_id, order_key, data, previous, actor_principal, actor_id)
+    values (new.organization_id, what, new.id, new.id, is_now, was, split_part(actor, ':', 1), split_part(actor, ':', 2)::uuid);
     return null;
 end
 $$;

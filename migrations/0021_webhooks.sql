@@ -80,17 +80,18 @@ create index deliveries_created_at on deliveries (created_at);
 create function receivers_note(of_organization uuid, of_receiver uuid, of_owner uuid, given jsonb, state jsonb) returns bigint
 language plpgsql as $$
 declare
+    moment timestamptz := clock_timestamp();
     s record;
     count bigint;
 begin
     select * into s from jsonb_to_record(state) as s(cursor jsonb, lease double precision, is_over boolean, due_in double precision,
         failures integer, pause double precision);
     update receivers r set cursor = coalesce(s.cursor, r.cursor),
-        lease_until = case when s.is_over then '-infinity' else clock_timestamp() + make_interval(secs => s.lease) end,
-        due_at = clock_timestamp() + make_interval(secs => s.due_in),
+        lease_until = case when s.is_over then '-infinity' else moment + make_interval(secs => s.lease) end,
+        due_at = moment + make_interval(secs => s.due_in),
         failures = s.failures,
-        failing_since = case when s.failures > 0 then coalesce(r.failing_since, clock_timestamp()) end,
-        paused_until = clock_timestamp() + make_interval(secs => s.pause)
+        failing_since = case when s.failures > 0 then coalesce(r.failing_since, moment) end,
+        paused_until = moment + make_interval(secs => s.pause)
     where r.organization_id = of_organization and r.id = of_receiver and r.lease_owner = of_owner
     returning r.replays into count;
     if count is null then
@@ -99,8 +100,8 @@ begin
     insert into deliveries as d (organization_id, receiver_id, seq, event_organization_id, event_time, type, subject_id, order_key, status,
         tries, created_at, tried_at, next_try_at, http_status, milliseconds, answer)
     select of_organization, of_receiver, g.seq, g.event_organization_id, g.event_time, g.type, g.subject_id, g.order_key, g.status,
-        g.tries, clock_timestamp(), case when g.tries > 0 then clock_timestamp() end,
-        clock_timestamp() + make_interval(secs => g.next_in), g.http_status, g.milliseconds, g.answer
+        g.tries, moment, case when g.tries > 0 then moment end,
+        moment + make_interval(secs => g.next_in), g.http_status, g.milliseconds, g.answer
     from jsonb_to_recordset(given) as g(seq bigint, event_organization_id uuid, event_time timestamptz, type text, subject_id uuid,
         order_key uuid, status text, tries integer, next_in double precision, http_status smallint, milliseconds integer, answer text)
     on conflict (organization_id, receiver_id, seq) do update set status = excluded.status, tries = excluded.tries,

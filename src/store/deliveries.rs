@@ -103,8 +103,8 @@ pub async fn waiting(db: &mut Connection, key: Key, limit: i64) -> Result<Vec<Wa
     Ok(query_as!(
         Waiting,
         r#"select seq, event_organization_id as "event_organization_id: _", order_key, tries,
-               extract(epoch from clock_timestamp() - created_at)::float8 as "age!",
-               extract(epoch from next_try_at - clock_timestamp())::float8 as next_in
+               extract(epoch from statement_timestamp() - created_at)::float8 as "age!",
+               extract(epoch from next_try_at - statement_timestamp())::float8 as next_in
            from deliveries where organization_id = $1 and receiver_id = $2 and status = 'waiting' order by seq limit $3"#,
         key.organization_id.as_uuid(),
         key.id,
@@ -129,7 +129,7 @@ pub async fn noted(db: &mut Connection, key: Key, seqs: &[i64]) -> Result<Vec<i6
 /// Has an event sent again of which there is a line, and tells whether there is.
 pub async fn replay_one(db: &mut Connection, key: Key, seq: i64) -> Result<bool, Error> {
     let done = query!(
-        "update deliveries set status = 'waiting', tries = 0, created_at = clock_timestamp(), next_try_at = clock_timestamp()
+        "update deliveries set status = 'waiting', tries = 0, created_at = statement_timestamp(), next_try_at = statement_timestamp()
          where organization_id = $1 and receiver_id = $2 and seq = $3",
         key.organization_id.as_uuid(),
         key.id,
@@ -169,7 +169,7 @@ pub async fn replay(
          select ";
     let mut query = statement(key.organization_id, COLUMNS);
     query.push("$1, ").push_bind(key.id);
-    query.push(", e.seq, e.organization_id, e.time, e.type, e.subject_id, e.order_key, 'waiting', 0, clock_timestamp(), clock_timestamp()
+    query.push(", e.seq, e.organization_id, e.time, e.type, e.subject_id, e.order_key, 'waiting', 0, statement_timestamp(), statement_timestamp()
          from events e where ");
     if let Scope::Organization(_) = scope {
         query.push("e.organization_id = $1 and ");

@@ -135,7 +135,7 @@ pub async fn retire(
 /// Has whoever reads for a receiver read again what is said of it.
 pub async fn changed(db: &mut Connection, key: Key) -> Result<(), Error> {
     query!(
-        "update receivers set replays = replays + 1, due_at = clock_timestamp() where organization_id = $1 and id = $2",
+        "update receivers set replays = replays + 1, due_at = statement_timestamp() where organization_id = $1 and id = $2",
         key.organization_id.as_uuid(),
         key.id,
     )
@@ -174,11 +174,11 @@ pub async fn claim(
 ) -> Result<Option<Claimed>, Error> {
     Ok(query_as!(
         Claimed,
-        r#"update receivers r set lease_owner = $3, lease_until = clock_timestamp() + make_interval(secs => $4)
-           where r.organization_id = $1 and r.id = $2 and r.is_active and (r.lease_until < clock_timestamp() or r.lease_owner = $3)
-               and coalesce(r.paused_until <= clock_timestamp(), true)
+        r#"update receivers r set lease_owner = $3, lease_until = statement_timestamp() + make_interval(secs => $4)
+           where r.organization_id = $1 and r.id = $2 and r.is_active and (r.lease_until < statement_timestamp() or r.lease_owner = $3)
+               and coalesce(r.paused_until <= statement_timestamp(), true)
            returning r.kind, r.owner_id, r.cursor as "cursor: Json<Cursor>", r.failures, r.replays,
-               extract(epoch from clock_timestamp() - r.failing_since)::float8 as failing_for"#,
+               extract(epoch from statement_timestamp() - r.failing_since)::float8 as failing_for"#,
         key.organization_id.as_uuid(),
         key.id,
         owner,

@@ -107,7 +107,7 @@ pub async fn list(
             organization_id,
             after,
             page,
-            "told_member(to_jsonb(r))",
+            "told_member(r.id, r.email, r.email_verified, r.name, r.avatar_url, r.role, r.status, r.created_at, r.updated_at)",
             "users"
         ),
         Table::Groups => by_id!(

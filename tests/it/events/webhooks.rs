@@ -612,7 +612,7 @@ fn another_process_goes_on_where_one_died_and_the_dead_one_writes_nothing() {
         let (webhook, _) = create(&server, &url, json!({})).await;
         join(&server, "anna@example.com", "Anna").await;
         let mut db = server.app.store.acquire().await.unwrap();
-        let taken = "update receivers set lease_owner = gen_random_uuid(), lease_until = clock_timestamp() + interval '6 seconds'
+        let taken = "update receivers set lease_owner = gen_random_uuid(), lease_until = statement_timestamp() + interval '6 seconds'
              where organization_id = $1";
         sqlx::query(taken)
             .bind(server.organization_id().as_uuid())
