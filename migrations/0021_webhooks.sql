@@ -81,17 +81,22 @@ create function receivers_note(of_organization uuid, of_receiver uuid, of_owner 
 language plpgsql as $$
 declare
     moment timestamptz := clock_timestamp();
+    until timestamptz;
+    due timestamptz;
+    quiet_until timestamptz;
     s record;
     count bigint;
 begin
     select * into s from jsonb_to_record(state) as s(cursor jsonb, lease double precision, is_over boolean, due_in double precision,
         failures integer, pause double precision);
-    update receivers r set cursor = coalesce(s.cursor, r.cursor),
-        lease_until = case when s.is_over then '-infinity' else moment + make_interval(secs => s.lease) end,
-        due_at = moment + make_interval(secs => s.due_in),
+    -- Before the statement, which may compute nothing with times where the table is distributed.
+    until := case when s.is_over then '-infinity' else moment + make_interval(secs => s.lease) end;
+    due := moment + make_interval(secs => s.due_in);
+    quiet_until := moment + make_interval(secs => s.pause);
+    update receivers r set cursor = coalesce(s.cursor, r.cursor), lease_until = until, due_at = due,
         failures = s.failures,
         failing_since = case when s.failures > 0 then coalesce(r.failing_since, moment) end,
-        paused_until = moment + make_interval(secs => s.pause)
+        paused_until = quiet_until
     where r.organization_id = of_organization and r.id = of_receiver and r.lease_owner = of_owner
     returning r.replays into count;
     if count is null then

@@ -187,7 +187,7 @@ async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(
         is_off: false,
         break_asked: Duration::ZERO,
         is_full: false,
-        failing_for: claimed.failing_for.unwrap_or_default(),
+        failing_for: claimed.failing_for(LEASE),
         began: now,
         replays: claimed.replays,
         claimed,

@@ -42,10 +42,22 @@ pub struct Claimed {
     pub cursor: Json<Cursor>,
     /// How many calls failed since the last that did not.
     pub failures: i32,
-    /// For how long every call failed, in seconds.
-    pub failing_for: Option<f64>,
+    /// Until when this process may read for it, if it says nothing meanwhile.
+    pub lease_until: DateTime<Utc>,
+    /// Since when every call failed.
+    pub failing_since: Option<DateTime<Utc>>,
     /// How often something was to be sent again.
     pub replays: i64,
+}
+
+impl Claimed {
+    /// For how long every call failed, in seconds, by the database's clock; `lease` is what it was claimed for.
+    pub fn failing_for(&self, lease: f64) -> f64 {
+        let since = self.failing_since;
+        since.map_or(0.0, |since| {
+            (self.lease_until - since).as_seconds_f64() - lease
+        })
+    }
 }
 
 /// Adds a webhook, which hears of what happens behind `cursor`.
@@ -176,9 +188,9 @@ pub async fn claim(
         Claimed,
         r#"update receivers r set lease_owner = $3, lease_until = statement_timestamp() + make_interval(secs => $4)
            where r.organization_id = $1 and r.id = $2 and r.is_active and (r.lease_until < statement_timestamp() or r.lease_owner = $3)
-               and coalesce(r.paused_until <= statement_timestamp(), true)
+               and (r.paused_until is null or r.paused_until <= statement_timestamp())
            returning r.kind, r.owner_id, r.cursor as "cursor: Json<Cursor>", r.failures, r.replays,
-               extract(epoch from statement_timestamp() - r.failing_since)::float8 as failing_for"#,
+               r.lease_until, r.failing_since"#,
         key.organization_id.as_uuid(),
         key.id,
         owner,
@@ -270,7 +282,7 @@ pub async fn awake(db: &mut Connection, seconds: f64) -> Result<Vec<Uuid>, Error
 pub async fn list_due(db: &mut Connection, awake: &[Uuid]) -> Result<Vec<Key>, Error> {
     let rows = query!(
         "select organization_id, id from receivers
-         where is_active and lease_until < statement_timestamp() and coalesce(paused_until <= statement_timestamp(), true)
+         where is_active and lease_until < statement_timestamp() and (paused_until is null or paused_until <= statement_timestamp())
              and (due_at <= statement_timestamp() or organization_id = any($1))",
         awake,
     )
@@ -287,7 +299,7 @@ pub async fn list_due(db: &mut Connection, awake: &[Uuid]) -> Result<Vec<Key>, E
 pub async fn list_behind(db: &mut Connection) -> Result<Vec<Key>, Error> {
     let rows = query!(
         r#"select r.organization_id, r.id from receivers r
-           where r.is_active and r.lease_until < statement_timestamp() and coalesce(r.paused_until <= statement_timestamp(), true)
+           where r.is_active and r.lease_until < statement_timestamp() and (r.paused_until is null or r.paused_until <= statement_timestamp())
                and (r.cursor ? 'o' or r.cursor ? 'l' or r.due_at <= statement_timestamp()
                    or r.organization_id = '00000000-0000-0000-0000-000000000000'
                    or exists (select 1 from events e

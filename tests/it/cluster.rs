@@ -132,7 +132,7 @@ fn value(parameter: &Value) -> &'static str {
         "Uuid" => "'019ca945-0a00-7000-8000-000000000001'",
         "Text" | "Varchar" | "Bytea" => "'x'",
         "Bool" => "true",
-        "Int2" | "Int4" | "Int8" => "1",
+        "Int2" | "Int4" | "Int8" | "Float8" => "1",
         "Timestamptz" => "'2026-01-01'",
         "Jsonb" | "Json" => "'[]'",
         "UuidArray" => "'{019ca945-0a00-7000-8000-000000000001}'",

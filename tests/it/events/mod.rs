@@ -9,6 +9,7 @@ mod webhooks;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::api::methods::call;
 use crate::support::{Reply, Server};
@@ -77,22 +78,42 @@ pub async fn deliver(server: &Server) {
         .unwrap();
 }
 
-/// Lets time pass for the receivers of the organization, which go by the database's clock.
+/// Lets time pass for the receivers of the organization, which go by the database's clock. What is read is written row by row: a database
+/// on several machines computes no times of rows that it changes.
 pub async fn later(server: &Server, time: TimeDelta) {
     let mut db = server.app.store.acquire().await.unwrap();
-    for statement in [
-        "update receivers set due_at = due_at - make_interval(secs => $2), paused_until = paused_until - make_interval(secs => $2),
-             failing_since = failing_since - make_interval(secs => $2), lease_until = lease_until - make_interval(secs => $2)
-         where organization_id = $1",
-        "update deliveries set created_at = created_at - make_interval(secs => $2),
-             next_try_at = next_try_at - make_interval(secs => $2)
-         where organization_id = $1",
+    for (read, write) in [
+        (
+            "select id, 0::bigint, array[(due_at - make_interval(secs => $2))::text, (paused_until - make_interval(secs => $2))::text,
+                 (failing_since - make_interval(secs => $2))::text, (lease_until - make_interval(secs => $2))::text]
+             from receivers where organization_id = $1",
+            "update receivers set due_at = $4[1]::timestamptz, paused_until = $4[2]::timestamptz,
+                 failing_since = $4[3]::timestamptz, lease_until = $4[4]::timestamptz
+             where organization_id = $1 and id = $2 and $3 = 0",
+        ),
+        (
+            "select receiver_id, seq, array[(created_at - make_interval(secs => $2))::text,
+                 (next_try_at - make_interval(secs => $2))::text]
+             from deliveries where organization_id = $1 and status = 'waiting'",
+            "update deliveries set created_at = $4[1]::timestamptz, next_try_at = $4[2]::timestamptz
+             where organization_id = $1 and receiver_id = $2 and seq = $3",
+        ),
     ] {
-        sqlx::query(statement)
+        let rows: Vec<(Uuid, i64, Vec<Option<String>>)> = sqlx::query_as(read)
             .bind(server.organization_id().as_uuid())
             .bind(time.as_seconds_f64())
-            .execute(&mut *db)
+            .fetch_all(&mut *db)
             .await
             .unwrap();
+        for (id, seq, times) in rows {
+            sqlx::query(write)
+                .bind(server.organization_id().as_uuid())
+                .bind(id)
+                .bind(seq)
+                .bind(times)
+                .execute(&mut *db)
+                .await
+                .unwrap();
+        }
     }
 }

@@ -612,7 +612,7 @@ fn another_process_goes_on_where_one_died_and_the_dead_one_writes_nothing() {
         let (webhook, _) = create(&server, &url, json!({})).await;
         join(&server, "anna@example.com", "Anna").await;
         let mut db = server.app.store.acquire().await.unwrap();
-        let taken = "update receivers set lease_owner = gen_random_uuid(), lease_until = statement_timestamp() + interval '6 seconds'
+        let taken = "update receivers set lease_owner = '00000000-0000-0000-0000-000000000007', lease_until = statement_timestamp() + interval '6 seconds'
              where organization_id = $1";
         sqlx::query(taken)
             .bind(server.organization_id().as_uuid())
@@ -633,7 +633,7 @@ fn another_process_goes_on_where_one_died_and_the_dead_one_writes_nothing() {
             let server = stolen.clone();
             tokio::spawn(async move {
                 let mut db = server.app.store.acquire().await.unwrap();
-                sqlx::query("update receivers set lease_owner = gen_random_uuid() where organization_id = $1")
+                sqlx::query("update receivers set lease_owner = '00000000-0000-0000-0000-000000000007' where organization_id = $1")
                     .bind(server.organization_id().as_uuid())
                     .execute(&mut *db)
                     .await
