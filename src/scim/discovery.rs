@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::list::{CURSOR_LIFETIME, DEFAULT_COUNT, LIST_URN, MAX_COUNT};
 use super::{MAX_BODY, Reply, bulk};
-use crate::events::signals;
 
 /// Where they are.
 pub const ENDPOINTS: [&str; 3] = ["ServiceProviderConfig", "ResourceTypes", "Schemas"];
@@ -73,8 +72,6 @@ fn config(base: &str) -> Value {
             "maxPageSize": MAX_COUNT,
             "cursorTimeout": CURSOR_LIFETIME.num_seconds(),
         },
-        // RFC 9967, section 4: what streams tell (docs/signals.md).
-        "securityEvents": { "asyncRequest": "none", "eventUris": signals::SCIM },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "Bearer token",

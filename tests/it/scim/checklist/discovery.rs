@@ -19,16 +19,6 @@ fn the_service_provider_config_is_this() {
             "changePassword": { "supported": false },
             "sort": { "supported": true },
             "etag": { "supported": true },
-            "securityEvents": {
-                "asyncRequest": "none",
-                "eventUris": [
-                    "urn:ietf:params:scim:event:prov:create:notice",
-                    "urn:ietf:params:scim:event:prov:patch:notice",
-                    "urn:ietf:params:scim:event:prov:delete",
-                    "urn:ietf:params:scim:event:prov:activate",
-                    "urn:ietf:params:scim:event:prov:deactivate",
-                ],
-            },
             "pagination": {
                 "cursor": true,
                 "index": true,
