@@ -13,7 +13,7 @@ use crate::error::Error;
 /// Bytes of a request that do not count.
 const SMALL: usize = 64 * 1024;
 /// Bytes of all large requests at a time.
-const TOTAL: usize = 4 * 1024 * 1024;
+const TOTAL: usize = 3 * 1024 * 1024;
 /// How long one may wait.
 const PATIENCE: Duration = Duration::from_secs(15);
 
