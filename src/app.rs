@@ -15,6 +15,7 @@ use crate::domain::ids::OrganizationId;
 use crate::domain::retention::Kept;
 use crate::domain::sign_in::SignInSettings;
 use crate::domain::token::Token;
+use crate::http::first::First;
 use crate::http::large::Large;
 use crate::metrics::Metrics;
 use crate::oidc::{ClientKeys, Providers};
@@ -100,6 +101,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The memory that large requests share.
     pub large: Large,
+    /// The link with which the first administrator enters the console, if there is one.
+    pub first: Option<First>,
     /// Whether the process is about to stop, and no new requests should be sent to it.
     pub is_stopping: AtomicBool,
 }
@@ -132,6 +135,7 @@ impl App {
             home: None,
             metrics: Metrics::default(),
             large: Large::default(),
+            first: None,
             is_stopping: AtomicBool::new(false),
             operator,
         })

@@ -3,7 +3,7 @@
 //! A request passes three rooms: a door, the rules, a store function. Calls go one way:
 //!
 //! ```text
-//! cli → router, jobs → doors (api, scim, login, provider, signals) → http, provisioning, events → store → domain
+//! cli → router, jobs → doors (api, scim, login, provider, signals, console) → http, provisioning, events → store → domain
 //! ```
 //!
 //! From the outside inwards:
@@ -16,6 +16,7 @@
 //! - `login`: door 3, people sign in with their browser;
 //! - `provider`: door 4, applications sign people in;
 //! - `signals`: door 5, receivers follow streams of security events;
+//! - `console`: door 6, pages for administrators and operators, which ask door 1;
 //! - [`http`]: what doors share of HTTP: the listener, the token and the session of a request, limits;
 //! - [`provisioning`]: rules that several doors share;
 //! - [`events`]: what happened, told to programs;
@@ -38,6 +39,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 mod config;
+mod console;
 pub mod domain;
 pub mod error;
 pub mod events;

@@ -45,6 +45,8 @@ pub enum Door {
     Provider,
     /// Streams of security events.
     Signals,
+    /// The pages of administrators.
+    Console,
     /// The signs of life.
     Probe,
     /// None: nothing is at the path.
@@ -52,12 +54,13 @@ pub enum Door {
 }
 
 impl Door {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Api,
         Self::Scim,
         Self::Login,
         Self::Provider,
         Self::Signals,
+        Self::Console,
         Self::Probe,
         Self::Other,
     ];
@@ -69,6 +72,7 @@ impl Door {
             Self::Login => "login",
             Self::Provider => "provider",
             Self::Signals => "signals",
+            Self::Console => "console",
             Self::Probe => "probe",
             Self::Other => "other",
         }

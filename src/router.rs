@@ -21,7 +21,7 @@ use crate::http::request_id::{RequestId, identify};
 use crate::http::{body, path, probes};
 use crate::metrics::Door;
 use crate::store::Share;
-use crate::{api, login, provider, scim, signals};
+use crate::{api, console, login, provider, scim, signals};
 
 /// Everything that the server answers.
 ///
@@ -30,11 +30,14 @@ use crate::{api, login, provider, scim, signals};
 /// When a door cannot be built: a fault of the build.
 pub fn router(app: &Arc<App>) -> Result<Router> {
     let door = |told, router| observed(app, told, shared(app, router));
-    let doors = door(api::TOLD, api::router(app)?)
+    let api = api::router(app)?;
+    let console = console::router(app, api.clone());
+    let doors = door(api::TOLD, api)
         .merge(door(scim::TOLD, scim::router(app)))
         .merge(door(Told::by_route(Door::Login), login::router(app)))
         .merge(door(Told::by_route(Door::Provider), provider::router(app)))
         .merge(door(Told::by_route(Door::Signals), signals::router(app)))
+        .merge(door(Told::by_route(Door::Console), console))
         .merge(observed(
             app,
             Told::by_route(Door::Probe),

@@ -11,7 +11,8 @@ use http::{HeaderValue, StatusCode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-const STYLE: &str = include_str!("style.css");
+/// The style of every page, also of the console's.
+pub const STYLE: &str = include_str!("style.css");
 
 /// The style is the one thing that a page may use. No `form-action`: browsers apply it to the way to
 /// the provider, too.
@@ -50,7 +51,7 @@ impl IntoResponse for Page {
                     link rel="icon" href="data:,";
                     style { (PreEscaped(STYLE)) }
                 }
-                body {
+                body .alone {
                     main { (self.body) }
                 }
             }

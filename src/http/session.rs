@@ -97,6 +97,11 @@ pub fn all_presented(app: &App, headers: &HeaderMap) -> Vec<Token> {
         .collect()
 }
 
+/// The cookie with which the browser would send this token alone, as a request has it.
+pub fn cookie_of(app: &App, token: &Token) -> String {
+    format!("{}={}", cookie_name(app, COOKIE_NAME), token.expose())
+}
+
 /// Gives the browser a session, in place of one of the same organization that it has. Those of others stay.
 pub fn set(app: &App, request: &HeaderMap, headers: &mut HeaderMap, token: &Token) {
     let seconds = app.sign_in.session_lifetime.num_seconds();

@@ -11,7 +11,7 @@ use self::imports::{
 };
 
 /// Each room of `src`, and the rooms that it may name. Every room is here.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     (
         "cli",
         &[
@@ -35,8 +35,8 @@ const ROOMS: [(&str, &[&str]); 22] = [
     (
         "router",
         &[
-            "api", "app", "error", "http", "login", "metrics", "provider", "scim", "signals",
-            "store",
+            "api", "app", "console", "error", "http", "login", "metrics", "provider", "scim",
+            "signals", "store",
         ],
     ),
     // They make folded keys anew as the door makes them.
@@ -59,6 +59,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("login", &DOOR),
     ("provider", &DOOR),
     ("signals", &DOOR),
+    ("console", &DOOR),
     (
         "http",
         &[
@@ -140,7 +141,7 @@ const RESERVED: [(&str, &[&str]); 7] = [
     (
         "axum",
         &[
-            "router", "http", "api", "scim", "login", "provider", "signals",
+            "router", "http", "api", "scim", "login", "provider", "signals", "console",
         ],
     ),
 ];

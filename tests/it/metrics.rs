@@ -289,7 +289,7 @@ fn allowed() -> BTreeMap<&'static str, String> {
     let pages = "/(login/?|auth/oidc/(start|callback)|account(/end-session)?|logout|signed-out|livez|readyz)?";
     let services = "(Account|Group|Identity|Organization|User)Service|rollcall\\.v1\\.(Provisioning|Session|SignIn|Status)Service|grpc\\.health\\.v1\\.Health|grpc\\.reflection\\.v1(alpha)?\\.ServerReflection";
     BTreeMap::from([
-        ("door", "api|scim|login|provider|signals|probe|other".to_owned()),
+        ("door", "api|scim|login|provider|signals|console|probe|other".to_owned()),
         (
             "method",
             format!("other|unimplemented|({services})/[A-Z][A-Za-z]+|{verb} ({scim}|{pages})"),

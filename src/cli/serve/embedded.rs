@@ -10,12 +10,13 @@ use anyhow::{Context, Result, anyhow};
 use secrecy::zeroize::Zeroizing;
 
 use super::{Listeners, app, check_keys, serve};
-use crate::app::{Operator, Random};
+use crate::app::{App, Operator, Random};
 use crate::cli::output::announce;
 use crate::config::Resolved;
 use crate::domain::ids::OrganizationId;
-use crate::domain::token::Token;
+use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
+use crate::http::first::First;
 use crate::provisioning::organizations;
 use crate::secrets::keys::{self, Keyring};
 use crate::store::embedded::Embedded;
@@ -60,6 +61,11 @@ pub(super) async fn run(settings: Resolved, keys: Option<Keyring>) -> Result<()>
             folder.display()
         )),
     }
+    if let Some(link) = first_link(&mut app, &folder.join("admin-token")) {
+        announce(format_args!(
+            "\nOpen the console in your browser. This link works once:\n\n  {link}\n"
+        ));
+    }
     let app = Arc::new(app);
     tokio::select! {
         served = serve(listeners, &settings, &app) => served?,
@@ -67,6 +73,15 @@ pub(super) async fn run(settings: Resolved, keys: Option<Keyring>) -> Result<()>
     }
     embedded.stop().await;
     Ok(())
+}
+
+/// The link that opens the console for whoever started the server, if there is still the token that the first start made.
+fn first_link(app: &mut App, token_file: &Path) -> Option<String> {
+    let text = Zeroizing::new(fs::read_to_string(token_file).ok()?);
+    let token = Token::parse(TokenKind::Api, text.trim())?;
+    let (first, code) = First::new(&app.random, token);
+    app.first = Some(first);
+    Some(format!("{}/console/first/{code}", app.public_url))
 }
 
 /// Whether a folder has an embedded PostgreSQL.

@@ -1,0 +1,87 @@
+// What makes the console's pages comfortable. Without it, they work as well.
+'use strict';
+
+// Times in the reader's zone.
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const localize = (root) => {
+  for (const element of root.querySelectorAll('time[datetime]')) {
+    const at = new Date(element.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    element.title = element.dateTime;
+    element.textContent = format.format(at);
+  }
+};
+
+// Values that are copied.
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('[data-copy]');
+  if (!button) return;
+  const text = button.textContent;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = 'Copied';
+  } catch {
+    const range = document.createRange();
+    range.selectNodeContents(button.parentElement.querySelector('code'));
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    button.textContent = 'Press Ctrl+C';
+  }
+  setTimeout(() => { button.textContent = text; }, 1500);
+});
+
+// What cannot be taken back is asked for once more.
+document.addEventListener('submit', (event) => {
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
+// A form with data-live="/path" sends what is in it there while somebody types, and shows the answer in the element that
+// data-into names.
+const DELAY = 400;
+for (const form of document.querySelectorAll('form[data-live]')) {
+  let timer;
+  let latest = 0;
+  const send = async () => {
+    const turn = ++latest;
+    const target = document.getElementById(form.dataset.into);
+    target.setAttribute('aria-busy', 'true');
+    try {
+      const answer = await fetch(form.dataset.live, {
+        method: 'POST',
+        body: new URLSearchParams(new FormData(form)),
+        headers: { 'Rollcall-Fragment': '1' },
+      });
+      const text = await answer.text();
+      if (turn !== latest) return;
+      target.innerHTML = text;
+      localize(target);
+    } catch {
+      if (turn === latest) target.textContent = 'The server does not answer at the moment.';
+    } finally {
+      if (turn === latest) target.removeAttribute('aria-busy');
+    }
+  };
+  form.addEventListener('input', () => {
+    clearTimeout(timer);
+    timer = setTimeout(send, DELAY);
+  });
+  if (form.dataset.at === 'once') send();
+}
+
+// An element with data-feed="/path" shows what the server sends there: each message replaces what is in it, or, with
+// data-feed-add, comes first.
+for (const element of document.querySelectorAll('[data-feed]')) {
+  const source = new EventSource(element.dataset.feed);
+  source.addEventListener('replace', (event) => {
+    element.innerHTML = event.data;
+    localize(element);
+  });
+  source.addEventListener('add', (event) => {
+    element.querySelector('[data-waiting]')?.remove();
+    element.insertAdjacentHTML('afterbegin', event.data);
+    localize(element);
+  });
+}
+
+localize(document);

@@ -1,0 +1,86 @@
+//! Door 6: pages for administrators, operators and the customer's IT.
+//!
+//! The console is a client of the API, in the same process: every page asks the methods of door 1 in the name of whoever looks at
+//! it, so that no rule stands here a second time, and nothing can be done here that a program cannot do.
+//!
+//! | path | |
+//! |---|---|
+//! | `GET /console` | to the pages of whoever the browser is |
+//! | `GET`, `POST /console/token`, `POST /console/leave` | begins a session with a token, and ends it |
+//! | `GET /console/first/{code}` | begins the session of the first administrator, once |
+//! | `/console/organizations…` | the organizations of the installation, for operators |
+//! | `/console/{organization}…` | one organization |
+//! | `GET /console/assets/…` | the style and the script |
+//!
+//! A request passes [`visit::recognise`], which finds out who looks and at what, and leaves that as a [`Visit`] to the handler. What
+//! the handler answers with, a [`Content`](frame::Content) or a [`Refusal`](client::Refusal), [`frame::dress`] makes a page of.
+
+mod assets;
+mod client;
+mod enter;
+mod frame;
+mod organizations;
+mod overview;
+mod parts;
+mod visit;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+
+use crate::app::App;
+use crate::http::page::protect;
+use crate::http::session;
+
+/// Where the pages are.
+const TOP: &str = "/console";
+
+/// The largest form, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+
+/// What every page is handed.
+pub struct Console {
+    /// The parts that doors work with.
+    pub app: Arc<App>,
+    /// Door 1, which every page asks.
+    pub api: Router,
+}
+
+/// All routes of this door, which asks `api`.
+pub fn router(app: &Arc<App>, api: Router) -> Router {
+    let console = Arc::new(Console {
+        app: app.clone(),
+        api,
+    });
+    let organization = Router::new().merge(overview::routes());
+    let pages = Router::new()
+        .nest("/{organization}", organization)
+        .route("/{organization}/{*rest}", any(nothing_here))
+        .merge(organizations::routes())
+        .layer(from_fn_with_state(console.clone(), visit::recognise));
+    let entrance = enter::routes(&console);
+    Router::new()
+        .nest(TOP, pages.merge(entrance))
+        .layer(from_fn(frame::dress))
+        .layer(from_fn_with_state(console.clone(), from_here))
+        .layer(map_response(protect))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(console)
+        .merge(assets::routes())
+}
+
+async fn nothing_here() -> client::Refusal {
+    client::Refusal::nothing_here()
+}
+
+/// Lets forms pass that a page of ours sent.
+async fn from_here(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+    match session::check_same_origin(&console.app, request.method(), request.headers()) {
+        Err(_) if !request.method().is_safe() => client::Refusal::other_site().into_response(),
+        _ => next.run(request).await,
+    }
+}

@@ -1,0 +1,251 @@
+//! Who looks at a page, and at which organization.
+//!
+//! A browser may have several credentials: the sessions of people who signed in, one of each organization; that of a token, which an
+//! operator or the first administrator entered; and that of a set-up link. The first of them that may administer the organization
+//! of the page is used, and no other.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::client::{Client, Refusal};
+use super::{Console, TOP, enter};
+use crate::app::App;
+use crate::domain::ids::OrganizationId;
+use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::http::{caller, session};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Who looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A member who signed in and is an administrator.
+    Member,
+    /// Whoever has the token of an administrator.
+    Token,
+    /// An operator of the installation.
+    Operator,
+}
+
+/// A look at the pages of an organization, or of the installation, by somebody who may.
+#[derive(Clone)]
+pub struct Visit {
+    /// What the pages work with.
+    pub console: Arc<Console>,
+    /// Who looks.
+    pub who: Who,
+    /// The organization; the nil one for the installation.
+    pub organization: OrganizationId,
+    /// What it is called.
+    pub name: String,
+    client: Client,
+}
+
+impl Visit {
+    /// Calls a method of the API, such as `gitpod.v1.OrganizationService/ListMembers`.
+    ///
+    /// # Errors
+    ///
+    /// What the method refuses.
+    pub async fn call<A: DeserializeOwned>(
+        &self,
+        method: &str,
+        request: impl Serialize,
+    ) -> Result<A, Refusal> {
+        self.client.call(&self.console, method, request).await
+    }
+
+    /// Calls a method whose answer says nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the method refuses.
+    pub async fn tell(&self, method: &str, request: impl Serialize) -> Result<(), Refusal> {
+        self.call::<Value>(method, request).await.map(drop)
+    }
+
+    /// The path of a page of the organization, such as `people`; the first page for the empty text.
+    pub fn path(&self, page: &str) -> String {
+        let id = self.organization;
+        match page {
+            "" => format!("{TOP}/{id}"),
+            page => format!("{TOP}/{id}/{page}"),
+        }
+    }
+
+    /// Sends the browser to a page of the organization, such as `people?done=saved`.
+    pub fn go(&self, page: &str) -> Response {
+        Redirect::to(&self.path(page)).into_response()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(Refusal::nothing_here)
+    }
+}
+
+/// Finds out who looks at which organization, and leaves that to the handler and to the frame of the page.
+pub async fn recognise(
+    State(console): State<Arc<Console>>,
+    params: RawPathParams,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let named = params.iter().find(|(name, _)| *name == "organization");
+    let organization = match named {
+        None => None,
+        Some((_, text)) => match Uuid::try_parse(text) {
+            Ok(id) if !id.is_nil() => Some(OrganizationId::from(id)),
+            _ => return Refusal::nothing_here().into_response(),
+        },
+    };
+    match visit(&console, request.headers(), organization).await {
+        Ok(visit) => {
+            tracing::Span::current()
+                .record("organization", tracing::field::display(visit.organization));
+            request.extensions_mut().insert(visit.clone());
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(visit);
+            response
+        }
+        Err(refusal) if refusal.code == "unauthenticated" => enter::ask(&request),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn visit(
+    console: &Arc<Console>,
+    headers: &HeaderMap,
+    organization: Option<OrganizationId>,
+) -> Result<Visit, Refusal> {
+    let mut refused = Refusal::from(Error::Unauthenticated);
+    for (who, headers) in credentials(&console.app, headers, organization) {
+        let found = match caller::find(&console.app, &Method::GET, &headers, None).await {
+            Ok(found) => found,
+            Err(Error::Unauthenticated) => continue,
+            Err(error) => {
+                refused = error.into();
+                continue;
+            }
+        };
+        let administers = found.caller.is_some_and(|caller| caller.powers.administers);
+        if !administers && (organization.is_some() || found.operator.is_none()) {
+            refused = Refusal::new("permission_denied", NO_ADMINISTRATOR);
+            continue;
+        }
+        let client = Client::new(headers);
+        let name = match organization {
+            None => String::new(),
+            Some(id) => name_of(console, &client, id).await?,
+        };
+        return Ok(Visit {
+            console: console.clone(),
+            who,
+            organization: organization.unwrap_or_else(|| Uuid::nil().into()),
+            name,
+            client,
+        });
+    }
+    Err(refused)
+}
+
+/// What somebody is told who has no say.
+const NO_ADMINISTRATOR: &str = "You are signed in, but you are no administrator of this organization. Ask an administrator to give you the role.";
+
+async fn name_of(
+    console: &Console,
+    client: &Client,
+    id: OrganizationId,
+) -> Result<String, Refusal> {
+    #[derive(Deserialize)]
+    struct Answer {
+        organization: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let method = "gitpod.v1.OrganizationService/GetOrganization";
+    let request = json!({ "organizationId": id });
+    let answer: Answer = client.call(console, method, request).await?;
+    Ok(answer.organization.name)
+}
+
+/// What the browser has that may open the pages of an organization, or of the installation: the headers that say so to the API.
+fn credentials(
+    app: &App,
+    headers: &HeaderMap,
+    organization: Option<OrganizationId>,
+) -> Vec<(Who, HeaderMap)> {
+    let mut found = vec![];
+    if let Some(organization) = organization {
+        let sessions = session::all_presented(app, headers);
+        let here = |token: &Token| app.organization_of(token) == Some(organization);
+        let session = sessions.into_iter().find(here);
+        found.extend(session.and_then(|token| Some((Who::Member, of_session(app, &token)?))));
+    }
+    if let Some(token) = enter::token(app, headers) {
+        let who = match token.kind() {
+            TokenKind::Operator => Who::Operator,
+            _ => Who::Token,
+        };
+        found.extend(of_token(&token, organization).map(|headers| (who, headers)));
+    }
+    found
+}
+
+fn of_session(app: &App, token: &Token) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(COOKIE, secret(&session::cookie_of(app, token))?);
+    // Where the page's own request came from was looked at already.
+    headers.insert(SEC_FETCH_SITE, HeaderValue::from_static("same-origin"));
+    Some(headers)
+}
+
+/// The headers of a request with a token.
+pub fn of_token(token: &Token, organization: Option<OrganizationId>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        AUTHORIZATION,
+        secret(&format!("Bearer {}", token.expose()))?,
+    );
+    if let Some(organization) = organization {
+        let value = HeaderValue::from_str(&organization.to_string()).ok()?;
+        headers.insert(caller::ORGANIZATION, value);
+    }
+    Some(headers)
+}
+
+fn secret(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The part of the path after the organization, which has to be an identifier.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct At {
+    /// The identifier.
+    pub id: Uuid,
+}
+
+/// The identifier that the path names.
+pub type AtPath = Path<At>;
