@@ -17,11 +17,15 @@
 
 mod assets;
 mod client;
+mod domains;
 mod enter;
 mod frame;
+mod guides;
 mod organizations;
 mod overview;
 mod parts;
+mod provisioning;
+mod sso;
 mod visit;
 
 use std::sync::Arc;
@@ -56,7 +60,11 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         app: app.clone(),
         api,
     });
-    let organization = Router::new().merge(overview::routes());
+    let organization = Router::new()
+        .merge(overview::routes())
+        .merge(sso::routes())
+        .merge(provisioning::routes())
+        .merge(domains::routes());
     let pages = Router::new()
         .nest("/{organization}", organization)
         .route("/{organization}/{*rest}", any(nothing_here))

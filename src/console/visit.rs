@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, RawPathParams, Request, State};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
@@ -246,6 +246,3 @@ pub struct At {
     /// The identifier.
     pub id: Uuid,
 }
-
-/// The identifier that the path names.
-pub type AtPath = Path<At>;

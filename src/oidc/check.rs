@@ -84,28 +84,52 @@ pub async fn run(
         expression(registration).await,
     ];
     let issuer = &registration.configuration.issuer_url;
-    if let Some(reason) = unusable_issuer(outgoing, issuer) {
-        findings.push(bad("provider", format!("issuer_url {reason}")));
-        return findings;
-    }
-    let provider = match providers.get(outgoing, issuer).await {
-        Ok(provider) => provider,
-        Err(refusal) => {
-            findings.push(bad("provider", refusal.reason));
+    let provider = match published(issuer, providers, outgoing).await {
+        Ok((provider, published)) => {
+            findings.extend(published);
+            provider
+        }
+        Err(finding) => {
+            findings.push(finding);
             return findings;
         }
     };
-    findings.push(good(
-        "provider",
-        format!("{} publishes its metadata", provider.metadata.issuer),
-    ));
-    findings.push(keys(&provider));
-    findings.push(algorithms(&provider));
-    findings.push(flow(&provider));
     findings.push(scopes(registration, &provider));
     findings.push(userinfo(&provider));
     findings.push(client(registration, &provider, providers, outgoing).await);
     findings
+}
+
+/// Tests an issuer before there is a configuration.
+pub async fn issuer(issuer: &str, providers: &Providers, outgoing: &Outgoing) -> Vec<Finding> {
+    match published(issuer, providers, outgoing).await {
+        Ok((provider, mut findings)) => {
+            findings.push(userinfo(&provider));
+            findings
+        }
+        Err(finding) => vec![finding],
+    }
+}
+
+/// The provider, and what there is to say of what it publishes.
+async fn published(
+    issuer: &str,
+    providers: &Providers,
+    outgoing: &Outgoing,
+) -> Result<(Provider, Vec<Finding>), Finding> {
+    if let Some(reason) = unusable_issuer(outgoing, issuer) {
+        return Err(bad("provider", format!("issuer_url {reason}")));
+    }
+    let found = providers.get(outgoing, issuer).await;
+    let provider = found.map_err(|refusal| bad("provider", refusal.reason))?;
+    let name = &provider.metadata.issuer;
+    let findings = vec![
+        good("provider", format!("{name} publishes its metadata")),
+        keys(&provider),
+        algorithms(&provider),
+        flow(&provider),
+    ];
+    Ok((provider, findings))
 }
 
 fn state(registration: &Registration<'_>) -> Finding {

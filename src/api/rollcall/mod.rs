@@ -104,6 +104,8 @@ service! { SIGN_IN: SignInService {
         sign_in::list_attempts(app, caller, paging, request);
     administrator reads check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
         sign_in::check(app, caller, request);
+    administrator reads check_issuer(CheckIssuerRequest) -> CheckIssuerResponse { findings } =
+        sign_in::check_issuer(app, request);
     administrator reads evaluate_claims_expression(EvaluateClaimsExpressionRequest)
         -> EvaluateClaimsExpressionResponse =
         sign_in::evaluate(request);

@@ -33,8 +33,9 @@ use proto::rollcall::v1::evaluate_claims_expression_response::{
     Part as WirePart, Verdict as WireVerdict,
 };
 use proto::rollcall::v1::{
-    CheckSSOConfigurationRequest, CheckSSOConfigurationResponse, EvaluateClaimsExpressionRequest,
-    EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest, SignInAttempt, SignInOutcome,
+    CheckIssuerRequest, CheckSSOConfigurationRequest, CheckSSOConfigurationResponse,
+    EvaluateClaimsExpressionRequest, EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest,
+    SignInAttempt, SignInOutcome,
 };
 
 /// `ListSignInAttempts`. Two round trips.
@@ -136,6 +137,17 @@ pub async fn check(
         login_url: start_url(app, &configuration, "", ""),
         ..Default::default()
     })
+}
+
+/// `CheckIssuer`. No round trip of its own, and up to two requests to the provider.
+pub async fn check_issuer(
+    app: &App,
+    request: CheckIssuerRequest,
+) -> Result<Vec<WireFinding>, Error> {
+    let _turn = CHECKS.acquire().await.map_err(Error::internal)?;
+    let providers = Providers::new(app.clock.clone());
+    let findings = check::issuer(&request.issuer_url, &providers, &app.outgoing).await;
+    Ok(findings.into_iter().map(finding).collect())
 }
 
 fn finding(finding: Finding) -> WireFinding {

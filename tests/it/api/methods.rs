@@ -397,6 +397,7 @@ impl Things {
             "ReplayWebhookDeliveries" => {
                 json!({ "webhookId": id("webhook"), "startTime": "2099-01-01T00:00:00Z" })
             }
+            "CheckIssuer" => json!({ "issuerUrl": "https://127.0.0.1:1" }),
             "EvaluateClaimsExpression" => json!({ "expression": "true", "claims": {} }),
             _ => panic!("no request of {path} is known: write one here"),
         }

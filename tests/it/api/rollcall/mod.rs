@@ -23,7 +23,8 @@ const READS: [&str; 4] = [
     "StatusService/GetStatus",
 ];
 /// Methods that change nothing, but take no GET.
-const QUESTIONS: [&str; 2] = [
+const QUESTIONS: [&str; 3] = [
+    "SignInService/CheckIssuer",
     "SignInService/CheckSSOConfiguration",
     "SignInService/EvaluateClaimsExpression",
 ];

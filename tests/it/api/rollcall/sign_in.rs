@@ -16,6 +16,7 @@ use crate::support::{Server, run};
 
 const LIST: &str = "SignInService/ListSignInAttempts";
 const CHECK: &str = "SignInService/CheckSSOConfiguration";
+const CHECK_ISSUER: &str = "SignInService/CheckIssuer";
 const EVALUATE: &str = "SignInService/EvaluateClaimsExpression";
 
 async fn attempts(server: &Server, filter: Value) -> Vec<Value> {
@@ -33,6 +34,34 @@ async fn some_tries(place: &Place) {
         place.comes(name, json!({}));
         place.try_sign_in(&mut place.browser()).await;
     }
+}
+
+#[test]
+fn an_issuer_is_tested_before_there_is_a_configuration() {
+    run(async {
+        let place = Place::start().await;
+        let check = async |issuer: &str| {
+            let request = json!({ "issuerUrl": issuer });
+            let answer = ask(&place.server, CHECK_ISSUER, request).await.ok();
+            let findings = answer["findings"].as_array().cloned().unwrap_or_default();
+            let text = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
+            let pairs = findings
+                .iter()
+                .map(|f| (text(f, "outcome"), text(f, "subject")));
+            pairs.collect::<Vec<_>>()
+        };
+        let found = check(&place.provider.issuer).await;
+        let subjects: Vec<&str> = found.iter().map(|(_, subject)| &**subject).collect();
+        assert_eq!(
+            subjects,
+            ["provider", "keys", "signatures", "code flow", "userinfo"]
+        );
+        assert!(found.iter().all(|(outcome, _)| outcome != "OUTCOME_BAD"));
+        for issuer in ["nothing", "http://example.com", "https://127.0.0.1:1"] {
+            let bad = vec![("OUTCOME_BAD".to_owned(), "provider".to_owned())];
+            assert_eq!(check(issuer).await, bad, "{issuer}");
+        }
+    });
 }
 
 #[test]

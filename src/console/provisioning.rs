@@ -1,0 +1,886 @@
+//! How people are provisioned: set up step by step, then watched while requests arrive.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Path, Query};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{Stream, stream};
+use http::StatusCode;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Console;
+use super::client::Refusal;
+use super::frame::{Content, Section};
+use super::guides::Provider;
+use super::parts::{
+    Field, PageQuery, Pagination, Tone, badge, copy, empty, note, pager, pagination, time,
+};
+use super::visit::{At, Visit};
+
+const SERVICE: &str = "gitpod.v1.OrganizationService";
+
+/// How often a feed looks for new requests.
+const PULSE: Duration = Duration::from_secs(2);
+
+/// How many looks a feed takes before the browser asks for it anew, so that whoever has no access any more loses it.
+const LOOKS: u32 = 150;
+
+/// The routes.
+pub fn routes() -> Router<Arc<Console>> {
+    Router::new()
+        .route("/provisioning", get(list))
+        .route("/provisioning/new", get(new).post(create))
+        .route("/provisioning/{id}", get(show).post(update))
+        .route("/provisioning/{id}/feed", get(feed))
+        .route("/provisioning/{id}/token", post(regenerate))
+        .route("/provisioning/{id}/switch", post(switch))
+        .route("/provisioning/{id}/delete", post(delete))
+        .route("/provisioning/{id}/requests/{event}", get(event))
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Scim {
+    id: String,
+    name: String,
+    enabled: bool,
+    sso_configuration_id: String,
+    token_expires_at: DateTime<Utc>,
+    allow_unverified_email_account_linking: bool,
+}
+
+impl Scim {
+    fn name(&self) -> &str {
+        match &*self.name {
+            "" => "Provisioning",
+            name => name,
+        }
+    }
+
+    fn path(&self, visit: &Visit) -> String {
+        visit.path(&format!("provisioning/{}", self.id))
+    }
+
+    fn badge(&self, now: DateTime<Utc>) -> Markup {
+        if !self.enabled {
+            return badge(Tone::Doubtful, "Off");
+        }
+        match self.token_expires_at - now {
+            left if left <= TimeDelta::zero() => badge(Tone::Bad, "Token has ended"),
+            left if left < TimeDelta::days(30) => badge(Tone::Doubtful, "Token ends soon"),
+            _ => badge(Tone::Good, "On"),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Listed {
+    scim_configurations: Vec<Scim>,
+    pagination: Pagination,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct One {
+    scim_configuration: Scim,
+}
+
+/// What an answer says that has a new token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NewToken {
+    token: String,
+    token_expires_at: DateTime<Utc>,
+}
+
+/// The SSO configurations that one may belong to.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SsoList {
+    sso_configurations: Vec<Sso>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Sso {
+    id: String,
+    issuer_url: String,
+    display_name: String,
+}
+
+impl Sso {
+    fn name(&self) -> &str {
+        match &*self.display_name {
+            "" => &self.issuer_url,
+            name => name,
+        }
+    }
+}
+
+async fn find(visit: &Visit, id: Uuid) -> Result<Scim, Refusal> {
+    let method = format!("{SERVICE}/GetSCIMConfiguration");
+    let request = json!({ "scimConfigurationId": id });
+    Ok(visit
+        .call::<One>(&method, request)
+        .await?
+        .scim_configuration)
+}
+
+async fn sso_list(visit: &Visit) -> Result<Vec<Sso>, Refusal> {
+    let request =
+        json!({ "organizationId": visit.organization, "pagination": { "pageSize": 100 } });
+    let method = format!("{SERVICE}/ListSSOConfigurations");
+    Ok(visit
+        .call::<SsoList>(&method, request)
+        .await?
+        .sso_configurations)
+}
+
+fn below_list(visit: &Visit, title: &str, body: Markup) -> Content {
+    Content::new(Section::Provisioning, title, body)
+        .below("Provisioning", visit.path("provisioning"))
+}
+
+/// Where identity providers push to.
+fn base_url(visit: &Visit) -> String {
+    format!("{}/scim/v2", visit.console.app.public_url)
+}
+
+async fn list(visit: Visit, Query(query): Query<PageQuery>) -> Result<Content, Refusal> {
+    let request = json!({ "pagination": pagination(&query.page) });
+    let method = format!("{SERVICE}/ListSCIMConfigurations");
+    let found: Listed = visit.call(&method, request).await?;
+    let now = visit.console.app.clock.now();
+    let new = html! { a .button href=(visit.path("provisioning/new")) { "Set up provisioning" } };
+    let body = html! {
+        @if found.scim_configurations.is_empty() {
+            (empty("No identity provider pushes users yet", "With provisioning, people become members before they sign in for the first time, and lose access the moment they leave. You enter an address and a token at your identity provider, over SCIM 2.0.", Some(new)))
+        } @else {
+            table .list {
+                thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Token ends" } } }
+                tbody {
+                    @for scim in &found.scim_configurations {
+                        tr {
+                            td { a href=(scim.path(&visit)) { (scim.name()) } }
+                            td data-label="State" { (scim.badge(now)) }
+                            td data-label="Token ends" { (time(scim.token_expires_at)) }
+                        }
+                    }
+                }
+            }
+            (pager(&visit.path("provisioning"), &[], &query.page, &found.pagination))
+            div .actions { (new) }
+        }
+    };
+    let done = (query.done == "deleted").then_some("Deleted. Its token opens nothing any more.");
+    Ok(Content::new(Section::Provisioning, "Provisioning", body).notice(done))
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entered {
+    name: String,
+    sso: String,
+    days: String,
+    links: Option<String>,
+}
+
+async fn new(visit: Visit) -> Result<Content, Refusal> {
+    new_page(&visit, &Entered::default(), None).await
+}
+
+async fn new_page(
+    visit: &Visit,
+    entered: &Entered,
+    problem: Option<&str>,
+) -> Result<Content, Refusal> {
+    let choices = sso_list(visit).await?;
+    let body = if choices.is_empty() {
+        let action = html! { a .button href=(visit.path("sso/new")) { "Set up single sign-on" } };
+        empty(
+            "First set up single sign-on",
+            "The people whom the identity provider pushes sign in there. So provisioning belongs to a way to sign in, which does not have to be active.",
+            Some(action),
+        )
+    } else {
+        html! {
+            section .panel {
+                @if let Some(problem) = problem { (note(Tone::Bad, problem)) }
+                form method="post" action=(visit.path("provisioning/new")) {
+                    (sso_field(&choices, &entered.sso))
+                    (Field { name: "name", label: "Name", value: &entered.name, hint: "For your own overview. The provider’s name unless you enter one.", ..Field::default() })
+                    div .field {
+                        label for="days" { "The token lives for" }
+                        select #days name="days" {
+                            @for (days, words) in [("90", "90 days"), ("180", "180 days"), ("365", "1 year"), ("730", "2 years")] {
+                                option value=(days) selected[days == entered.days || (entered.days.is_empty() && days == "365")] { (words) }
+                            }
+                        }
+                        p .hint { "When it ends, the provider can push no longer: this page and the overview warn you 30 days before." }
+                    }
+                    div .actions { button { "Make the token" } }
+                }
+            }
+        }
+    };
+    Ok(below_list(visit, "Set up provisioning", body))
+}
+
+fn sso_field(choices: &[Sso], chosen: &str) -> Markup {
+    html! {
+        div .field {
+            label for="sso" { "The people sign in with" }
+            select #sso name="sso" {
+                @for sso in choices {
+                    option value=(sso.id) selected[sso.id == chosen] { (sso.name()) }
+                }
+            }
+        }
+    }
+}
+
+async fn create(
+    visit: Visit,
+    form: Result<Form<Entered>, FormRejection>,
+) -> Result<Response, Refusal> {
+    let Ok(Form(entered)) = form else {
+        return Err(Refusal::bad_form());
+    };
+    let name = match entered.name.trim() {
+        "" => {
+            let choices = sso_list(&visit).await?;
+            let chosen = choices.iter().find(|sso| sso.id == entered.sso);
+            chosen.map_or_else(String::new, |sso| sso.name().chars().take(128).collect())
+        }
+        name => name.to_owned(),
+    };
+    let days: u32 = entered.days.parse().unwrap_or(365);
+    let request = json!({
+        "organizationId": visit.organization,
+        "ssoConfigurationId": entered.sso,
+        "name": name,
+        "tokenExpiresIn": format!("{}s", u64::from(days) * 86_400),
+    });
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Made {
+        scim_configuration: Scim,
+        #[serde(flatten)]
+        token: NewToken,
+    }
+    let method = format!("{SERVICE}/CreateSCIMConfiguration");
+    match visit.call::<Made>(&method, request).await {
+        Ok(made) => Ok(token_page(&visit, &made.scim_configuration, &made.token)
+            .await?
+            .into_response()),
+        Err(refusal) if refusal.is_about_input() => {
+            let page = new_page(&visit, &entered, Some(&refusal.sentence())).await?;
+            Ok(page.status(StatusCode::BAD_REQUEST).into_response())
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// The one page that shows a token.
+async fn token_page(visit: &Visit, scim: &Scim, token: &NewToken) -> Result<Content, Refusal> {
+    let provider = provider(visit, scim).await?;
+    let body = html! {
+        (note(Tone::Doubtful, "The token is shown now and never again. Copy it before you leave this page; if it is lost, make a new one."))
+        (copy("Base URL", &base_url(visit)))
+        (copy("Token", &token.token))
+        p { "It ends " (time(token.token_expires_at)) ". Put that day into a calendar." }
+        h2 { "What to do in " (provider.name()) }
+        ol .steps { @for step in provider.provisioning_steps(&base_url(visit)) { li { (step) } } }
+        div .actions { a .button href=(scim.path(visit)) { "I have entered it: watch requests arrive" } }
+    };
+    Ok(below_list(visit, "Your token", body).below(scim.name(), scim.path(visit)))
+}
+
+/// The provider that a configuration is for, as its way to sign in tells.
+async fn provider(visit: &Visit, scim: &Scim) -> Result<Provider, Refusal> {
+    let choices = sso_list(visit).await?;
+    let sso = choices
+        .iter()
+        .find(|sso| sso.id == scim.sso_configuration_id);
+    Ok(sso.map_or(Provider::Other, |sso| Provider::of_issuer(&sso.issuer_url)))
+}
+
+/// Which requests are shown.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Filter {
+    page: String,
+    done: String,
+    refused: String,
+    resource: String,
+}
+
+impl Filter {
+    fn request(&self, id: Uuid) -> Value {
+        let mut filter = json!({
+            "scimConfigurationId": id,
+            "onlyRefused": !self.refused.is_empty(),
+        });
+        if !self.resource.trim().is_empty() {
+            filter["resourceId"] = json!(self.resource.trim());
+        }
+        json!({ "filter": filter, "pagination": pagination(&self.page) })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Events {
+    events: Vec<Pushed>,
+    pagination: Pagination,
+}
+
+/// A request that arrived.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Pushed {
+    id: String,
+    created_at: DateTime<Utc>,
+    method: String,
+    path: String,
+    status: u16,
+    outcome: String,
+    traits: Vec<String>,
+    resource_type: String,
+    resource_id: String,
+    changes: Vec<Changed>,
+    reason: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Changed {
+    attribute: String,
+    old_value: Option<Value>,
+    new_value: Option<Value>,
+    count: i64,
+}
+
+const EVENTS: &str = "rollcall.v1.ProvisioningService/ListProvisioningEvents";
+
+async fn show(
+    visit: Visit,
+    Path(At { id }): Path<At>,
+    Query(filter): Query<Filter>,
+) -> Result<Content, Refusal> {
+    let scim = find(&visit, id).await?;
+    page(&visit, id, &scim, &filter, None).await
+}
+
+async fn page(
+    visit: &Visit,
+    id: Uuid,
+    scim: &Scim,
+    filter: &Filter,
+    problem: Option<&str>,
+) -> Result<Content, Refusal> {
+    let (events, choices) = match visit.call::<Events>(EVENTS, filter.request(id)).await {
+        Ok(events) => (Ok(events), sso_list(visit).await?),
+        Err(refusal) if refusal.is_about_input() => (Err(refusal), sso_list(visit).await?),
+        Err(refusal) => return Err(refusal),
+    };
+    let sso = choices
+        .iter()
+        .find(|sso| sso.id == scim.sso_configuration_id);
+    let provider = sso.map_or(Provider::Other, |sso| Provider::of_issuer(&sso.issuer_url));
+    let now = visit.console.app.clock.now();
+    let path = scim.path(visit);
+    let is_live = filter.page.is_empty();
+    let since = now.timestamp_millis();
+    let feed = format!(
+        "{path}/feed?since={since}&refused={}",
+        if filter.refused.is_empty() { "" } else { "1" }
+    );
+    let body = html! {
+        div .cards {
+            section .panel {
+                h2 { "State" }
+                dl .facts {
+                    dt { "Provisioning" } dd { (scim.badge(now)) }
+                    dt { "Base URL" } dd { code { (base_url(visit)) } }
+                    dt { "Token ends" } dd { (time(scim.token_expires_at)) }
+                    dt { "People sign in with" } dd { @match sso { Some(sso) => a href=(visit.path(&format!("sso/{}", sso.id))) { (sso.name()) }, None => "—" } }
+                }
+            }
+            section .panel {
+                h2 { "In " (provider.name()) }
+                details .more {
+                    summary { "What to enter there" }
+                    ol .steps { @for step in provider.provisioning_steps(&base_url(visit)) { li { (step) } } }
+                }
+                form method="post" action={ (path) "/token" } data-confirm="The token that is in use now ends at once. Enter the new one at the provider right away. Make a new token?" {
+                    button .second { "Make a new token" }
+                }
+            }
+        }
+        section {
+            h2 { "What arrives" }
+            form .toolbar method="get" action=(path) {
+                div .field.grow {
+                    label for="resource" { "SCIM id of a user or group" }
+                    input #resource name="resource" value=(filter.resource) spellcheck="false";
+                }
+                label .check { input type="checkbox" name="refused" value="1" checked[!filter.refused.is_empty()]; "Only refused" }
+                button .second { "Show" }
+            }
+            @match &events {
+                Err(refusal) => { (note(Tone::Bad, refusal.sentence())) }
+                Ok(events) => {
+                    ul .timeline data-feed=[(is_live && filter.resource.is_empty()).then_some(feed)] data-feed-add aria-live="polite" {
+                        @for event in &events.events { (row(&path, event)) }
+                        @if events.events.is_empty() {
+                            li data-waiting {
+                                span {}
+                                div {
+                                    @if !filter.refused.is_empty() || !filter.resource.is_empty() {
+                                        "Nothing of this kind has arrived."
+                                    } @else {
+                                        p .waiting { b { "Waiting for the first request" } }
+                                        p { "As soon as the provider pushes or tests the connection, it stands here. Reads that change nothing are not shown." }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    (pager(&path, &[("refused", &filter.refused), ("resource", &filter.resource)], &filter.page, &events.pagination))
+                }
+            }
+        }
+        section .panel {
+            h2 { "Settings" }
+            @if let Some(problem) = problem { (note(Tone::Bad, problem)) }
+            form method="post" action=(path) {
+                (Field { name: "name", label: "Name", value: &scim.name, ..Field::default() })
+                (sso_field(&choices, &scim.sso_configuration_id))
+                label .check {
+                    input type="checkbox" name="links" value="1" checked[scim.allow_unverified_email_account_linking];
+                    "Link a pushed user to a member with the same address, also if nobody has proved that the address is that member’s. Turn it on only if everybody’s address comes from this provider."
+                }
+                div .actions { button { "Save" } }
+            }
+            div .actions {
+                form method="post" action={ (path) "/switch" } {
+                    input type="hidden" name="on" value=(if scim.enabled { "" } else { "1" });
+                    button .second { (if scim.enabled { "Switch off" } else { "Switch on" }) }
+                }
+                form method="post" action={ (path) "/delete" } data-confirm={ "Its token ends, and what it pushed is no longer kept up to date. Delete " (scim.name()) "?" } {
+                    button .danger { "Delete" }
+                }
+            }
+        }
+    };
+    let notice = match &*filter.done {
+        "saved" => Some("Saved."),
+        "on" => Some("On: the provider can push."),
+        "off" => {
+            Some("Off: every request of the provider is refused until you switch it on again.")
+        }
+        _ => None,
+    };
+    Ok(below_list(visit, scim.name(), body).notice(notice))
+}
+
+/// What came of a request, in a word.
+fn outcome(event: &Pushed) -> Markup {
+    match &*event.outcome {
+        "PROVISIONING_OUTCOME_CREATED" => badge(Tone::Good, "Created"),
+        "PROVISIONING_OUTCOME_UPDATED" => badge(Tone::Good, "Updated"),
+        "PROVISIONING_OUTCOME_DELETED" => badge(Tone::Plain, "Deleted"),
+        "PROVISIONING_OUTCOME_REFUSED" => badge(Tone::Bad, "Refused"),
+        _ => badge(Tone::Plain, "Done"),
+    }
+}
+
+/// A request in the feed.
+fn row(path: &str, event: &Pushed) -> Markup {
+    html! {
+        li {
+            (time(event.created_at))
+            div {
+                (outcome(event)) " "
+                a href={ (path) "/requests/" (event.id) } { (subject(event)) }
+                @if event.outcome == "PROVISIONING_OUTCOME_REFUSED" {
+                    p { b { (event.reason) } @if let Some(help) = help(event) { " " (help) } }
+                } @else {
+                    @if !event.changes.is_empty() { p .small { (summary(&event.changes)) } }
+                    @if !event.reason.is_empty() { p .small { (event.reason) } }
+                }
+            }
+        }
+    }
+}
+
+/// Whom or what a request was about, as well as it is known.
+fn subject(event: &Pushed) -> String {
+    let named = ["userName", "displayName", "name.formatted"];
+    let value = named.iter().find_map(|name| {
+        let change = event
+            .changes
+            .iter()
+            .find(|change| change.attribute == *name)?;
+        let value = change.new_value.as_ref().or(change.old_value.as_ref())?;
+        value.as_str()
+    });
+    match (value, &*event.resource_type) {
+        (Some(value), "") => value.to_owned(),
+        (Some(value), kind) => format!("{kind} {value}"),
+        (None, "") => format!("{} {}", event.method, event.path),
+        (None, kind) => format!("{kind} {}", event.resource_id),
+    }
+}
+
+/// The first changes in one line.
+fn summary(changes: &[Changed]) -> String {
+    let shown = changes.iter().take(4).map(|change| {
+        let name = &change.attribute;
+        match (&change.old_value, &change.new_value) {
+            (Some(_), None) => format!("{name} removed"),
+            (_, Some(value)) if change.count > 0 => {
+                let _ = value;
+                format!("{name}: {}", change.count)
+            }
+            (_, Some(value)) => format!("{name}: {}", brief(value)),
+            (None, None) => name.clone(),
+        }
+    });
+    let mut line = shown.collect::<Vec<_>>().join(", ");
+    if changes.len() > 4 {
+        line.push_str(&format!(" and {} more", changes.len() - 4));
+    }
+    line
+}
+
+/// A value as short as a line takes it.
+fn brief(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// What to do about a refusal, where more can be said than its reason says.
+fn help(event: &Pushed) -> Option<&'static str> {
+    match event.status {
+        401 => Some(
+            "The token is wrong, has ended, or was replaced: make a new one above, and enter it at the provider.",
+        ),
+        403 => Some("Provisioning is switched off here: switch it on below."),
+        404 => Some(
+            "The provider knows a user or group that is gone here. Restart provisioning at the provider: it makes the user or group anew.",
+        ),
+        409 => Some(
+            "Another user or group has this already. Look whether two people share it at the provider, or whether one was made by hand.",
+        ),
+        429 => Some("The provider asks too often. It tries again by itself."),
+        413 => {
+            Some("The provider sends too much at once: have it send fewer operations in a request.")
+        }
+        _ => None,
+    }
+}
+
+/// From when on a feed shows requests.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Since {
+    since: i64,
+    refused: String,
+}
+
+/// Sends each request as it arrives.
+async fn feed(
+    visit: Visit,
+    Path(At { id }): Path<At>,
+    Query(since): Query<Since>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
+    let path = find(&visit, id).await?.path(&visit);
+    let from = DateTime::from_timestamp_millis(since.since).ok_or_else(Refusal::bad_form)?;
+    let state = Feed {
+        visit,
+        id,
+        path,
+        from,
+        seen: vec![],
+        only_refused: !since.refused.is_empty(),
+        looks: 0,
+    };
+    let messages = stream::unfold(state, |mut feed| async {
+        let new = feed.next().await?;
+        let text = html! { @for event in &new { (row(&feed.path, event)) } }.into_string();
+        Some((Ok(Event::default().event("add").data(text)), feed))
+    });
+    Ok(Sse::new(messages).keep_alive(KeepAlive::default()))
+}
+
+struct Feed {
+    visit: Visit,
+    id: Uuid,
+    path: String,
+    from: DateTime<Utc>,
+    /// What was shown of the last moments, of which more may come.
+    seen: Vec<String>,
+    only_refused: bool,
+    looks: u32,
+}
+
+/// How far back a feed looks each time: requests are written when they end, in no order.
+const OVERLAP: TimeDelta = TimeDelta::seconds(10);
+
+impl Feed {
+    /// The next requests, the newest first; `None` when the browser has to ask anew.
+    async fn next(&mut self) -> Option<Vec<Pushed>> {
+        while self.looks < LOOKS && !self.visit.console.app.is_stopping.load(Ordering::Relaxed) {
+            self.looks += 1;
+            tokio::time::sleep(PULSE).await;
+            let request = json!({
+                "filter": {
+                    "scimConfigurationId": self.id,
+                    "onlyRefused": self.only_refused,
+                    "since": self.from,
+                },
+                "pagination": { "pageSize": 50 },
+            });
+            let found: Events = self.visit.call(EVENTS, request).await.ok()?;
+            let new: Vec<Pushed> = found
+                .events
+                .into_iter()
+                .filter(|event| !self.seen.contains(&event.id))
+                .collect();
+            if let Some(newest) = new.first() {
+                self.from = self.from.max(newest.created_at - OVERLAP);
+            }
+            self.seen.extend(new.iter().map(|event| event.id.clone()));
+            let excess = self.seen.len().saturating_sub(1_000);
+            self.seen.drain(..excess);
+            if !new.is_empty() {
+                return Some(new);
+            }
+        }
+        None
+    }
+}
+
+/// One request, as a page to send to a colleague.
+async fn event(
+    visit: Visit,
+    Path((_, id, event)): Path<(String, Uuid, Uuid)>,
+) -> Result<Content, Refusal> {
+    let scim = find(&visit, id).await?;
+    let found = around(&visit, id, event).await?;
+    let path = scim.path(&visit);
+    let body = html! {
+        @if found.outcome == "PROVISIONING_OUTCOME_REFUSED" {
+            div .note.bad { p { b { (found.reason) } } @if let Some(help) = help(&found) { p { (help) } } }
+        } @else if !found.reason.is_empty() {
+            (note(Tone::Doubtful, found.reason.as_str()))
+        }
+        section .panel {
+            dl .facts {
+                dt { "Arrived" } dd { (time(found.created_at)) }
+                dt { "Request" } dd { code { (found.method) " " (found.path) } }
+                dt { "Answer" } dd { (found.status) " " (outcome(&found)) }
+                @if !found.resource_id.is_empty() {
+                    dt { (found.resource_type) } dd { a href={ (path) "?resource=" (found.resource_id) } { code { (found.resource_id) } } }
+                }
+                @if !found.traits.is_empty() { dt { "Peculiar" } dd { (found.traits.join(", ")) } }
+                dt { "Reference" } dd { code { (found.id) } }
+            }
+        }
+        @if !found.changes.is_empty() {
+            h2 { "What it changed" }
+            table .list.diff {
+                thead { tr { th scope="col" { "Attribute" } th scope="col" { "Before" } th scope="col" { "After" } } }
+                tbody {
+                    @for change in &found.changes {
+                        tr {
+                            td { code { (change.attribute) } @if change.count > 0 { span .soft { (change.count) " in all" } } }
+                            td data-label="Before" { @if let Some(value) = &change.old_value { del { (whole(value)) } } }
+                            td data-label="After" { @if let Some(value) = &change.new_value { ins { (whole(value)) } } }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    Ok(below_list(&visit, &subject(&found), body).below(scim.name(), path))
+}
+
+fn whole(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The request with this id. The id has the moment at which it was written, so that few are looked through.
+async fn around(visit: &Visit, id: Uuid, event: Uuid) -> Result<Pushed, Refusal> {
+    let nothing = || {
+        Refusal::new(
+            "not_found",
+            "There is no such request in the log. The log keeps requests for a limited time.",
+        )
+    };
+    let stamp = event.get_timestamp().ok_or_else(nothing)?;
+    let (seconds, nanos) = stamp.to_unix();
+    let seconds = i64::try_from(seconds).map_err(|_| nothing())?;
+    let at = DateTime::from_timestamp(seconds, nanos).ok_or_else(nothing)?;
+    let mut page = String::new();
+    for _ in 0..5 {
+        let request = json!({
+            "filter": {
+                "scimConfigurationId": id,
+                "since": at - TimeDelta::seconds(60),
+                "until": at + TimeDelta::seconds(60),
+            },
+            "pagination": { "token": page, "pageSize": 100 },
+        });
+        let found: Events = visit.call(EVENTS, request).await?;
+        let wanted = event.to_string();
+        if let Some(event) = found.events.into_iter().find(|event| event.id == wanted) {
+            return Ok(event);
+        }
+        page = found.pagination.next_token;
+        if page.is_empty() {
+            break;
+        }
+    }
+    Err(nothing())
+}
+
+async fn change(visit: &Visit, id: Uuid, mut asked: Value) -> Result<(), Refusal> {
+    asked["scimConfigurationId"] = json!(id);
+    visit
+        .tell(&format!("{SERVICE}/UpdateSCIMConfiguration"), asked)
+        .await
+}
+
+async fn update(
+    visit: Visit,
+    Path(At { id }): Path<At>,
+    form: Result<Form<Entered>, FormRejection>,
+) -> Result<Response, Refusal> {
+    let Ok(Form(entered)) = form else {
+        return Err(Refusal::bad_form());
+    };
+    let asked = json!({
+        "name": entered.name.trim(),
+        "ssoConfigurationId": entered.sso,
+        "allowUnverifiedEmailAccountLinking": entered.links.is_some(),
+    });
+    match change(&visit, id, asked).await {
+        Ok(()) => Ok(visit.go(&format!("provisioning/{id}?done=saved"))),
+        Err(refusal) if refusal.is_about_input() => {
+            let scim = Scim {
+                name: entered.name,
+                sso_configuration_id: entered.sso,
+                allow_unverified_email_account_linking: entered.links.is_some(),
+                ..find(&visit, id).await?
+            };
+            let filter = Filter::default();
+            let page = page(&visit, id, &scim, &filter, Some(&refusal.sentence())).await?;
+            Ok(page.status(StatusCode::BAD_REQUEST).into_response())
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+async fn regenerate(visit: Visit, Path(At { id }): Path<At>) -> Result<Content, Refusal> {
+    let method = format!("{SERVICE}/RegenerateSCIMToken");
+    let token: NewToken = visit
+        .call(&method, json!({ "scimConfigurationId": id }))
+        .await?;
+    let scim = find(&visit, id).await?;
+    token_page(&visit, &scim, &token).await
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Switch {
+    on: String,
+}
+
+async fn switch(
+    visit: Visit,
+    Path(At { id }): Path<At>,
+    form: Result<Form<Switch>, FormRejection>,
+) -> Result<Response, Refusal> {
+    let Ok(Form(Switch { on })) = form else {
+        return Err(Refusal::bad_form());
+    };
+    let is_on = !on.is_empty();
+    change(&visit, id, json!({ "enabled": is_on })).await?;
+    let done = if is_on { "on" } else { "off" };
+    Ok(visit.go(&format!("provisioning/{id}?done={done}")))
+}
+
+async fn delete(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+    let method = format!("{SERVICE}/DeleteSCIMConfiguration");
+    visit
+        .tell(&method, json!({ "scimConfigurationId": id }))
+        .await?;
+    Ok(visit.go("provisioning?done=deleted"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(attribute: &str, new: Value) -> Changed {
+        Changed {
+            attribute: attribute.to_owned(),
+            new_value: Some(new),
+            ..Changed::default()
+        }
+    }
+
+    #[test]
+    fn a_request_is_called_after_its_user() {
+        let event = Pushed {
+            method: "POST".to_owned(),
+            path: "/Users".to_owned(),
+            resource_type: "User".to_owned(),
+            resource_id: "1".to_owned(),
+            changes: vec![
+                change("active", json!(true)),
+                change("userName", json!("ada@example.com")),
+            ],
+            ..Pushed::default()
+        };
+        assert_eq!(subject(&event), "User ada@example.com");
+        let unknown = Pushed {
+            resource_type: String::new(),
+            changes: vec![],
+            ..event
+        };
+        assert_eq!(subject(&unknown), "POST /Users");
+    }
+
+    #[test]
+    fn changes_are_summed_up_in_one_line() {
+        let changes: Vec<Changed> = (0..6).map(|n| change(&format!("a{n}"), json!(n))).collect();
+        assert_eq!(summary(&changes), "a0: 0, a1: 1, a2: 2, a3: 3 and 2 more");
+        let long = change("note", json!("é".repeat(100)));
+        assert_eq!(summary(&[long]), format!("note: {}…", "é".repeat(60)));
+    }
+}
