@@ -12,6 +12,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::Console;
+use super::parts::sentence;
 use crate::error::Error;
 
 /// The largest answer of a method, in bytes: no method answers with as much.
@@ -132,13 +133,7 @@ impl Refusal {
 
     /// The message as a sentence.
     pub fn sentence(&self) -> String {
-        let mut letters = self.message.chars();
-        let first = letters.next().map(|c| c.to_uppercase().collect::<String>());
-        let end = match self.message.ends_with(['.', '!', '?']) {
-            true => "",
-            false => ".",
-        };
-        format!("{}{}{end}", first.unwrap_or_default(), letters.as_str())
+        sentence(&self.message)
     }
 
     /// The status of the page.

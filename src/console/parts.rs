@@ -174,6 +174,15 @@ pub fn pager(path: &str, query: &[(&str, &str)], current: &str, next: &Paginatio
     }
 }
 
+/// A message of the API as a sentence.
+pub fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().map(|c| c.to_uppercase().collect::<String>());
+    let is_whole = message.is_empty() || message.ends_with(['.', '!', '?']);
+    let end = if is_whole { "" } else { "." };
+    format!("{}{}{end}", first.unwrap_or_default(), letters.as_str())
+}
+
 /// A number with its thousands apart.
 pub fn number(count: i64) -> String {
     let digits = count.unsigned_abs().to_string();

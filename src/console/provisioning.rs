@@ -24,7 +24,7 @@ use super::client::Refusal;
 use super::frame::{Content, Section};
 use super::guides::Provider;
 use super::parts::{
-    Field, PageQuery, Pagination, Tone, badge, copy, empty, note, pager, pagination, time,
+    Field, PageQuery, Pagination, Tone, badge, copy, empty, note, pager, pagination, sentence, time,
 };
 use super::visit::{At, Visit};
 
@@ -517,7 +517,7 @@ fn row(path: &str, event: &Pushed) -> Markup {
                 (outcome(event)) " "
                 a href={ (path) "/requests/" (event.id) } { (subject(event)) }
                 @if event.outcome == "PROVISIONING_OUTCOME_REFUSED" {
-                    p { b { (event.reason) } @if let Some(help) = help(event) { " " (help) } }
+                    p { b { (sentence(&event.reason)) } @if let Some(help) = help(event) { " " (help) } }
                 } @else {
                     @if !event.changes.is_empty() { p .small { (summary(&event.changes)) } }
                     @if !event.reason.is_empty() { p .small { (event.reason) } }
@@ -569,10 +569,7 @@ fn summary(changes: &[Changed]) -> String {
 
 /// A value as short as a line takes it.
 fn brief(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let text = plain(value);
     match text.char_indices().nth(60) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
@@ -691,9 +688,9 @@ async fn event(
     let path = scim.path(&visit);
     let body = html! {
         @if found.outcome == "PROVISIONING_OUTCOME_REFUSED" {
-            div .note.bad { p { b { (found.reason) } } @if let Some(help) = help(&found) { p { (help) } } }
+            div .note.bad { p { b { (sentence(&found.reason)) } } @if let Some(help) = help(&found) { p { (help) } } }
         } @else if !found.reason.is_empty() {
-            (note(Tone::Doubtful, found.reason.as_str()))
+            (note(Tone::Doubtful, sentence(&found.reason)))
         }
         section .panel {
             dl .facts {
@@ -715,8 +712,8 @@ async fn event(
                     @for change in &found.changes {
                         tr {
                             td { code { (change.attribute) } @if change.count > 0 { span .soft { (change.count) " in all" } } }
-                            td data-label="Before" { @if let Some(value) = &change.old_value { del { (whole(value)) } } }
-                            td data-label="After" { @if let Some(value) = &change.new_value { ins { (whole(value)) } } }
+                            td data-label="Before" { @if let Some(value) = &change.old_value { del { (plain(value)) } } }
+                            td data-label="After" { @if let Some(value) = &change.new_value { ins { (plain(value)) } } }
                         }
                     }
                 }
@@ -726,9 +723,31 @@ async fn event(
     Ok(below_list(&visit, &subject(&found), body).below(scim.name(), path))
 }
 
-fn whole(value: &Value) -> String {
+/// A value as people write it: of a multi-valued attribute the values, of a name its parts.
+fn plain(value: &Value) -> String {
+    let list = |values: Vec<String>, between: &str| {
+        let said = values.into_iter().filter(|text| !text.is_empty());
+        said.collect::<Vec<_>>().join(between)
+    };
     match value {
         Value::String(text) => text.clone(),
+        Value::Array(values) => list(values.iter().map(plain).collect(), ", "),
+        Value::Object(parts) => {
+            let whole = ["formatted", "display", "value"];
+            match whole.iter().find_map(|name| parts.get(*name)?.as_str()) {
+                Some(text) => text.to_owned(),
+                None => {
+                    let first = ["givenName", "familyName"];
+                    let names = first.iter().filter_map(|name| parts.get(*name)).map(plain);
+                    let names: Vec<String> = names.collect();
+                    match names.is_empty() {
+                        false => list(names, " "),
+                        true => list(parts.values().map(plain).collect(), ", "),
+                    }
+                }
+            }
+        }
+        Value::Null => String::new(),
         other => other.to_string(),
     }
 }
@@ -874,6 +893,34 @@ mod tests {
             ..event
         };
         assert_eq!(subject(&unknown), "POST /Users");
+    }
+
+    #[test]
+    fn values_are_written_as_people_write_them() {
+        let values = [
+            (json!("Ada"), "Ada"),
+            (
+                json!([{ "value": "a@example.com", "type": "work", "primary": true }, { "value": "b@example.com" }]),
+                "a@example.com, b@example.com",
+            ),
+            (
+                json!({ "familyName": "Lovelace", "givenName": "Ada" }),
+                "Ada Lovelace",
+            ),
+            (
+                json!({ "formatted": "Countess", "givenName": "Ada" }),
+                "Countess",
+            ),
+            (
+                json!({ "country": "UK", "locality": "London" }),
+                "UK, London",
+            ),
+            (json!(true), "true"),
+            (json!(null), ""),
+        ];
+        for (value, text) in values {
+            assert_eq!(plain(&value), text, "{value}");
+        }
     }
 
     #[test]

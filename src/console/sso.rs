@@ -450,7 +450,7 @@ async fn page(
     let body = html! {
         ol .steps {
             li .good { h2 { "Registered" } p { (sso.issuer_url) } }
-            li .now[!sso.is_active()].good[sso.is_active()] {
+            li .now[!sso.is_active()] {
                 h2 { "Check and test" }
                 p { "The check asks the provider what it publishes, and whether it knows the client. The test sign-in sends you through the whole way, shows everything that the provider says of you, and changes nothing." }
                 form method="post" action={ (path) "/check" } data-live={ (path) "/check" } data-into="checked" data-at="once" {
