@@ -19,7 +19,7 @@ use protoc_gen_protovalidate_buffa::{emit, scan};
 const PROTO: &str = "../../proto";
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 22] = [
+const PROTOS: [&str; 23] = [
     "gitpod/v1/account.proto",
     "gitpod/v1/agent.proto",
     "gitpod/v1/count.proto",
@@ -39,6 +39,7 @@ const PROTOS: [&str; 22] = [
     "rollcall/v1/organization.proto",
     "rollcall/v1/provisioning.proto",
     "rollcall/v1/session.proto",
+    "rollcall/v1/setup_link.proto",
     "rollcall/v1/sign_in.proto",
     "rollcall/v1/status.proto",
     "rollcall/v1/webhook.proto",

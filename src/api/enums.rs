@@ -11,7 +11,7 @@ use proto::gitpod::v1::{
     OrganizationRole, Principal as WirePrincipal, ResourceRole, ResourceType,
     Subject as WireSubject, UserStatus,
 };
-use proto::rollcall::v1::{ClientAuthentication, GrantType, Scope, Signature};
+use proto::rollcall::v1::{ClientAuthentication, GrantType, Scope, SetupPermission, Signature};
 
 /// An enumeration whose names have a prefix.
 pub trait Prefixed: Enumeration {
@@ -49,6 +49,10 @@ impl Prefixed for GrantType {
 
 impl Prefixed for Scope {
     const PREFIX: &'static str = "SCOPE_";
+}
+
+impl Prefixed for SetupPermission {
+    const PREFIX: &'static str = "SETUP_PERMISSION_";
 }
 
 /// What the domain calls a value, such as `org_admin`.
@@ -131,12 +135,14 @@ pub fn subject(field: &'static str, wire: Option<&WireSubject>) -> Result<Subjec
     })
 }
 
-/// What kind of subject it is, on the wire, which knows neither SCIM configurations nor operators.
+/// What kind of subject it is, on the wire, which knows neither SCIM configurations nor operators nor set-up links.
 pub const fn wire_principal(principal: Principal) -> WirePrincipal {
     match principal {
         Principal::User => WirePrincipal::PRINCIPAL_USER,
         Principal::ServiceAccount => WirePrincipal::PRINCIPAL_SERVICE_ACCOUNT,
-        Principal::ScimConfiguration | Principal::Operator => WirePrincipal::PRINCIPAL_UNSPECIFIED,
+        Principal::ScimConfiguration | Principal::Operator | Principal::SetupLink => {
+            WirePrincipal::PRINCIPAL_UNSPECIFIED
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::identity::{Access, Audience, Caller, Writer};
 use crate::domain::ids::{
     ApiTokenId, ApplicationId, AuditEntryId, DomainVerificationId, GroupId, LoginId, MemberId,
     MembershipId, OperatorTokenId, OrganizationId, PersonalAccessTokenId, RoleAssignmentId,
-    ScimConfigurationId, ServiceAccountId, SessionId, SsoConfigurationId, WebhookId,
+    ScimConfigurationId, ServiceAccountId, SessionId, SetupLinkId, SsoConfigurationId, WebhookId,
 };
 use crate::error::{Error, Violation};
 use crate::provisioning::work::Work;
@@ -116,6 +116,11 @@ macro_rules! service {
     (@audience audit_log_reader) => { $crate::domain::identity::Audience::AuditLogReader };
     (@audience owner) => { $crate::domain::identity::Audience::Owner };
     (@audience operator) => { $crate::domain::identity::Audience::Operator };
+    (@audience sso_administrator) => { $crate::domain::identity::Audience::SsoAdministrator };
+    (@audience scim_administrator) => { $crate::domain::identity::Audience::ScimAdministrator };
+    (@audience domains_administrator) => { $crate::domain::identity::Audience::DomainsAdministrator };
+    (@audience domains_reader) => { $crate::domain::identity::Audience::DomainsReader };
+    (@audience setup_link_itself) => { $crate::domain::identity::Audience::SetupLinkItself };
     (@effect reads) => { $crate::domain::identity::Effect::Reads };
     (@effect writes) => { $crate::domain::identity::Effect::Writes };
     (@permitted everybody reads $ctx:ident) => { () };
@@ -131,6 +136,9 @@ macro_rules! service {
     };
     (@permitted group_administrator $effect:ident $ctx:ident) => {
         $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed group_administrator $effect $ctx))
+    };
+    (@permitted setup_link_itself $effect:ident $ctx:ident) => {
+        $crate::domain::identity::Undecided::new($crate::api::handler::service!(@allowed setup_link_itself $effect $ctx))
     };
     (@permitted $audience:ident $effect:ident $ctx:ident) => {
         $crate::api::handler::service!(@allowed $audience $effect $ctx)
@@ -243,6 +251,7 @@ impl Named for RoleAssignmentId {}
 impl Named for ScimConfigurationId {}
 impl Named for ServiceAccountId {}
 impl Named for SessionId {}
+impl Named for SetupLinkId {}
 impl Named for SsoConfigurationId {}
 impl Named for WebhookId {}
 

@@ -13,6 +13,7 @@ mod remote;
 mod scim;
 mod serve;
 mod session;
+mod setup_link;
 mod sso;
 mod status;
 mod token;
@@ -72,6 +73,9 @@ enum Command {
     /// The addresses that events are sent to: asks a running server.
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// Links with which somebody without an account sets up an organization's ways in: asks a running server.
+    #[command(subcommand)]
+    SetupLink(setup_link::Command),
     /// Prints the audit log.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -219,6 +223,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Token(command) => command.run().await?,
             Command::Application(command) => command.run().await?,
             Command::Webhook(command) => command.run().await?,
+            Command::SetupLink(command) => command.run().await?,
             Command::Audit(command) => command.run().await?,
             Command::Events(command) => command.run().await?,
             Command::Scim(command) => command.run().await?,

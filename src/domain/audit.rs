@@ -38,6 +38,8 @@ pub enum SubjectType {
     EventStream,
     /// A webhook, with the same exception.
     Webhook,
+    /// A set-up link, with the same exception.
+    SetupLink,
 }
 
 impl SubjectType {
@@ -59,6 +61,7 @@ impl SubjectType {
             Self::Application => "application",
             Self::EventStream => "event_stream",
             Self::Webhook => "webhook",
+            Self::SetupLink => "setup_link",
         }
     }
 }

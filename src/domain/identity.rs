@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::ids::{
-    MemberId, OperatorTokenId, OrganizationId, ScimConfigurationId, ServiceAccountId, SubjectId,
+    MemberId, OperatorTokenId, OrganizationId, ScimConfigurationId, ServiceAccountId, SetupLinkId,
+    SubjectId,
 };
 use super::names::named;
 use crate::error::Error;
@@ -22,7 +23,7 @@ named! {
 }
 
 named! {
-    /// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses, by their names without prefix, and two of our own.
+    /// The kind of a subject: the values of `gitpod.v1.Principal` that Rollcall uses, by their names without prefix, and three of our own.
     pub enum Principal {
         /// A person.
         User = "user",
@@ -32,6 +33,69 @@ named! {
         ScimConfiguration = "scim_configuration",
         /// A token of an operator of the installation.
         Operator = "operator",
+        /// A set-up link: whoever opens it.
+        SetupLink = "setup_link",
+    }
+}
+
+named! {
+    /// What a set-up link is for.
+    pub enum Permission {
+        /// SSO configurations, their checks, and who tried to sign in.
+        Sso = "sso",
+        /// SCIM configurations, their tokens, and what identity providers pushed.
+        Scim = "scim",
+        /// Domain verifications.
+        Domains = "domains",
+    }
+}
+
+/// Which of an organization's ways in somebody sets up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// [`Permission::Sso`].
+    pub sso: bool,
+    /// [`Permission::Scim`].
+    pub scim: bool,
+    /// [`Permission::Domains`].
+    pub domains: bool,
+}
+
+impl Permissions {
+    /// Every one.
+    pub const ALL: Self = Self {
+        sso: true,
+        scim: true,
+        domains: true,
+    };
+
+    /// Whether it is among them.
+    pub const fn has(self, permission: Permission) -> bool {
+        match permission {
+            Permission::Sso => self.sso,
+            Permission::Scim => self.scim,
+            Permission::Domains => self.domains,
+        }
+    }
+
+    /// Each of them, in the order of [`Permission::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Permission> {
+        let all = Permission::ALL.iter().copied();
+        all.filter(move |permission| self.has(*permission))
+    }
+}
+
+impl FromIterator<Permission> for Permissions {
+    fn from_iter<I: IntoIterator<Item = Permission>>(given: I) -> Self {
+        let mut all = Self::default();
+        for permission in given {
+            match permission {
+                Permission::Sso => all.sso = true,
+                Permission::Scim => all.scim = true,
+                Permission::Domains => all.domains = true,
+            }
+        }
+        all
     }
 }
 
@@ -80,6 +144,15 @@ impl From<OperatorTokenId> for Subject {
     }
 }
 
+impl From<SetupLinkId> for Subject {
+    fn from(link: SetupLinkId) -> Self {
+        Self {
+            id: link.as_uuid().into(),
+            principal: Principal::SetupLink,
+        }
+    }
+}
+
 impl Subject {
     /// Whoever runs a command on the database: nobody that an organization knows.
     pub fn operator() -> Self {
@@ -96,6 +169,8 @@ pub struct Powers {
     pub administers_groups: bool,
     /// Read the audit log.
     pub reads_audit_log: bool,
+    /// Set up these ways in.
+    pub sets_up: Permissions,
 }
 
 impl Powers {
@@ -104,7 +179,16 @@ impl Powers {
         administers: true,
         administers_groups: true,
         reads_audit_log: true,
+        sets_up: Permissions::ALL,
     };
+
+    /// Those of a set-up link.
+    pub fn of_link(sets_up: Permissions) -> Self {
+        Self {
+            sets_up,
+            ..Self::default()
+        }
+    }
 
     /// Those of a role, and of the roles that groups have for the organization: the names of `gitpod.v1.ResourceRole` without
     /// prefix, in lower case. Roles that mean nothing here give nothing.
@@ -146,6 +230,16 @@ pub enum Audience {
     GroupAdministrator,
     /// Who may read the audit log.
     AuditLogReader,
+    /// Administrators, and set-up links for single sign-on.
+    SsoAdministrator,
+    /// Administrators, and set-up links for provisioning.
+    ScimAdministrator,
+    /// Administrators, and set-up links for domains.
+    DomainsAdministrator,
+    /// The same, and set-up links for single sign-on, which depends on domains.
+    DomainsReader,
+    /// The set-up link that it is about, or an administrator: [`Undecided::of_link`].
+    SetupLinkItself,
     /// Administrators of the organization, and operators of the installation.
     Owner,
     /// Operators of the installation.
@@ -157,11 +251,15 @@ impl Audience {
     fn has(self, caller: &Caller) -> bool {
         let powers = caller.powers;
         match self {
-            Self::Everybody
-            | Self::Member
-            | Self::MemberItself
-            | Self::Oneself
-            | Self::GroupAdministrator => true,
+            Self::Everybody => true,
+            Self::SsoAdministrator => powers.sets_up.sso,
+            Self::ScimAdministrator => powers.sets_up.scim,
+            Self::DomainsAdministrator => powers.sets_up.domains,
+            Self::DomainsReader => powers.sets_up.domains || powers.sets_up.sso,
+            Self::SetupLinkItself => powers.administers || caller.setup_link().is_some(),
+            // Whoever has a link is nobody of the organization: all else is closed.
+            _ if caller.setup_link().is_some() => false,
+            Self::Member | Self::MemberItself | Self::Oneself | Self::GroupAdministrator => true,
             Self::ServiceAccountItself => caller.service_account().is_some(),
             Self::Administrator | Self::Owner => powers.administers,
             Self::GroupsAdministrator => powers.administers_groups,
@@ -185,6 +283,21 @@ impl Audience {
             }
             Self::Administrator | Self::Owner => {
                 "only an administrator of the organization may do this: use a token with the admin role"
+            }
+            Self::SsoAdministrator => {
+                "only an administrator of the organization, or a set-up link for single sign-on, may do this: use such a token"
+            }
+            Self::ScimAdministrator => {
+                "only an administrator of the organization, or a set-up link for provisioning, may do this: use such a token"
+            }
+            Self::DomainsAdministrator => {
+                "only an administrator of the organization, or a set-up link for domains, may do this: use such a token"
+            }
+            Self::DomainsReader => {
+                "only an administrator of the organization, or a set-up link for domains or single sign-on, may do this: use such a token"
+            }
+            Self::SetupLinkItself => {
+                "only an administrator of the organization, or the set-up link that this is about, may do this: use such a token"
             }
             Self::GroupsAdministrator => {
                 "only an administrator, or who has the role ORG_GROUPS_ADMIN, may do this: use such a token"
@@ -283,6 +396,12 @@ impl Caller {
         is_member.then(|| self.subject.id.as_uuid().into())
     }
 
+    /// The set-up link that is called with, if it is one.
+    pub fn setup_link(&self) -> Option<SetupLinkId> {
+        let is_link = self.subject.principal == Principal::SetupLink;
+        is_link.then(|| self.subject.id.as_uuid().into())
+    }
+
     /// The service account that calls, if it is one.
     pub fn service_account(&self) -> Option<ServiceAccountId> {
         let is_account = self.subject.principal == Principal::ServiceAccount;
@@ -361,6 +480,20 @@ impl<C: AsRef<Caller>> Undecided<C> {
             _ if caller.powers.administers => Ok(None),
             Some(own) => Ok(Some(own)),
             None => Err(Error::PermissionDenied(Audience::Oneself.refusal())),
+        }
+    }
+
+    /// Decides about a set-up link: for itself, which need not name it, and for administrators, who do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`] for everybody else, and for an administrator who names none.
+    pub fn of_link(self, named: Option<SetupLinkId>) -> Result<(C, SetupLinkId), Error> {
+        let caller = self.0.as_ref();
+        let own = caller.setup_link();
+        match named.or(own) {
+            Some(link) if own == Some(link) || caller.powers.administers => Ok((self.0, link)),
+            _ => Err(Error::PermissionDenied(Audience::SetupLinkItself.refusal())),
         }
     }
 

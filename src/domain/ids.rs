@@ -83,6 +83,8 @@ ids! {
     DomainVerificationId;
     /// An address that events are sent to.
     WebhookId;
+    /// A link with which somebody without an account sets something up.
+    SetupLinkId;
     /// A row of the audit log.
     AuditEntryId;
     /// A stream of security events, which a receiver follows.

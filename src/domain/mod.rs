@@ -19,6 +19,7 @@ pub mod retention;
 pub mod role_assignment;
 pub mod scim;
 pub mod service_account;
+pub mod setup_link;
 pub mod sign_in;
 pub mod sso;
 pub mod text;

@@ -39,6 +39,8 @@ pub enum TokenKind {
     Scim,
     /// The session of a person who signed in.
     Session,
+    /// The API as far as a set-up link opens it.
+    Setup,
     /// A login under way: the `state` parameter (OpenID Connect Core, section 3.1.2.1).
     Login,
     /// The secret of an application (RFC 6749, section 2.3.1).
@@ -60,6 +62,7 @@ impl TokenKind {
             Self::Operator => "rcop",
             Self::Scim => "rcscim",
             Self::Session => "rcsess",
+            Self::Setup => "rcsetup",
             Self::Login => "rclogin",
             Self::Application => "rcapps",
             Self::Code => "rccode",

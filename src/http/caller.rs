@@ -7,23 +7,24 @@ use http::{HeaderMap, HeaderName, Method};
 use super::{bearer, session};
 use crate::app::App;
 use crate::domain::identity::{Caller, Powers};
-use crate::domain::ids::OperatorTokenId;
+use crate::domain::ids::{OperatorTokenId, SetupLinkId};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::{Chain, Error};
 use crate::provisioning::access;
 use crate::provisioning::tokens::{Presented, present};
 use crate::store::tokens::{Ahead, Candidate, ReadAhead};
-use crate::store::{self, operator_tokens, personal_access_tokens};
+use crate::store::{self, operator_tokens, personal_access_tokens, setup_links};
 
 /// The header in which an operator names the organization to act in.
 pub const ORGANIZATION: HeaderName = HeaderName::from_static("rollcall-organization");
 
 /// The kinds of tokens that open the API.
-const KINDS: [TokenKind; 4] = [
+const KINDS: [TokenKind; 5] = [
     TokenKind::Api,
     TokenKind::ServiceAccount,
     TokenKind::Personal,
     TokenKind::Operator,
+    TokenKind::Setup,
 ];
 
 /// How stale the time of a token's last use may be: noting each use would make a write of every read.
@@ -73,6 +74,10 @@ pub async fn find(
                 ..Found::default()
             }
         }
+        Some(TokenKind::Setup) => Found {
+            caller: Some(of_setup_link(app, text).await?),
+            ..Found::default()
+        },
         None if !headers.contains_key(AUTHORIZATION)
             && session::presented(app, headers).is_some() =>
         {
@@ -102,6 +107,25 @@ pub async fn find(
         caller.belongs_to(named)?;
     }
     Ok(found)
+}
+
+/// Whom the token of a set-up link stands for: the link, with what it is for. One round trip, two when it was not used for a minute.
+///
+/// # Errors
+///
+/// [`Error::Unauthenticated`] for what is no token of a link, and for a link that ended.
+pub async fn of_setup_link(app: &App, text: Option<&str>) -> Result<Caller, Error> {
+    let token = present::<setup_links::Candidate>(app, text, ()).await?;
+    if is_stale(token.row.last_used_at, &token) {
+        touch(app, &token, TokenKind::Setup).await;
+    }
+    Ok(Caller {
+        organization_id: token.organization_id,
+        subject: SetupLinkId::from(token.id).into(),
+        powers: Powers::of_link(token.row.permissions),
+        read_only: false,
+        ends_at: Some(token.row.expires_at),
+    })
 }
 
 /// The organization that a request names in its header.
@@ -162,6 +186,7 @@ async fn touch<R>(app: &App, token: &Presented<R>, kind: TokenKind) {
                 personal_access_tokens::touch(&mut db, organization_id, id.into(), now).await
             }
             TokenKind::Operator => operator_tokens::touch(&mut db, id.into(), now).await,
+            TokenKind::Setup => setup_links::touch(&mut db, organization_id, id.into(), now).await,
             _ => store::tokens::touch(&mut db, organization_id, id.into(), now).await,
         }
     };

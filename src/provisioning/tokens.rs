@@ -199,6 +199,7 @@ pub async fn keep_digest(
         }
         // They are recognised without argon2id.
         TokenKind::Session
+        | TokenKind::Setup
         | TokenKind::Login
         | TokenKind::Application
         | TokenKind::Code
@@ -353,6 +354,29 @@ impl TokenRow for store::personal_access_tokens::Candidate {
             hash: &self.token_hash,
             digest: self.token_digest.as_deref(),
         }
+    }
+}
+
+impl TokenRow for store::setup_links::Candidate {
+    const KINDS: &'static [TokenKind] = &[TokenKind::Setup];
+    type Wanted = ();
+
+    fn find<'a>(
+        db: &'a mut Connection,
+        organization_id: OrganizationId,
+        id: Uuid,
+        (): &(),
+    ) -> BoxFuture<'a, Result<Option<Self>, Error>> {
+        let id = id.into();
+        Box::pin(store::setup_links::find_candidate(db, organization_id, id))
+    }
+
+    fn is_live(&self, _: &App, now: DateTime<Utc>) -> bool {
+        self.is_live(now)
+    }
+
+    fn proof(&self) -> Proof<'_> {
+        Proof::Sha256(&self.token_hash)
     }
 }
 

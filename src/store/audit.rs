@@ -66,7 +66,7 @@ pub struct Entry {
     pub before: Option<Value>,
     /// The thing after; `None` when it is gone.
     pub after: Option<Value>,
-    /// What the operator's token is called that acted.
+    /// What the operator's token is called that acted, or who the set-up link is for.
     pub actor_name: Option<String>,
 }
 
@@ -102,7 +102,8 @@ pub async fn list(
     let mut query = statement(organization_id, "select ");
     query
         .push(COLUMNS)
-        .push(", (select t.name from operator_tokens t where t.id = e.actor_id) as actor_name")
+        .push(", coalesce((select t.name from operator_tokens t where t.id = e.actor_id),")
+        .push(" (select l.description from setup_links l where l.organization_id = $1 and l.id = e.actor_id)) as actor_name")
         .push(" from audit_entries e where e.organization_id = $1");
     for (column, ids) in [
         ("e.actor_id", &filter.actors),
@@ -219,7 +220,8 @@ pub async fn get(
     sqlx::query_as!(
         Entry,
         r#"select e.id, e.created_at, e.actor_id, e.actor_principal as "actor_principal: _", e.action, e.subject_type, e.subject_id,
-               e.before, e.after, (select t.name from operator_tokens t where t.id = e.actor_id) as actor_name
+               e.before, e.after, coalesce((select t.name from operator_tokens t where t.id = e.actor_id),
+                   (select l.description from setup_links l where l.organization_id = $1 and l.id = e.actor_id)) as actor_name
            from audit_entries e where e.organization_id = $1 and e.id = $2"#,
         organization_id.as_uuid(),
         id.as_uuid(),

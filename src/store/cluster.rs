@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_as, query_scalar};
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
-pub const DISTRIBUTED: [&str; 35] = [
+pub const DISTRIBUTED: [&str; 36] = [
     // Triggers on the others write to it.
     "events",
     "organizations",
@@ -42,6 +42,7 @@ pub const DISTRIBUTED: [&str; 35] = [
     "event_streams",
     "event_stream_notices",
     "event_stream_removals",
+    "setup_links",
     "webhooks",
     "receivers",
     "deliveries",

@@ -45,6 +45,7 @@ pub mod scim_users;
 mod servers;
 pub mod service_accounts;
 pub mod sessions;
+pub mod setup_links;
 mod share;
 pub mod sign_in;
 pub mod signing_keys;

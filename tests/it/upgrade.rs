@@ -23,7 +23,7 @@ const STREAM: Uuid = uuid!("00000000-0000-7000-8000-000000000018");
 
 /// What is written once a version is reached, as programs of that version do: rows for the tables that it makes. A
 /// migration that makes a table which nothing else fills needs an entry.
-const ROWS: [(i64, &str); 11] = [
+const ROWS: [(i64, &str); 12] = [
     (
         1,
         r#"
@@ -191,6 +191,15 @@ const ROWS: [(i64, &str); 11] = [
             now(), '{}', false);
         insert into event_stream_removals (organization_id, stream_id, subject_id)
         values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000018', '00000000-0000-7000-8000-000000000006');
+        "#,
+    ),
+    (
+        24,
+        r#"
+        insert into setup_links (organization_id, id, description, permissions, return_url, token_hash, created_by, created_by_principal,
+            created_at, expires_at)
+        values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001b', 'Acme IT', '{sso,scim}', '', '\x0a',
+            '00000000-0000-7000-8000-000000000002', 'service_account', now(), now() + '7 days');
         "#,
     ),
 ];

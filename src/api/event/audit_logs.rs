@@ -77,7 +77,7 @@ fn newest_first(sort: &Sort) -> Result<bool, Error> {
     }
 }
 
-/// The kinds of subject that the contract calls so. For two of ours it has no name.
+/// The kinds of subject that the contract calls so. For three of ours it has no name.
 fn principals(wire: WirePrincipal) -> Vec<Principal> {
     let all = Principal::ALL.iter().copied();
     all.filter(|kind| wire_principal(*kind) == wire).collect()

@@ -39,49 +39,49 @@ service! { METHODS: OrganizationService {
         invitations::join(app, caller, request);
     member_itself writes leave_organization(LeaveOrganizationRequest) -> LeaveOrganizationResponse {} =
         members::leave(app, caller, request);
-    administrator writes create_sso_configuration(CreateSSOConfigurationRequest)
+    sso_administrator writes create_sso_configuration(CreateSSOConfigurationRequest)
         -> CreateSSOConfigurationResponse { sso_configuration } =
         sso::create(app, caller, request);
-    administrator reads get_sso_configuration(GetSSOConfigurationRequest)
+    sso_administrator reads get_sso_configuration(GetSSOConfigurationRequest)
         -> GetSSOConfigurationResponse { sso_configuration } =
         sso::get(app, caller, ahead, request);
-    administrator reads list_sso_configurations(ListSSOConfigurationsRequest)
+    sso_administrator reads list_sso_configurations(ListSSOConfigurationsRequest)
         -> ListSSOConfigurationsResponse { sso_configurations, pagination } =
         sso::list(app, caller, ahead, paging, request);
-    administrator writes update_sso_configuration(UpdateSSOConfigurationRequest) -> UpdateSSOConfigurationResponse {} =
+    sso_administrator writes update_sso_configuration(UpdateSSOConfigurationRequest) -> UpdateSSOConfigurationResponse {} =
         sso::update(app, caller, request);
-    administrator writes delete_sso_configuration(DeleteSSOConfigurationRequest) -> DeleteSSOConfigurationResponse {} =
+    sso_administrator writes delete_sso_configuration(DeleteSSOConfigurationRequest) -> DeleteSSOConfigurationResponse {} =
         sso::delete(app, caller, request);
-    administrator writes create_scim_configuration(CreateSCIMConfigurationRequest)
+    scim_administrator writes create_scim_configuration(CreateSCIMConfigurationRequest)
         -> CreateSCIMConfigurationResponse { scim_configuration, token, token_expires_at } =
         scim::create(app, caller, request);
-    administrator reads get_scim_configuration(GetSCIMConfigurationRequest)
+    scim_administrator reads get_scim_configuration(GetSCIMConfigurationRequest)
         -> GetSCIMConfigurationResponse { scim_configuration } =
         scim::get(app, caller, ahead, request);
-    administrator reads list_scim_configurations(ListSCIMConfigurationsRequest)
+    scim_administrator reads list_scim_configurations(ListSCIMConfigurationsRequest)
         -> ListSCIMConfigurationsResponse { scim_configurations, pagination } =
         scim::list(app, caller, ahead, paging, request);
-    administrator writes update_scim_configuration(UpdateSCIMConfigurationRequest)
+    scim_administrator writes update_scim_configuration(UpdateSCIMConfigurationRequest)
         -> UpdateSCIMConfigurationResponse { scim_configuration } =
         scim::update(app, caller, request);
-    administrator writes delete_scim_configuration(DeleteSCIMConfigurationRequest)
+    scim_administrator writes delete_scim_configuration(DeleteSCIMConfigurationRequest)
         -> DeleteSCIMConfigurationResponse {} =
         scim::delete(app, caller, request);
-    administrator writes regenerate_scim_token(RegenerateSCIMTokenRequest)
+    scim_administrator writes regenerate_scim_token(RegenerateSCIMTokenRequest)
         -> RegenerateSCIMTokenResponse { token, token_expires_at } =
         scim::regenerate_token(app, caller, request);
-    administrator writes create_domain_verification(CreateDomainVerificationRequest)
+    domains_administrator writes create_domain_verification(CreateDomainVerificationRequest)
         -> CreateDomainVerificationResponse { domain_verification } =
         domains::create(app, caller, request);
-    administrator reads get_domain_verification(GetDomainVerificationRequest)
+    domains_reader reads get_domain_verification(GetDomainVerificationRequest)
         -> GetDomainVerificationResponse { domain_verification } =
         domains::get(app, caller, request);
-    administrator reads list_domain_verifications(ListDomainVerificationsRequest)
+    domains_reader reads list_domain_verifications(ListDomainVerificationsRequest)
         -> ListDomainVerificationsResponse { domain_verifications, pagination } =
         domains::list(app, caller, paging, request);
-    administrator writes verify_domain(VerifyDomainRequest) -> VerifyDomainResponse { domain_verification } =
+    domains_administrator writes verify_domain(VerifyDomainRequest) -> VerifyDomainResponse { domain_verification } =
         domains::verify(app, caller, request);
-    administrator writes delete_domain_verification(DeleteDomainVerificationRequest)
+    domains_administrator writes delete_domain_verification(DeleteDomainVerificationRequest)
         -> DeleteDomainVerificationResponse {} =
         domains::delete(app, caller, request);
     member reads get_organization_policies(GetOrganizationPoliciesRequest)

@@ -6,6 +6,7 @@ mod events;
 mod organizations;
 mod provisioning;
 mod sessions;
+mod setup_links;
 mod sign_in;
 mod status;
 mod webhooks;
@@ -18,24 +19,26 @@ use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     APPLICATION_SERVICE_SERVICE_NAME,
     EVENT_SERVICE_SERVICE_NAME,
     ORGANIZATION_SERVICE_SERVICE_NAME,
     PROVISIONING_SERVICE_SERVICE_NAME,
     SESSION_SERVICE_SERVICE_NAME,
+    SETUP_LINK_SERVICE_SERVICE_NAME,
     SIGN_IN_SERVICE_SERVICE_NAME,
     STATUS_SERVICE_SERVICE_NAME,
     WEBHOOK_SERVICE_SERVICE_NAME,
 ];
 
 /// Who may call the methods of the services.
-pub const METHODS: [&[Method]; 8] = [
+pub const METHODS: [&[Method]; 9] = [
     APPLICATIONS,
     EVENTS,
     ORGANIZATIONS,
     PROVISIONING,
     SESSIONS,
+    SETUP_LINKS,
     SIGN_IN,
     STATUS,
     WEBHOOKS,
@@ -48,6 +51,7 @@ pub fn register(api: &Arc<Api>, services: Router) -> Router {
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = ProvisioningServiceExt::register(api.clone(), services);
     let services = SessionServiceExt::register(api.clone(), services);
+    let services = SetupLinkServiceExt::register(api.clone(), services);
     let services = SignInServiceExt::register(api.clone(), services);
     let services = StatusServiceExt::register(api.clone(), services);
     WebhookServiceExt::register(api.clone(), services)
@@ -86,7 +90,7 @@ service! { ORGANIZATIONS: OrganizationService {
 }}
 
 service! { PROVISIONING: ProvisioningService {
-    administrator reads list_provisioning_events(ListProvisioningEventsRequest)
+    scim_administrator reads list_provisioning_events(ListProvisioningEventsRequest)
         -> ListProvisioningEventsResponse { events, pagination } =
         provisioning::list_events(app, caller, paging, request);
 }}
@@ -98,15 +102,26 @@ service! { SESSIONS: SessionService {
         sessions::end(app, caller, request);
 }}
 
+service! { SETUP_LINKS: SetupLinkService {
+    administrator writes create_setup_link(CreateSetupLinkRequest) -> CreateSetupLinkResponse { setup_link, url } =
+        setup_links::create(app, caller, request);
+    setup_link_itself reads get_setup_link(GetSetupLinkRequest) -> GetSetupLinkResponse =
+        setup_links::get(app, caller, request);
+    administrator reads list_setup_links(ListSetupLinksRequest) -> ListSetupLinksResponse { setup_links, pagination } =
+        setup_links::list(app, caller, paging, request);
+    administrator writes revoke_setup_link(RevokeSetupLinkRequest) -> RevokeSetupLinkResponse { setup_link } =
+        setup_links::revoke(app, caller, request);
+}}
+
 service! { SIGN_IN: SignInService {
-    administrator reads list_sign_in_attempts(ListSignInAttemptsRequest)
+    sso_administrator reads list_sign_in_attempts(ListSignInAttemptsRequest)
         -> ListSignInAttemptsResponse { attempts, pagination } =
         sign_in::list_attempts(app, caller, paging, request);
-    administrator reads check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
+    sso_administrator reads check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
         sign_in::check(app, caller, request);
-    administrator reads check_issuer(CheckIssuerRequest) -> CheckIssuerResponse { findings } =
+    sso_administrator reads check_issuer(CheckIssuerRequest) -> CheckIssuerResponse { findings } =
         sign_in::check_issuer(app, request);
-    administrator reads evaluate_claims_expression(EvaluateClaimsExpressionRequest)
+    sso_administrator reads evaluate_claims_expression(EvaluateClaimsExpressionRequest)
         -> EvaluateClaimsExpressionResponse =
         sign_in::evaluate(request);
 }}

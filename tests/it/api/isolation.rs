@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use http::{Request, header};
-use rollcall::domain::identity::{Access, Audience, Effect, Powers, Role};
+use rollcall::domain::identity::{Access, Audience, Effect, Permission, Permissions, Powers, Role};
 use rollcall::domain::token::{Token, TokenKind};
 use serde_json::{Value, json};
 
@@ -30,6 +30,8 @@ enum Who {
     Stranger,
     /// Somebody with a role, and what a group gives besides.
     Member(Role, &'static str),
+    /// Somebody with a set-up link.
+    Link(Permission),
     /// An operator who names no organization.
     Operator,
     /// An operator who names the organization of the server.
@@ -44,6 +46,7 @@ impl Who {
         match self {
             Self::Stranger | Self::Operator => Powers::default(),
             Self::Member(role, of_group) => Powers::of(role, [of_group]),
+            Self::Link(permission) => Powers::of_link(Permissions::from_iter([permission])),
             Self::OperatorHere => Powers::ALL,
         }
     }
@@ -93,6 +96,23 @@ impl Caller {
             Audience::Operator => (!is_operator).then_some(("permission_denied", "operator")),
             Audience::Owner if self.who == Who::Operator => None,
             _ if self.who == Who::Operator => denied("Rollcall-Organization"),
+            Audience::SsoAdministrator if !powers.sets_up.sso => denied("single sign-on"),
+            Audience::ScimAdministrator if !powers.sets_up.scim => denied("provisioning"),
+            Audience::DomainsAdministrator if !powers.sets_up.domains => denied("domains"),
+            Audience::DomainsReader if !powers.sets_up.domains && !powers.sets_up.sso => {
+                denied("domains or single sign-on")
+            }
+            // The link that calls is another one.
+            Audience::SetupLinkItself if !powers.administers => denied("set-up link"),
+            Audience::Member if matches!(self.who, Who::Link(_)) => denied("members"),
+            Audience::MemberItself if matches!(self.who, Who::Link(_)) => denied("only the member"),
+            Audience::Oneself if matches!(self.who, Who::Link(_)) => denied("may do this"),
+            Audience::ServiceAccountItself if matches!(self.who, Who::Link(_)) => {
+                denied("only a service account")
+            }
+            Audience::GroupAdministrator if matches!(self.who, Who::Link(_)) => {
+                denied("GROUP_ADMIN")
+            }
             Audience::Administrator | Audience::Owner if !powers.administers => {
                 denied("administrator")
             }
@@ -156,6 +176,16 @@ impl Caller {
     }
 }
 
+/// The identifier and the token of a new set-up link.
+async fn link(server: &Server, permission: Permission) -> (Value, String) {
+    let name = permission.as_str().to_ascii_uppercase();
+    let request = json!({ "permissions": [format!("SETUP_PERMISSION_{name}")], "description": "Of a caller" });
+    let path = "rollcall.v1.SetupLinkService/CreateSetupLink";
+    let made = call(server, path, Some(&server.token), &request).await.ok();
+    let (_, token) = made["url"].as_str().unwrap().rsplit_once('/').unwrap();
+    (made["setupLink"]["id"].clone(), token.to_owned())
+}
+
 /// Everybody who could call a server.
 async fn callers(place: &Place) -> Vec<Caller> {
     let server = &place.server;
@@ -175,7 +205,28 @@ async fn callers(place: &Place) -> Vec<Caller> {
     let (grace, id) = place.signed_in("grace").await;
     place.make_administrator(&id).await;
     let operator = server.operator_token().await;
+    let (id, revoked_link) = link(server, Permission::Sso).await;
+    let path = "rollcall.v1.SetupLinkService/RevokeSetupLink";
+    let named = json!({ "setupLinkId": id });
+    call(server, path, Some(&server.token), &named).await.ok();
+    let (_, sso) = link(server, Permission::Sso).await;
+    let (_, provisioning) = link(server, Permission::Scim).await;
+    let (_, domains) = link(server, Permission::Domains).await;
     vec![
+        Caller::with_token("a revoked link", &revoked_link, Who::Stranger, false),
+        Caller::with_token("a link for sso", &sso, Who::Link(Permission::Sso), false),
+        Caller::with_token(
+            "a link for scim",
+            &provisioning,
+            Who::Link(Permission::Scim),
+            false,
+        ),
+        Caller::with_token(
+            "a link for domains",
+            &domains,
+            Who::Link(Permission::Domains),
+            false,
+        ),
         Caller::with_token("nobody", "nonsense", Who::Stranger, false),
         Caller::with_token("an expired token", &expired, Who::Stranger, false),
         Caller::with_token("a revoked token", &revoked, Who::Stranger, false),
@@ -552,6 +603,11 @@ fn the_table_of_the_documentation_is_that_of_the_program() {
                     "administrators; `ORG_GROUPS_ADMIN`; `GROUP_ADMIN` of the group"
                 }
                 Audience::AuditLogReader => "administrators; `ORG_AUDIT_LOG_READER`",
+                Audience::SsoAdministrator => "administrators; set-up links for SSO",
+                Audience::ScimAdministrator => "administrators; set-up links for SCIM",
+                Audience::DomainsAdministrator => "administrators; set-up links for domains",
+                Audience::DomainsReader => "administrators; set-up links for domains or SSO",
+                Audience::SetupLinkItself => "administrators; set-up links, about themselves",
                 Audience::Owner => "administrators; operators",
                 Audience::Operator => "operators",
             };

@@ -224,9 +224,11 @@ impl Things {
         let application = call(server, path, Some(&server.token), &application).await;
         let application = text(&application.ok()["application"]["id"]);
         let webhook = webhook(server).await;
+        let link = setup_link(server).await;
         things.ids = [
             ("application", application),
             ("webhook", webhook),
+            ("setup link", link),
             ("organization", text(&json!(server.organization))),
             ("sso", text(&sso["ssoConfiguration"]["id"])),
             ("scim", text(&scim["scimConfiguration"]["id"])),
@@ -386,7 +388,9 @@ impl Things {
             "UpdateApplication" => {
                 json!({ "applicationId": id("application"), "groups": { "groupIds": [id("group")] } })
             }
-            "ListApplications" | "ListWebhooks" => json!({}),
+            "ListApplications" | "ListSetupLinks" | "ListWebhooks" => json!({}),
+            "CreateSetupLink" => json!({ "permissions": ["SETUP_PERMISSION_SSO"] }),
+            "GetSetupLink" | "RevokeSetupLink" => json!({ "setupLinkId": id("setup link") }),
             "CreateWebhook" => json!({ "url": "https://127.0.0.1:1/hooks" }),
             "GetWebhook"
             | "DeleteWebhook"
@@ -446,6 +450,29 @@ async fn webhook(server: &Server) -> String {
     )
     .await;
     text(&made["webhook"]["id"])
+}
+
+/// Makes a set-up link, and tells its identifier. An organization has twenty at most: some of before are revoked.
+async fn setup_link(server: &Server) -> String {
+    const NAME: &str = "Of these tests";
+    let ask = async |method: &str, request: Value| {
+        let path = format!("rollcall.v1.SetupLinkService/{method}");
+        call(server, &path, Some(&server.token), &request)
+            .await
+            .ok()
+    };
+    let there = ask("ListSetupLinks", json!({})).await;
+    let there = there["setupLinks"].as_array().cloned().unwrap_or_default();
+    let is_ours = |link: &&Value| link["description"] == NAME || link["description"].is_null();
+    for link in there
+        .iter()
+        .filter(is_ours)
+        .take(there.len().saturating_sub(10))
+    {
+        ask("RevokeSetupLink", json!({ "setupLinkId": link["id"] })).await;
+    }
+    let request = json!({ "permissions": ["SETUP_PERMISSION_SSO"], "description": NAME });
+    text(&ask("CreateSetupLink", request).await["setupLink"]["id"])
 }
 
 /// Makes a personal access token that opens nothing, and tells its identifier.

@@ -208,6 +208,7 @@ fn requests(path: &str, things: &Things) -> (Value, Option<Value>) {
             other["filter"] = json!({ "search": "ada" });
             (all, Some(other))
         }
+        "ListSetupLinks" => (all, Some(json!({ "includeEnded": true }))),
         "ListSessions" => (all, Some(json!({ "userId": Things::absent() }))),
         "ListSSOLogins" => (all, Some(json!({ "email": "ada@elsewhere.example" }))),
         _ => (all, None),

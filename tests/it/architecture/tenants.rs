@@ -21,7 +21,7 @@ const OPERATOR: &str =
 const ELSEWHERE: &str = "the condition is put together from other pieces, one of which has it";
 
 /// The exceptions, each by words that no other statement has, or by the function that puts a piece together.
-pub const EXCEPTIONS: [(&str, &str); 40] = [
+pub const EXCEPTIONS: [(&str, &str); 41] = [
     ("where c.email_domain_keys && $5::text[]", BY_DOMAIN),
     ("delete from scim_events where (organization_id,", JOB),
     ("delete from sessions where (organization_id,", JOB),
@@ -61,6 +61,7 @@ pub const EXCEPTIONS: [(&str, &str); 40] = [
         OPERATOR,
     ),
     ("delete from grants where (organization_id,", JOB),
+    ("delete from setup_links where (organization_id,", JOB),
     ("delete from pushed_requests where (organization_id,", JOB),
     ("delete from client_assertions where (organization_id,", JOB),
     ("delete from events where (organization_id,", JOB),

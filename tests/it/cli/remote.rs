@@ -549,3 +549,52 @@ fn a_token_that_the_server_does_not_take_is_told_with_its_place() {
     );
     assert!(!error.contains(&other), "{error}");
 }
+
+#[test]
+fn set_up_links_are_made_listed_and_revoked() {
+    let Some(installation) = Installation::start() else {
+        return;
+    };
+    let printed = installation.prints(
+        &[
+            "setup-link",
+            "create",
+            "--permission",
+            "sso",
+            "--permission",
+            "domains",
+            "--description",
+            "Acme IT",
+            "--expires-in",
+            "3d",
+        ],
+        0,
+    );
+    let lines: Vec<&str> = printed.lines().collect();
+    let id = lines[0].split(' ').next().unwrap();
+    assert!(lines[0].contains("sso,domains"), "{printed}");
+    assert!(lines[0].ends_with("never used  Acme IT"), "{printed}");
+    let (_, token) = lines[1].split_once("/setup/").unwrap();
+    let path = "rollcall.v1.SetupLinkService/GetSetupLink";
+    let (status, own) = installation
+        .serving
+        .request("POST", &format!("/{path}"), token, "{}");
+    assert_eq!(status, 200, "{own}");
+
+    let listed = installation.prints(&["setup-link", "list"], 0);
+    assert!(
+        listed.starts_with(id) && listed.contains("last used at"),
+        "{listed}"
+    );
+    assert!(!listed.contains("rcsetup"), "{listed}");
+    assert_eq!(
+        installation.prints(&["setup-link", "revoke", id], 0),
+        format!("{id} revoked")
+    );
+    assert_eq!(installation.prints(&["setup-link", "list"], 0), "");
+    let all = installation.prints(&["setup-link", "list", "--all"], 0);
+    assert!(all.contains("revoked at"), "{all}");
+    let wrong = ["setup-link", "create", "--permission", "everything"];
+    let error = installation.prints(&wrong, 2);
+    assert!(error.contains("sso or scim or domains"), "{error}");
+}

@@ -2,6 +2,7 @@
 
 mod provisioning;
 mod sessions;
+mod setup_links;
 mod sign_in;
 mod status;
 
