@@ -4,40 +4,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Request, State};
+use axum::extract::{Form, Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, Method, StatusCode};
 use maud::html;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::client::Refusal;
 use super::frame::Content;
 use super::visit::of_token;
-use super::{Console, TOP};
+use super::{Console, TOP, cookies};
 use crate::app::App;
-use crate::domain::token::{Token, TokenKind};
+use crate::domain::token::Token;
 use crate::error::Error;
 use crate::http::{caller, session};
-
-/// The cookie of a session that began with a token. It has the token, sealed: what ends the token ends the session.
-const COOKIE_NAME: &str = "rollcall-console";
-
-/// How long such a session lasts.
-const LIFETIME: TimeDelta = TimeDelta::hours(12);
-
-/// What tokens begin a session. Those of people do not: they sign in.
-const KINDS: [TokenKind; 3] = [
-    TokenKind::Operator,
-    TokenKind::Api,
-    TokenKind::ServiceAccount,
-];
-
-/// What the session's cookie is sealed for.
-const CONTEXT: &[u8] = b"console\0";
 
 /// The routes.
 pub fn routes(_: &Arc<Console>) -> Router<Arc<Console>> {
@@ -48,52 +29,26 @@ pub fn routes(_: &Arc<Console>) -> Router<Arc<Console>> {
         .route("/first/{code}", get(first))
 }
 
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    token: String,
-    ends_at: DateTime<Utc>,
-}
-
-/// The token that the browser's session began with.
-pub fn token(app: &App, headers: &HeaderMap) -> Option<Token> {
-    let name = session::cookie_name(app, COOKIE_NAME);
-    let sealed = URL_SAFE_NO_PAD
-        .decode(session::cookie(headers, &name)?)
-        .ok()?;
-    let plain = app.keys.open(&sealed, CONTEXT)?;
-    let kept: Kept = serde_json::from_slice(&plain).ok()?;
-    let is_live = app.clock.now() < kept.ends_at;
-    is_live.then(|| Token::parse_any(&KINDS, &kept.token))?
-}
-
-fn keep(app: &App, headers: &mut HeaderMap, token: &Token) -> Result<(), Refusal> {
-    let kept = Kept {
-        token: token.expose().to_owned(),
-        ends_at: app.clock.now() + LIFETIME,
-    };
-    let plain = serde_json::to_vec(&kept).map_err(Refusal::fault)?;
-    let sealed = app.keys.seal(&plain, CONTEXT, &app.random)?;
-    let value = URL_SAFE_NO_PAD.encode(sealed);
-    session::set_cookie(app, headers, COOKIE_NAME, &value, LIFETIME.num_seconds());
-    Ok(())
-}
-
 /// Sends the browser to where it may look: an operator to the list of organizations, an administrator to the organization.
 async fn home(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
     let app = &console.app;
-    if let Some(token) = token(app, &headers) {
+    if let Some(token) = cookies::token(app, &headers) {
         match place(app, &token).await {
             Ok(path) => return Redirect::to(&path).into_response(),
             Err(refusal) if refusal.code != "unauthenticated" => return refusal.into_response(),
             Err(_) => {}
         }
     }
+    let link = cookies::link(app, &headers).and_then(|token| token.organization());
     match session::find(app, &headers).await {
+        Err(Error::Unauthenticated) if link.is_some() => {
+            let id = link.map(|id| id.to_string()).unwrap_or_default();
+            Redirect::to(&format!("{TOP}/{id}")).into_response()
+        }
         Ok(session) => {
             let id = session.caller.organization_id;
             Redirect::to(&format!("{TOP}/{id}")).into_response()
         }
-        Err(Error::Unauthenticated) => way_in(TOP).into_response(),
         Err(error) => Refusal::from(error).into_response(),
     }
 }
@@ -112,29 +67,6 @@ async fn place(app: &App, token: &Token) -> Result<String, Refusal> {
             "This token is no administrator's. Use one with the role admin, or an operator’s.",
         )),
     }
-}
-
-/// What somebody sees whom the console does not know, who wants to go on to the page of the request.
-pub fn ask(request: &Request) -> Response {
-    let path = match *request.method() {
-        Method::GET => request.uri().path(),
-        _ => TOP,
-    };
-    way_in(path).into_response()
-}
-
-fn way_in(path: &str) -> Content {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    let query = query.append_pair("return_to", path).finish();
-    let body = html! {
-        p { "Here you set up how people sign in and how they are provisioned, and see who has access." }
-        div .actions {
-            a .button href={ "/login?" (query) } { "Sign in with your work account" }
-            a .button.second href={ (TOP) "/token" } { "Use a token" }
-        }
-        p .hint { "Did your software vendor send you a set-up link? Open it again: it brings you straight to your pages." }
-    };
-    Content::alone("Console", body).status(StatusCode::UNAUTHORIZED)
 }
 
 async fn show_form() -> Content {
@@ -173,7 +105,7 @@ async fn begin(
     let Ok(Form(Entered { token })) = form else {
         return Err(Refusal::bad_form());
     };
-    let Some(token) = Token::parse_any(&KINDS, token.trim()) else {
+    let Some(token) = Token::parse_any(&cookies::KINDS, token.trim()) else {
         return Ok(wrong(
             "This is no operator’s or administrator’s token, or it is incomplete. Copy it again, from its first letter to its last.",
         ));
@@ -185,7 +117,7 @@ async fn enter(app: &App, token: &Token) -> Result<Response, Refusal> {
     match place(app, token).await {
         Ok(path) => {
             let mut response = Redirect::to(&path).into_response();
-            keep(app, response.headers_mut(), token)?;
+            cookies::keep(app, response.headers_mut(), token)?;
             Ok(response)
         }
         Err(refusal) if refusal.code == "unauthenticated" => Ok(wrong(
@@ -219,6 +151,6 @@ async fn first(
 /// Ends the session that began with a token, and that of the person.
 async fn leave(State(console): State<Arc<Console>>) -> Response {
     let mut response = Redirect::to(TOP).into_response();
-    session::set_cookie(&console.app, response.headers_mut(), COOKIE_NAME, "", 0);
+    cookies::forget(&console.app, response.headers_mut());
     response
 }

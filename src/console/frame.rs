@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use maud::{DOCTYPE, Markup, html};
 
 use super::TOP;
@@ -91,8 +91,15 @@ impl Section {
     }
 
     /// Whether somebody sees it.
-    const fn is_for(self, _who: &Who) -> bool {
-        !matches!(self, Self::Organizations)
+    fn is_for(self, who: &Who) -> bool {
+        match self {
+            Self::Organizations => false,
+            Self::Overview => true,
+            Self::SingleSignOn => who.sets_up_sso(),
+            Self::Provisioning => who.sets_up_scim(),
+            Self::Domains => who.sets_up_domains(),
+            _ => who.administers(),
+        }
     }
 }
 
@@ -161,11 +168,15 @@ const FRAGMENT: HeaderName = HeaderName::from_static("rollcall-fragment");
 /// Makes a page of what a handler answers with.
 pub async fn dress(request: Request, next: Next) -> Response {
     let is_fragment = request.headers().contains_key(FRAGMENT);
+    let path = match *request.method() {
+        Method::GET => request.uri().path().to_owned(),
+        _ => TOP.to_owned(),
+    };
     let mut response = next.run(request).await;
     let visit = response.extensions_mut().remove::<Visit>();
     let refusal = response.extensions_mut().remove::<Refusal>();
     let content = response.extensions_mut().remove::<Content>();
-    let Some(content) = content.or_else(|| refusal.map(|refusal| explain(&refusal))) else {
+    let Some(content) = content.or_else(|| refusal.map(|refusal| explain(&refusal, &path))) else {
         return response;
     };
     let page = match is_fragment {
@@ -182,14 +193,16 @@ pub async fn dress(request: Request, next: Next) -> Response {
     response
 }
 
-/// The page of a refusal.
-fn explain(refusal: &Refusal) -> Content {
+/// The page of a refusal to show what is at `path`.
+fn explain(refusal: &Refusal, path: &str) -> Content {
+    if refusal.code == "unauthenticated" {
+        return way_in(path);
+    }
     let title = match &*refusal.code {
         "permission_denied" => "You may not see this",
         "not_found" => "Nothing here",
         "unavailable" | "deadline_exceeded" => "Not available at the moment",
         "resource_exhausted" => "Too much at once",
-        "unauthenticated" => "Signed out",
         _ if refusal.status().is_server_error() => "Something went wrong here",
         _ => "Not done",
     };
@@ -200,6 +213,21 @@ fn explain(refusal: &Refusal) -> Content {
         }
     };
     Content::alone(title, body).status(refusal.status())
+}
+
+/// What somebody sees whom the console does not know.
+fn way_in(path: &str) -> Content {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let query = query.append_pair("return_to", path).finish();
+    let body = html! {
+        p { "Here you set up how people sign in and how they are provisioned, and see who has access." }
+        div .actions {
+            a .button href={ "/login?" (query) } { "Sign in with your work account" }
+            a .button.second href={ (TOP) "/token" } { "Use a token" }
+        }
+        p .hint { "Did somebody send you a set-up link? Open it again: it brings you straight to your pages." }
+    };
+    Content::alone("Console", body).status(StatusCode::UNAUTHORIZED)
 }
 
 fn page(content: &Content, visit: Option<&Visit>) -> Markup {
@@ -253,11 +281,15 @@ fn bar(visit: Option<&Visit>) -> Markup {
                     a .place href=(visit.path("")) { (visit.name) }
                 }
                 div .who {
-                    @match visit.who {
+                    @match &visit.who {
                         Who::Operator => {
                             span { "Operator" }
                             @if !visit.name.is_empty() { a href={ (TOP) "/organizations" } { "All organizations" } }
                             (leave())
+                        }
+                        Who::Link(link) => {
+                            span { "Set-up link" }
+                            @if !link.return_url.is_empty() { a href=(link.return_url) rel="noreferrer" { "Done: go back" } }
                         }
                         Who::Token => { span { "Administrator’s token" } (leave()) }
                         Who::Member => {

@@ -10,6 +10,7 @@
 //! | `GET /console/first/{code}` | begins the session of the first administrator, once |
 //! | `/console/organizations…` | the organizations of the installation, for operators |
 //! | `/console/{organization}…` | one organization |
+//! | `GET /setup/{token}` | opens a set-up link |
 //! | `GET /console/assets/…` | the style and the script |
 //!
 //! A request passes [`visit::recognise`], which finds out who looks and at what, and leaves that as a [`Visit`] to the handler. What
@@ -17,6 +18,7 @@
 
 mod assets;
 mod client;
+mod cookies;
 mod domains;
 mod enter;
 mod frame;
@@ -25,6 +27,7 @@ mod organizations;
 mod overview;
 mod parts;
 mod provisioning;
+mod setup;
 mod sso;
 mod visit;
 
@@ -64,7 +67,8 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         .merge(overview::routes())
         .merge(sso::routes())
         .merge(provisioning::routes())
-        .merge(domains::routes());
+        .merge(domains::routes())
+        .merge(setup::routes());
     let pages = Router::new()
         .nest("/{organization}", organization)
         .route("/{organization}/{*rest}", any(nothing_here))
@@ -73,6 +77,7 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
     let entrance = enter::routes(&console);
     Router::new()
         .nest(TOP, pages.merge(entrance))
+        .merge(setup::entrance())
         .layer(from_fn(frame::dress))
         .layer(from_fn_with_state(console.clone(), from_here))
         .layer(map_response(protect))

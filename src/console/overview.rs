@@ -13,7 +13,8 @@ use super::Console;
 use super::client::Refusal;
 use super::frame::{Content, Section};
 use super::parts::{Tone, badge, number, time, time_or};
-use super::visit::Visit;
+use super::setup;
+use super::visit::{Visit, Who};
 
 /// The routes.
 pub fn routes() -> Router<Arc<Console>> {
@@ -76,6 +77,9 @@ struct Expiry {
 }
 
 async fn show(visit: Visit) -> Result<Content, Refusal> {
+    if let Who::Link(link) = &visit.who {
+        return Ok(setup::welcome(&visit, link));
+    }
     let status: Status = visit
         .call("rollcall.v1.StatusService/GetStatus", json!({}))
         .await?;

@@ -121,6 +121,19 @@ struct Sso {
 }
 
 impl Sso {
+    /// Which provider it is, by its issuer, or else by its name.
+    fn provider(&self) -> Provider {
+        let name = self.display_name.to_lowercase();
+        let is_named = |provider: &Provider| name.contains(provider.key());
+        match Provider::of_issuer(&self.issuer_url) {
+            Provider::Other => Provider::ALL
+                .into_iter()
+                .find(is_named)
+                .unwrap_or(Provider::Other),
+            known => known,
+        }
+    }
+
     fn name(&self) -> &str {
         match &*self.display_name {
             "" => &self.issuer_url,
@@ -139,6 +152,13 @@ async fn find(visit: &Visit, id: Uuid) -> Result<Scim, Refusal> {
 }
 
 async fn sso_list(visit: &Visit) -> Result<Vec<Sso>, Refusal> {
+    if !visit.who.sets_up_sso() {
+        let method = "rollcall.v1.SetupLinkService/GetSetupLink";
+        return Ok(visit
+            .call::<SsoList>(method, json!({}))
+            .await?
+            .sso_configurations);
+    }
     let request =
         json!({ "organizationId": visit.organization, "pagination": { "pageSize": 100 } });
     let method = format!("{SERVICE}/ListSSOConfigurations");
@@ -208,11 +228,13 @@ async fn new_page(
 ) -> Result<Content, Refusal> {
     let choices = sso_list(visit).await?;
     let body = if choices.is_empty() {
-        let action = html! { a .button href=(visit.path("sso/new")) { "Set up single sign-on" } };
+        let may = visit.who.sets_up_sso();
+        let action = may
+            .then(|| html! { a .button href=(visit.path("sso/new")) { "Set up single sign-on" } });
         empty(
             "First set up single sign-on",
             "The people whom the identity provider pushes sign in there. So provisioning belongs to a way to sign in, which does not have to be active.",
-            Some(action),
+            action,
         )
     } else {
         html! {
@@ -314,7 +336,7 @@ async fn provider(visit: &Visit, scim: &Scim) -> Result<Provider, Refusal> {
     let sso = choices
         .iter()
         .find(|sso| sso.id == scim.sso_configuration_id);
-    Ok(sso.map_or(Provider::Other, |sso| Provider::of_issuer(&sso.issuer_url)))
+    Ok(sso.map_or(Provider::Other, |sso| sso.provider()))
 }
 
 /// Which requests are shown.
@@ -399,7 +421,7 @@ async fn page(
     let sso = choices
         .iter()
         .find(|sso| sso.id == scim.sso_configuration_id);
-    let provider = sso.map_or(Provider::Other, |sso| Provider::of_issuer(&sso.issuer_url));
+    let provider = sso.map_or(Provider::Other, |sso| sso.provider());
     let now = visit.console.app.clock.now();
     let path = scim.path(visit);
     let is_live = filter.page.is_empty();
@@ -416,7 +438,7 @@ async fn page(
                     dt { "Provisioning" } dd { (scim.badge(now)) }
                     dt { "Base URL" } dd { code { (base_url(visit)) } }
                     dt { "Token ends" } dd { (time(scim.token_expires_at)) }
-                    dt { "People sign in with" } dd { @match sso { Some(sso) => a href=(visit.path(&format!("sso/{}", sso.id))) { (sso.name()) }, None => "—" } }
+                    dt { "People sign in with" } dd { @match sso { Some(sso) if visit.who.sets_up_sso() => a href=(visit.path(&format!("sso/{}", sso.id))) { (sso.name()) }, Some(sso) => (sso.name()), None => "—" } }
                 }
             }
             section .panel {

@@ -528,7 +528,7 @@ fn recent(visit: &Visit, attempts: &[Attempt]) -> Markup {
                                 td data-label="When" { (time(attempt.created_at)) }
                                 td data-label="Who" {
                                     @let who = if attempt.email.is_empty() { "unknown" } else { &attempt.email };
-                                    @if attempt.user_id.is_empty() { (who) } @else { a href=(visit.path(&format!("people/{}", attempt.user_id))) { (who) } }
+                                    @if attempt.user_id.is_empty() || !visit.who.administers() { (who) } @else { a href=(visit.path(&format!("people/{}", attempt.user_id))) { (who) } }
                                 }
                                 td {
                                     @if attempt.outcome == "SIGN_IN_OUTCOME_SIGNED_IN" {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
@@ -18,8 +19,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::{Client, Refusal};
-use super::{Console, TOP, enter};
+use super::{Console, TOP, cookies};
 use crate::app::App;
+use crate::domain::identity::Caller;
 use crate::domain::ids::OrganizationId;
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
@@ -36,6 +38,49 @@ pub enum Who {
     Token,
     /// An operator of the installation.
     Operator,
+    /// Whoever opened a set-up link.
+    Link(Link),
+}
+
+/// A set-up link, as the API describes it to whoever has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Link {
+    /// What it is for: names of `rollcall.v1.SetupPermission`.
+    pub permissions: Vec<String>,
+    /// Where the person goes when done; may be empty.
+    pub return_url: String,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Who {
+    /// Whether they may set up how people sign in.
+    pub fn sets_up_sso(&self) -> bool {
+        self.sets_up("SETUP_PERMISSION_SSO")
+    }
+
+    /// Whether they may set up provisioning.
+    pub fn sets_up_scim(&self) -> bool {
+        self.sets_up("SETUP_PERMISSION_SCIM")
+    }
+
+    /// Whether they may verify domains.
+    pub fn sets_up_domains(&self) -> bool {
+        self.sets_up("SETUP_PERMISSION_DOMAINS")
+    }
+
+    /// Whether they administer everything of the organization.
+    pub const fn administers(&self) -> bool {
+        !matches!(self, Self::Link(_))
+    }
+
+    fn sets_up(&self, permission: &str) -> bool {
+        match self {
+            Self::Link(link) => link.permissions.iter().any(|one| one == permission),
+            _ => true,
+        }
+    }
 }
 
 /// A look at the pages of an organization, or of the installation, by somebody who may.
@@ -126,7 +171,6 @@ pub async fn recognise(
             response.extensions_mut().insert(visit);
             response
         }
-        Err(refusal) if refusal.code == "unauthenticated" => enter::ask(&request),
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -146,15 +190,16 @@ async fn visit(
                 continue;
             }
         };
-        let administers = found.caller.is_some_and(|caller| caller.powers.administers);
-        if !administers && (organization.is_some() || found.operator.is_none()) {
+        let may = |caller: Caller| caller.powers.administers || caller.setup_link().is_some();
+        if !found.caller.is_some_and(may) && (organization.is_some() || found.operator.is_none()) {
             refused = Refusal::new("permission_denied", NO_ADMINISTRATOR);
             continue;
         }
         let client = Client::new(headers);
-        let name = match organization {
-            None => String::new(),
-            Some(id) => name_of(console, &client, id).await?,
+        let (who, name) = match (organization, who) {
+            (Some(_), Who::Link(_)) => look_at_link(console, &client).await?,
+            (Some(id), who) => (who, name_of(console, &client, id).await?),
+            (None, who) => (who, String::new()),
         };
         return Ok(Visit {
             console: console.clone(),
@@ -189,6 +234,19 @@ async fn name_of(
     Ok(answer.organization.name)
 }
 
+/// What a set-up link is for, and what its organization is called.
+async fn look_at_link(console: &Console, client: &Client) -> Result<(Who, String), Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        setup_link: Link,
+        organization_name: String,
+    }
+    let method = "rollcall.v1.SetupLinkService/GetSetupLink";
+    let answer: Answer = client.call(console, method, json!({})).await?;
+    Ok((Who::Link(answer.setup_link), answer.organization_name))
+}
+
 /// What the browser has that may open the pages of an organization, or of the installation: the headers that say so to the API.
 fn credentials(
     app: &App,
@@ -202,11 +260,16 @@ fn credentials(
         let session = sessions.into_iter().find(here);
         found.extend(session.and_then(|token| Some((Who::Member, of_session(app, &token)?))));
     }
-    if let Some(token) = enter::token(app, headers) {
+    if let Some(token) = cookies::token(app, headers) {
         let who = match token.kind() {
             TokenKind::Operator => Who::Operator,
             _ => Who::Token,
         };
+        found.extend(of_token(&token, organization).map(|headers| (who, headers)));
+    }
+    let link = cookies::link(app, headers).filter(|token| token.organization() == organization);
+    if let (Some(token), Some(_)) = (link, organization) {
+        let who = Who::Link(Link::default());
         found.extend(of_token(&token, organization).map(|headers| (who, headers)));
     }
     found
