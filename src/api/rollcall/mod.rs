@@ -104,6 +104,10 @@ service! { SIGN_IN: SignInService {
         sign_in::list_attempts(app, caller, paging, request);
     administrator reads check_sso_configuration(CheckSSOConfigurationRequest) -> CheckSSOConfigurationResponse =
         sign_in::check(app, caller, request);
+    administrator writes create_test_sign_in(CreateTestSignInRequest) -> CreateTestSignInResponse { url, expires_at } =
+        sign_in::create_test(app, caller, request);
+    administrator reads explain_sign_in(ExplainSignInRequest) -> ExplainSignInResponse =
+        sign_in::explain(app, caller, request);
     administrator reads evaluate_claims_expression(EvaluateClaimsExpressionRequest)
         -> EvaluateClaimsExpressionResponse =
         sign_in::evaluate(request);
