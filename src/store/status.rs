@@ -121,7 +121,7 @@ pub async fn scim_configurations(
 }
 
 /// Up to how many people and groups of an organization are counted: the cost must not grow with it.
-pub const MAX_COUNT: i64 = 100_000;
+pub const MAX_COUNT: i64 = 50_000;
 
 /// How many there are, up to [`MAX_COUNT`] and one of each.
 #[derive(Debug)]
