@@ -51,6 +51,8 @@ pub struct SsoConfiguration {
     pub additional_scopes: Vec<String>,
     /// A CEL expression over `claims` that must be true to let somebody in; empty for everybody.
     pub claims_expression: String,
+    /// When a test sign-in last let somebody in through it as it is.
+    pub tested_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -76,6 +78,7 @@ impl SsoConfiguration {
             display_name: String::new(),
             additional_scopes: vec![],
             claims_expression: String::new(),
+            tested_at: None,
             created_at: now,
             updated_at: now,
         }
@@ -119,6 +122,15 @@ impl SsoConfiguration {
             && self.issuer_url == before.issuer_url
             && self.client_id == before.client_id
             && self.claims == before.claims
+            && self.claims_expression == before.claims_expression
+    }
+
+    /// Whether a test of `before` says something of this one, too: nothing differs that a sign-in depends on.
+    fn is_tested_by(&self, before: &Self) -> bool {
+        self.issuer_url == before.issuer_url
+            && self.client_id == before.client_id
+            && self.claims == before.claims
+            && self.additional_scopes == before.additional_scopes
             && self.claims_expression == before.claims_expression
     }
 
@@ -242,6 +254,7 @@ impl SsoChange {
     /// Carries the change out.
     pub fn apply(self, configuration: &mut SsoConfiguration, now: DateTime<Utc>) {
         let c = configuration;
+        let before = c.clone();
         replace(&mut c.client_id, self.client_id);
         replace(&mut c.issuer_url, self.issuer_url);
         replace(&mut c.is_active, self.is_active);
@@ -250,6 +263,7 @@ impl SsoChange {
         replace(&mut c.display_name, self.display_name);
         replace(&mut c.additional_scopes, self.additional_scopes);
         replace(&mut c.claims_expression, self.claims_expression);
+        c.tested_at = c.tested_at.filter(|_| c.is_tested_by(&before));
         // Tells two states apart, whatever the clocks of two processes say.
         c.updated_at = now.max(c.updated_at + TimeDelta::microseconds(1));
     }

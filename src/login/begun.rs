@@ -32,6 +32,10 @@ pub struct Begun {
     pub return_to: String,
     /// When it is too late to come back.
     pub ends_at: DateTime<Utc>,
+    /// Whether an administrator tries the configuration, and nothing is to be changed. It is not read from the cookie's content: a test
+    /// is sealed as one, so that no release takes it for a login.
+    #[serde(skip)]
+    pub is_test: bool,
 }
 
 impl Begun {
@@ -42,6 +46,7 @@ impl Begun {
         state: &Token,
         secrets: LoginSecrets,
         return_to: &str,
+        is_test: bool,
     ) -> Self {
         Self {
             organization: configuration.organization_id.as_uuid(),
@@ -50,13 +55,14 @@ impl Begun {
             secrets,
             return_to: return_to.to_owned(),
             ends_at: app.clock.now() + LOGIN_LIFETIME,
+            is_test,
         }
     }
 
     /// The value of the login's cookie.
     pub fn seal(&self, app: &App, state: &Token) -> Result<String, Error> {
         let plain = serde_json::to_vec(self).map_err(Error::internal)?;
-        let context = context(self.organization.into(), state.id().into());
+        let context = context(self.is_test, self.organization.into(), state.id().into());
         let sealed = app.keys.seal(&plain, &context, &app.random)?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
@@ -73,20 +79,20 @@ impl Begun {
         let sealed = URL_SAFE_NO_PAD
             .decode(session::cookie(headers, &name)?)
             .ok()?;
-        let plain = app.keys.open(&sealed, &context(organization_id, id))?;
+        let (is_test, plain) = [false, true].into_iter().find_map(|is_test| {
+            let context = context(is_test, organization_id, id);
+            Some((is_test, app.keys.open(&sealed, &context)?))
+        })?;
         let begun: Self = serde_json::from_slice(&plain).ok()?;
-        bool::from(begun.state_digest.ct_eq(&state.digest())).then_some(begun)
+        let is_answered = bool::from(begun.state_digest.ct_eq(&state.digest()));
+        is_answered.then_some(Self { is_test, ..begun })
     }
 }
 
-fn context(organization_id: OrganizationId, id: LoginId) -> Vec<u8> {
+fn context(is_test: bool, organization_id: OrganizationId, id: LoginId) -> Vec<u8> {
+    let kind: &[u8] = if is_test { b"test-login\0" } else { b"login\0" };
     let (organization, id) = (organization_id.as_uuid(), id.as_uuid());
-    [
-        b"login\0".as_slice(),
-        organization.as_bytes(),
-        id.as_bytes(),
-    ]
-    .concat()
+    [kind, organization.as_bytes(), id.as_bytes()].concat()
 }
 
 /// The cookie of a login: one for each, so that two tabs do not get in each other's way.

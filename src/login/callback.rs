@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use serde::Deserialize;
@@ -12,12 +12,13 @@ use tokio::task::spawn_blocking;
 
 use super::begun::{Begun, cookie_name, read_state};
 use super::pages::Page;
+use super::report::Report;
 use super::stop::{Stop, configuration, secret_is_lost};
 use super::{claims, redirect};
 use crate::app::App;
 use crate::domain::ids::{LoginId, OrganizationId, SsoConfigurationId};
 use crate::domain::policy::{self, Verdict};
-use crate::domain::sign_in::{Attempt, Check, Refusal, SignInError};
+use crate::domain::sign_in::{Attempt, Check, Person, Refusal, SignInError};
 use crate::domain::sso::SsoConfiguration;
 use crate::domain::token::Token;
 use crate::error::Error;
@@ -25,7 +26,8 @@ use crate::http::session;
 use crate::oidc::{Claims, Registration, printable};
 use crate::provisioning::client_keys::client_key;
 use crate::provisioning::keys::open_client_secret;
-use crate::provisioning::sign_in::{Demands, Outcome, SignIn, sign_in};
+use crate::provisioning::sign_in::{Admitted, Demands, Outcome, SignIn, sign_in};
+use crate::provisioning::test_sign_in;
 use crate::store;
 
 /// How often a login is decided anew because its configuration changes.
@@ -101,9 +103,18 @@ async fn finish(
     let (organization_id, sso_configuration_id) =
         (begun.organization.into(), begun.configuration.into());
     let configuration = configuration(app, organization_id, sso_configuration_id).await?;
-    let mut attempt = Attempt::new(id, organization_id, sso_configuration_id, app.clock.now());
-    let signed_in = let_in(app, headers, &configuration, begun, answer, &mut attempt).await;
-    let token = signed_in.map_err(|error| Stop::of(error, attempt, &begun.return_to))?;
+    let attempt = Attempt::new(id, organization_id, sso_configuration_id, app.clock.now());
+    let mut known = Known::new(attempt);
+    let outcome = let_in(app, headers, &configuration, begun, answer, &mut known).await;
+    let token = match outcome {
+        Ok(LetIn::SignedIn(token)) => token,
+        Ok(LetIn::Admitted(admitted)) => return tested(app, begun, known, Ok(admitted)).await,
+        Err(SignInError::Refused(refusal)) if begun.is_test => {
+            known.configuration.get_or_insert(configuration);
+            return tested(app, begun, known, Err(refusal)).await;
+        }
+        Err(error) => return Err(Stop::of(error, known.attempt, &begun.return_to)),
+    };
     app.metrics.sign_in(None);
     let target = match &*begun.return_to {
         "" => "/account",
@@ -114,17 +125,69 @@ async fn finish(
     Ok(response)
 }
 
-/// Everything that must hold before somebody is let in; what becomes known is noted in `attempt`.
+/// What becomes known of a login on its way.
+struct Known {
+    /// What administrators are told of a login that is none of a test.
+    attempt: Attempt,
+    /// What the test shows that it is.
+    claims: Option<Claims>,
+    person: Option<Person>,
+    passes_expression: bool,
+    /// The configuration that decided, as it was read last.
+    configuration: Option<SsoConfiguration>,
+}
+
+impl Known {
+    const fn new(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            claims: None,
+            person: None,
+            passes_expression: false,
+            configuration: None,
+        }
+    }
+}
+
+/// How a login ends that is not refused.
+enum LetIn {
+    SignedIn(Token),
+    /// It was a test.
+    Admitted(Admitted),
+}
+
+/// Ends a test with the page that shows what came of it. Of a test nothing is kept but that somebody was let in.
+async fn tested(
+    app: &App,
+    begun: &Begun,
+    known: Known,
+    outcome: Result<Admitted, Refusal>,
+) -> Result<Response, Stop> {
+    let configuration = known.configuration.ok_or_else(Page::bad_link)?;
+    if outcome.is_ok() {
+        test_sign_in::passed(app, &configuration).await?;
+    }
+    let report = Report {
+        claims: known.claims.as_ref(),
+        person: known.person.as_ref(),
+        passes_expression: known.passes_expression,
+        ..Report::new(&configuration, &begun.return_to)
+    };
+    Ok(report.page(&outcome).await?.into_response())
+}
+
+/// Everything that must hold before somebody is let in; what becomes known is noted in `known`.
 async fn let_in(
     app: &App,
     headers: &HeaderMap,
     configuration: &SsoConfiguration,
     begun: &Begun,
     answer: Answer,
-    attempt: &mut Attempt,
-) -> Result<Token, SignInError> {
+    known: &mut Known,
+) -> Result<LetIn, SignInError> {
+    let attempt = &mut known.attempt;
     let not_taken = take_login(app, begun, attempt).await?;
-    if !configuration.is_active {
+    if !configuration.is_active && !begun.is_test {
         let refusal = Refusal::new(
             Check::Configuration,
             "the SSO configuration is switched off: set its state to ACTIVE, if people shall sign in through it",
@@ -142,11 +205,15 @@ async fn let_in(
         .get(USER_AGENT)
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
+    known.claims = begun.is_test.then(|| without_nonce(&verified.claims));
     let authentication = claims::authentication(&verified.claims, app.clock.now());
     let mut configuration = configuration.clone();
     for _ in 0..MAX_DECISIONS {
+        known.configuration = begun.is_test.then(|| configuration.clone());
         let person = claims::person(&configuration, &verified.claims)?;
+        known.person = begun.is_test.then(|| person.clone());
         check_expression(&configuration, &verified.claims).await?;
+        known.passes_expression = true;
         attempt.email = Some(person.email.clone());
         attempt.subject = Some(person.subject.clone());
         let login = SignIn {
@@ -157,9 +224,11 @@ async fn let_in(
             is_anew: Demands::of(app, &begun.return_to).prompt == Some("login"),
             user_agent: &printable(user_agent),
             attempt,
+            is_test: begun.is_test,
         };
         match sign_in(app, &login).await? {
-            Outcome::SignedIn(token) => return Ok(token),
+            Outcome::SignedIn(token) => return Ok(LetIn::SignedIn(token)),
+            Outcome::Admitted(admitted) => return Ok(LetIn::Admitted(admitted)),
             Outcome::Changed => match read_again(app, &configuration, &verified).await? {
                 Some(changed) => configuration = changed,
                 None => break,
@@ -171,6 +240,14 @@ async fn let_in(
         "the SSO configuration was changed while the person signed in: she can begin again",
     );
     Err(refusal.into())
+}
+
+/// The claims as they may be shown: the nonce belongs to the login, and proves whose answer it is.
+fn without_nonce(claims: &Claims) -> Claims {
+    let others = claims.iter().filter(|(name, _)| *name != "nonce");
+    others
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// The configuration as it is now, if the login that was verified before it changed is still good under it.

@@ -90,6 +90,66 @@ pub fn person(configuration: &SsoConfiguration, claims: &Claims) -> Result<Perso
     })
 }
 
+/// What one field of a person is made of.
+pub struct Mapped<'a> {
+    /// The field here.
+    pub field: &'static str,
+    /// The provider's claim.
+    pub claim: &'a str,
+    /// What the field is: as the person has it if there is one, otherwise as it was sent.
+    pub value: Option<Value>,
+}
+
+/// What becomes of the claims, field by field: for people.
+pub fn mapped<'a>(
+    configuration: &'a SsoConfiguration,
+    claims: &Claims,
+    person: Option<&Person>,
+) -> Vec<Mapped<'a>> {
+    let of_person = |field: &str| {
+        let person = person?;
+        let text = match field {
+            "subject" => &person.subject,
+            "email" => &person.email,
+            "email_verified" => return person.email_verified.map(Value::from),
+            "name" => &person.name,
+            "given_name" => &person.given_name,
+            "family_name" => &person.family_name,
+            "picture" => &person.picture,
+            _ => return person.object_id.clone().map(Value::from),
+        };
+        (!text.is_empty()).then(|| Value::from(&**text))
+    };
+    let fields = [
+        ("subject", "sub"),
+        ("email", "email"),
+        ("email_verified", "email_verified"),
+        ("name", "name"),
+        ("given_name", "given_name"),
+        ("family_name", "family_name"),
+        ("picture", "picture"),
+        ("object_id", "oid"),
+    ];
+    let is_used =
+        |(field, _): &(&str, &str)| *field != "object_id" || is_entra(&configuration.issuer_url);
+    let row = |(field, standard): (&'static str, &'static str)| {
+        // Two of them are always called the same.
+        let theirs = configuration.claims.get(standard);
+        let theirs = theirs.filter(|_| !matches!(standard, "sub" | "oid"));
+        let claim = theirs.map_or(standard, String::as_str);
+        let sent = || claims.get(claim).filter(|value| !value.is_null()).cloned();
+        Mapped {
+            field,
+            claim,
+            value: match person {
+                Some(_) => of_person(field),
+                None => sent(),
+            },
+        }
+    };
+    fields.into_iter().filter(is_used).map(row).collect()
+}
+
 /// How the person proved to the provider who it is (OpenID Connect Core, section 2): what applications are told of it. A time in the
 /// future is none.
 pub fn authentication(claims: &Claims, now: DateTime<Utc>) -> Authentication {

@@ -17,6 +17,7 @@ mod callback;
 mod claims;
 mod client_keys;
 mod pages;
+mod report;
 mod start;
 mod stop;
 

@@ -213,6 +213,15 @@ impl Page {
         Self::new(StatusCode::NOT_FOUND, "Link does not work", body)
     }
 
+    /// A link to a test sign-in that does not work, or not any more.
+    pub fn bad_ticket() -> Self {
+        let body = html! {
+            h1 { "This link does not work any more" }
+            p { "It begins a test sign-in, and works for ten minutes, for the configuration that it was made for. Begin the test again where you set up single sign-on." }
+        };
+        Self::new(StatusCode::NOT_FOUND, "Link does not work", body)
+    }
+
     /// A form that is not as this server's pages send it.
     pub fn bad_form() -> Self {
         let body = html! {

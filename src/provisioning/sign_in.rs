@@ -198,17 +198,21 @@ pub struct SignIn<'a> {
     pub is_anew: bool,
     /// What is kept of the try, as far as it is known.
     pub attempt: &'a Attempt,
+    /// Whether it is only to be told what would become of it.
+    pub is_test: bool,
 }
 
 /// What becomes of a login that is not refused.
 pub enum Outcome {
     /// The person has a new session.
     SignedIn(Token),
+    /// The person would have one, if it were no test. Nothing was done.
+    Admitted(Admitted),
     /// The configuration is not what it was when it was read. Nothing was done.
     Changed,
 }
 
-/// Signs in a person whom the provider vouches for, with a new session.
+/// Signs in a person whom the provider vouches for, with a new session, or tells what would become of it, if it is a test.
 /// Everything, the row that tells administrators included, is one transaction. Of a refusal nothing is kept here: whoever
 /// asked records it, as every other refusal of the login.
 ///
@@ -224,6 +228,10 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, SignInErr
         return Ok(Outcome::Changed);
     }
     let admitted = admit(app, &mut work, login).await?;
+    if login.is_test {
+        work.roll_back().await?;
+        return Ok(Outcome::Admitted(admitted));
+    }
     let replaced = end_former_session(app, &mut work, login).await?;
     let token = begin_session(app, &mut work, login, admitted.user_id).await?;
     let attempt = Attempt {
@@ -244,12 +252,26 @@ pub async fn sign_in(app: &App, login: &SignIn<'_>) -> Result<Outcome, SignInErr
     Ok(Outcome::SignedIn(token))
 }
 
-struct Admitted {
-    user_id: MemberId,
-    note: Option<String>,
+/// Who is let in.
+pub struct Admitted {
+    /// The member that the person is.
+    pub user_id: MemberId,
+    /// Whether the person was none before.
+    pub is_new: bool,
+    /// What administrators should know of it, such as an address that another member keeps.
+    pub note: Option<String>,
 }
 
-async fn admit(app: &App, db: &mut Work<'_>, login: &SignIn<'_>) -> Result<Admitted, SignInError> {
+/// Decides which member a person is, and writes what follows from it to the transaction.
+///
+/// # Errors
+///
+/// As [`sign_in`] has them.
+pub(super) async fn admit(
+    app: &App,
+    db: &mut Work<'_>,
+    login: &SignIn<'_>,
+) -> Result<Admitted, SignInError> {
     let (configuration, person) = (login.configuration, login.person);
     let organization_id = configuration.organization_id;
     let is_domain_verified = match email_domain(&person.email) {
@@ -297,6 +319,7 @@ async fn admit(app: &App, db: &mut Work<'_>, login: &SignIn<'_>) -> Result<Admit
     .await?;
     Ok(Admitted {
         user_id: member.id,
+        is_new: false,
         note,
     })
 }
@@ -341,7 +364,11 @@ async fn join(
     db.record(&Change::of_member("CreateUser", user_id, None, after))
         .await?;
     store::sign_in::remember(db, organization_id, configuration.id, person, user_id, now).await?;
-    Ok(Admitted { user_id, note })
+    Ok(Admitted {
+        user_id,
+        is_new: true,
+        note,
+    })
 }
 
 enum Choice<'a> {

@@ -95,6 +95,11 @@ impl<'a> Work<'a> {
         store::audit::insert(&mut self.tx, organization_id, id, self.now, actor, change).await
     }
 
+    /// Undoes what was done, with its records.
+    pub async fn roll_back(self) -> Result<(), Error> {
+        self.tx.roll_back().await
+    }
+
     /// Commits the change with its record.
     pub async fn commit(mut self, change: Change) -> Result<(), Error> {
         self.record(&change).await?;

@@ -444,6 +444,13 @@ impl Transaction {
         Ok(())
     }
 
+    /// Undoes what was written, now: a transaction that is dropped keeps its locks for a moment.
+    pub async fn roll_back(mut self) -> Result<(), Error> {
+        self.0.execute("rollback").await?;
+        self.0.in_transaction = false;
+        Ok(())
+    }
+
     /// Makes what was written stay.
     pub async fn commit(mut self) -> Result<(), Error> {
         let committed = self.0.execute("commit").await;

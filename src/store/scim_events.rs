@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::scim_resources::Tenant;
 use super::{Connection, Items, Page};
-use crate::domain::ids::{OrganizationId, ResourceId, ScimConfigurationId};
+use crate::domain::ids::{MemberId, OrganizationId, ResourceId, ScimConfigurationId};
 use crate::domain::names::named;
 use crate::error::Error;
 
@@ -109,6 +109,8 @@ pub struct EventFilter {
     pub scim_configuration_id: Option<ScimConfigurationId>,
     /// The resource.
     pub resource_id: Option<Uuid>,
+    /// The member whom the users are that they are about.
+    pub user_id: Option<MemberId>,
     /// Only those that were refused.
     pub only_refused: bool,
     /// From this moment on, to the millisecond.
@@ -141,6 +143,14 @@ pub async fn list(
         .push(" and scim_configuration_id = c.id");
     if let Some(resource) = filter.resource_id {
         query.push(" and resource_id = ").push_bind(resource);
+    }
+    if let Some(member) = filter.user_id {
+        query
+            .push(" and resource_id in (select s.id from scim_users s where s.organization_id = ")
+            .push_bind(organization_id.as_uuid())
+            .push(" and s.user_id = ")
+            .push_bind(member.as_uuid())
+            .push(")");
     }
     if filter.only_refused {
         // As the partial index has it.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Connection, Items, Page, Place, one_row};
 use crate::domain::ids::{LoginId, MemberId, OrganizationId, SsoConfigurationId};
-use crate::domain::letters::fold;
+use crate::domain::letters::{domain_key, domain_spellings, fold};
 use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{Attempt, AttemptOutcome, Check, Person};
 use crate::error::Error;
@@ -259,6 +259,131 @@ pub async fn remember(
     Ok(())
 }
 
+/// A member as far as a sign-in depends on it.
+#[derive(Debug)]
+pub struct KnownMember {
+    /// The member.
+    pub id: MemberId,
+    /// The address; may be empty.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// Whether the member may act.
+    pub status: MemberStatus,
+    /// Whether an administrator suspended the member.
+    pub by_hand: bool,
+}
+
+/// Finds a member.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] when the organization has none with this identifier.
+pub async fn find_by_id(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    id: MemberId,
+) -> Result<KnownMember, Error> {
+    query_as!(
+        KnownMember,
+        r#"select id as "id: _", email, name, status as "status: _", suspended_at is not null as "by_hand!"
+           from users where organization_id = $1 and id = $2"#,
+        organization_id.as_uuid(),
+        id.as_uuid(),
+    )
+    .fetch_optional(db)
+    .await?
+    .ok_or(Error::NotFound("member of this organization"))
+}
+
+/// Finds members with an address, of which `key` is the key: those first who have not left.
+pub async fn find_by_address(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    key: &str,
+) -> Result<Vec<KnownMember>, Error> {
+    Ok(query_as!(
+        KnownMember,
+        r#"select id as "id: _", email, name, status as "status: _", suspended_at is not null as "by_hand!"
+           from users where organization_id = $1 and email_key = $2 and email_key <> ''
+           order by status = 'left', updated_at desc, id limit $3"#,
+        organization_id.as_uuid(),
+        key,
+        MAX_SHARING,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// As whom a provider knows a member.
+#[derive(Debug)]
+pub struct Identity {
+    /// Through which configuration.
+    pub sso_configuration_id: SsoConfigurationId,
+    /// The provider.
+    pub issuer: String,
+    /// The person there.
+    pub subject: String,
+    /// See [`Person::object_id`].
+    pub object_id: Option<String>,
+    /// When the member signed in like this last.
+    pub last_used_at: DateTime<Utc>,
+}
+
+/// How many identities of a member are read, and of how many SCIM configurations users.
+const MAX_KNOWN: i64 = 20;
+
+/// Reads as whom providers know a member, the last one that signed in first.
+pub async fn identities(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    member: MemberId,
+) -> Result<Vec<Identity>, Error> {
+    Ok(query_as!(
+        Identity,
+        r#"select sso_configuration_id as "sso_configuration_id: _", issuer, subject, object_id, last_used_at
+           from sso_identities where organization_id = $1 and user_id = $2 order by last_used_at desc limit $3"#,
+        organization_id.as_uuid(),
+        member.as_uuid(),
+        MAX_KNOWN,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// A user of a SCIM configuration who is a member.
+#[derive(Debug)]
+pub struct ProvisionedUser {
+    /// What administrators call the configuration.
+    pub configuration: String,
+    /// The SSO configuration that it links to.
+    pub sso_configuration_id: Option<SsoConfigurationId>,
+    /// Whether the user is active.
+    pub active: bool,
+    /// What the identity provider calls the person.
+    pub external_id: Option<String>,
+}
+
+/// Reads the users of SCIM configurations who are a member.
+pub async fn provisioned_users(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    member: MemberId,
+) -> Result<Vec<ProvisionedUser>, Error> {
+    Ok(query_as!(
+        ProvisionedUser,
+        r#"select c.name as configuration, c.sso_configuration_id as "sso_configuration_id: _", s.active, s.external_id
+           from scim_users s join scim_configurations c
+               on c.organization_id = s.organization_id and c.id = s.scim_configuration_id
+           where s.organization_id = $1 and s.user_id = $2 order by c.id limit $3"#,
+        organization_id.as_uuid(),
+        member.as_uuid(),
+        MAX_KNOWN,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
 macro_rules! insert_attempt {
     ($rest:literal, $attempt:ident, $refusal:ident) => {
         query!(
@@ -349,6 +474,14 @@ pub struct AttemptFilter {
     pub id: Option<LoginId>,
     /// Only those that were refused, or only those that were not.
     pub refused: Option<bool>,
+    /// The member.
+    pub user_id: Option<MemberId>,
+    /// The address, in any case.
+    pub email: Option<String>,
+    /// From this moment on.
+    pub since: Option<DateTime<Utc>>,
+    /// Before this moment.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Reads the tries that a filter lets through, the newest first, from those behind this place on.
@@ -374,8 +507,15 @@ pub async fn list_attempts(
              a.failed_expression, a.user_id
          from unnest(",
     );
-    query.push_bind(outcomes).push(
-        "::text[]) o(outcome) cross join lateral (
+    query.push_bind(outcomes).push("::text[]) o(outcome)");
+    if let Some(email) = &filter.email {
+        query
+            .push(" cross join unnest(")
+            .push_bind(spellings(email))
+            .push("::text[]) e(key)");
+    }
+    query.push(
+        " cross join lateral (
              select * from sso_attempts a where a.outcome = o.outcome and a.organization_id = ",
     );
     query.push_bind(organization_id.as_uuid());
@@ -386,6 +526,19 @@ pub async fn list_attempts(
     }
     if let Some(id) = filter.id {
         query.push(" and a.id = ").push_bind(id.as_uuid());
+    }
+    if let Some(member) = filter.user_id {
+        query.push(" and a.user_id = ").push_bind(member.as_uuid());
+    }
+    if filter.email.is_some() {
+        // As the index has it.
+        query.push(r#" and a.email is not null and folded(a.email) collate "C" = e.key"#);
+    }
+    if let Some(since) = filter.since {
+        query.push(" and a.created_at >= ").push_bind(since);
+    }
+    if let Some(until) = filter.until {
+        query.push(" and a.created_at < ").push_bind(until);
     }
     if let Some((at, id)) = behind.and_then(|Place(at, id)| Some((moment(at)?, id))) {
         query.push(" and (a.created_at, a.id) < (").push_bind(at);
@@ -399,6 +552,23 @@ pub async fn list_attempts(
         .push_bind(page.limit());
     let rows = query.build_query_as().fetch_all(db).await?;
     Ok(Items::of(rows, page))
+}
+
+/// How an address may be written, folded: tries have it as the provider sent it.
+fn spellings(email: &str) -> Vec<String> {
+    let whole = fold(email.trim()).into_owned();
+    let Some((local, domain)) = whole.rsplit_once('@') else {
+        return vec![whole];
+    };
+    let domains = domain_spellings(&domain_key(domain));
+    let mut spellings: Vec<String> = domains
+        .iter()
+        .map(|domain| fold(&format!("{local}@{domain}")).into_owned())
+        .collect();
+    spellings.push(whole);
+    spellings.sort();
+    spellings.dedup();
+    spellings
 }
 
 /// A moment as [`ListedAttempt::place`] writes it.
@@ -434,6 +604,43 @@ pub async fn count_attempts(
            group by a.failed_check order by 2 desc, 1"#,
         organization_id.as_uuid(),
         since,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// How many tries of an hour came to what.
+#[derive(Debug)]
+pub struct HourCount {
+    /// The hour, as it was asked for.
+    pub start: DateTime<Utc>,
+    /// How many people signed in.
+    pub signed_in: i64,
+    /// How many were refused.
+    pub refused: i64,
+}
+
+/// Counts the tries of hours, of which these are the beginnings, up to `limit` of each outcome in each.
+pub async fn count_attempts_by_hour(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    hours: &[DateTime<Utc>],
+    limit: i64,
+) -> Result<Vec<HourCount>, Error> {
+    // Pairs are compared so that no index serves that is in the order of time alone, in which all organizations are.
+    Ok(query_as!(
+        HourCount,
+        r#"select h.start as "start!",
+               (select count(*) from (select 1 from sso_attempts a
+                   where a.organization_id = $1 and (a.outcome, a.created_at) >= ('signed_in', h.start)
+                       and (a.outcome, a.created_at) < ('signed_in', h.start + interval '1 hour') limit $3) s) as "signed_in!",
+               (select count(*) from (select 1 from sso_attempts a
+                   where a.organization_id = $1 and (a.outcome, a.created_at) >= ('refused', h.start)
+                       and (a.outcome, a.created_at) < ('refused', h.start + interval '1 hour') limit $3) r) as "refused!"
+           from unnest($2::timestamptz[]) h(start) order by h.start"#,
+        organization_id.as_uuid(),
+        hours,
         limit,
     )
     .fetch_all(db)

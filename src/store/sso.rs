@@ -31,6 +31,7 @@ struct Row {
     display_name: String,
     additional_scopes: Vec<String>,
     claims_expression: String,
+    tested_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -41,8 +42,8 @@ macro_rules! select {
             Row,
             r#"select organization_id, id, client_id, issuer_url, is_active,
                   coalesce(client_secret = forgotten_secret, false) as "needs_client_secret!",
-                  claims as "claims: Json<BTreeMap<String, String>>", email_domains, display_name, additional_scopes, claims_expression, created_at,
-                  updated_at
+                  claims as "claims: Json<BTreeMap<String, String>>", email_domains, display_name, additional_scopes, claims_expression, tested_at,
+                  created_at, updated_at
            from sso_configurations "# + $rest,
             $($argument),+
         )
@@ -63,6 +64,7 @@ impl From<Row> for SsoConfiguration {
             display_name: row.display_name,
             additional_scopes: row.additional_scopes,
             claims_expression: row.claims_expression,
+            tested_at: row.tested_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -171,7 +173,7 @@ pub async fn list_for_domain(
         r#"select c.organization_id, c.id, c.client_id, c.issuer_url, c.is_active,
                coalesce(c.client_secret = c.forgotten_secret, false) as "needs_client_secret!",
                c.claims as "claims: Json<BTreeMap<String, String>>",
-               c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
+               c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.tested_at, c.created_at, c.updated_at, o.name
            from sso_configurations c join organizations o on o.id = c.organization_id
            where c.email_domain_keys && $5::text[] and c.is_active and o.deleted_at is null and c.id > $2
                and (select count(*) from sso_configurations o
@@ -202,6 +204,7 @@ pub async fn list_for_domain(
             display_name: row.display_name,
             additional_scopes: row.additional_scopes,
             claims_expression: row.claims_expression,
+            tested_at: row.tested_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -220,7 +223,7 @@ pub async fn list_active(
         r#"select c.organization_id, c.id, c.client_id, c.issuer_url, c.is_active,
                coalesce(c.client_secret = c.forgotten_secret, false) as "needs_client_secret!",
                c.claims as "claims: Json<BTreeMap<String, String>>",
-               c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.created_at, c.updated_at, o.name
+               c.email_domains, c.display_name, c.additional_scopes, c.claims_expression, c.tested_at, c.created_at, c.updated_at, o.name
            from sso_configurations c join organizations o on o.id = c.organization_id
            where c.organization_id = $1 and c.is_active and o.deleted_at is null and c.id > $2
            order by c.id limit $3"#,
@@ -244,6 +247,7 @@ pub async fn list_active(
             display_name: row.display_name,
             additional_scopes: row.additional_scopes,
             claims_expression: row.claims_expression,
+            tested_at: row.tested_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }
@@ -286,7 +290,7 @@ pub async fn update(
         "update sso_configurations
          set client_id = $3, client_secret = coalesce($4, client_secret), issuer_url = $5, registration_digest = $6,
              is_active = $7, claims = $8, email_domains = $9, display_name = $10, additional_scopes = $11,
-             claims_expression = $12, updated_at = $13, email_domain_keys = $14
+             claims_expression = $12, updated_at = $13, email_domain_keys = $14, tested_at = $15
          where organization_id = $1 and id = $2",
         organization_id.as_uuid(),
         c.id.as_uuid(),
@@ -302,11 +306,30 @@ pub async fn update(
         c.claims_expression,
         c.updated_at,
         &c.email_domain_keys(),
+        c.tested_at,
     )
     .execute(db)
     .await
     .on_constraint("sso_configurations_registration_key", already_exists)?;
     one_row(&done)
+}
+
+/// Writes that a test sign-in through a configuration let somebody in, unless the configuration is no longer the one that was read.
+pub async fn set_tested(
+    db: &mut Connection,
+    configuration: &SsoConfiguration,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    query!(
+        "update sso_configurations set tested_at = $4 where organization_id = $1 and id = $2 and updated_at = $3",
+        configuration.organization_id.as_uuid(),
+        configuration.id.as_uuid(),
+        configuration.updated_at,
+        now,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Removes a configuration.
@@ -433,7 +456,7 @@ pub async fn forget_secret(
     sealed: &[u8],
 ) -> Result<bool, Error> {
     let done = query!(
-        "update sso_configurations set client_secret = $4, forgotten_secret = $4, updated_at = $5
+        "update sso_configurations set client_secret = $4, forgotten_secret = $4, updated_at = $5, tested_at = null
          where organization_id = $1 and id = $2 and substr(client_secret, 1, length($3::bytea)) = $3",
         configuration.organization_id.as_uuid(),
         configuration.id.as_uuid(),

@@ -66,6 +66,8 @@ pub struct ScimStatus {
     pub token_expires_at: DateTime<Utc>,
     /// How many users it has.
     pub user_count: i64,
+    /// How many groups it has, up to [`MAX_GROUPS`] and one.
+    pub group_count: i64,
     /// When the newest event of its log was.
     pub last_event_at: Option<DateTime<Utc>>,
     /// The same of the newest refusal.
@@ -80,6 +82,9 @@ pub struct ScimStatus {
     pub refused_reason: Option<String>,
 }
 
+/// Up to how many groups of each SCIM configuration are counted.
+pub const MAX_GROUPS: i64 = 10_000;
+
 /// Up to `limit` SCIM configurations of the organization, the oldest first.
 pub async fn scim_configurations(
     db: &mut Connection,
@@ -91,6 +96,8 @@ pub async fn scim_configurations(
         r#"select c.id, c.name, c.enabled, c.token_expires_at,
                coalesce((select sum(count) from scim_user_blocks u
                    where u.organization_id = $1 and u.scim_configuration_id = c.id), 0)::bigint as "user_count!",
+               (select count(*) from (select 1 from scim_groups g
+                   where g.organization_id = $1 and g.scim_configuration_id = c.id limit $3) g) as "group_count!",
                l.created_at as "last_event_at?",
                r.created_at as "refused_at?", r.method as "refused_method?", r.path as "refused_path?",
                r.status as "refused_status?", r.reason as "refused_reason?"
@@ -107,8 +114,40 @@ pub async fn scim_configurations(
            order by c.id limit $2"#,
         organization_id.as_uuid(),
         limit,
+        MAX_GROUPS + 1,
     )
     .fetch_all(db)
+    .await?)
+}
+
+/// Up to how many people and groups of an organization are counted: the cost must not grow with it.
+pub const MAX_COUNT: i64 = 50_000;
+
+/// How many there are, up to [`MAX_COUNT`] and one of each.
+#[derive(Debug)]
+pub struct Counts {
+    /// The people who ever were members.
+    pub people: i64,
+    /// Those of them who have left.
+    pub left: i64,
+    /// The groups, the organization's own and those that identity providers push.
+    pub groups: i64,
+}
+
+/// Counts people and groups, in indexes alone.
+pub async fn counts(db: &mut Connection, organization_id: OrganizationId) -> Result<Counts, Error> {
+    Ok(query_as!(
+        Counts,
+        r#"select (select count(*) from (select 1 from users u where u.organization_id = $1 limit $2) p) as "people!",
+               (select count(*) from (select 1 from users u where u.organization_id = $1 and u.status = 'left' limit $2) l) as "left!",
+               (select count(*) from (
+                   (select 1 from groups g where g.organization_id = $1 limit $2)
+                   union all
+                   (select 1 from scim_groups s where s.organization_id = $1 limit $2)) g) as "groups!""#,
+        organization_id.as_uuid(),
+        MAX_COUNT + 1,
+    )
+    .fetch_one(db)
     .await?)
 }
 
@@ -125,27 +164,29 @@ pub struct ExpiringToken {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The next token of the organization to end, of those that open something now.
-pub async fn next_expiring_token(
+/// The next tokens of the organization to end, up to `limit`, of those that open something now.
+pub async fn next_expiring_tokens(
     db: &mut Connection,
     organization_id: OrganizationId,
     now: DateTime<Utc>,
-) -> Result<Option<ExpiringToken>, Error> {
+    limit: i64,
+) -> Result<Vec<ExpiringToken>, Error> {
     Ok(query_as!(
         ExpiringToken,
         r#"(select false as "is_scim!", t.id as "id!", a.name as "name!", t.expires_at as "expires_at!"
             from api_tokens t
             join service_accounts a on a.organization_id = t.organization_id and a.id = t.service_account_id
             where t.organization_id = $1 and t.revoked_at is null and t.expires_at > $2
-            order by t.expires_at limit 1)
+            order by t.expires_at limit $3)
            union all
            (select true, c.id, c.name, c.token_expires_at from scim_configurations c
             where c.organization_id = $1 and c.enabled and c.token_expires_at > $2
-            order by c.token_expires_at limit 1)
-           order by 4 limit 1"#,
+            order by c.token_expires_at limit $3)
+           order by 4, 2 limit $3"#,
         organization_id.as_uuid(),
         now,
+        limit,
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?)
 }

@@ -15,7 +15,7 @@ use crate::domain::identity::{Principal, Role};
 use crate::domain::ids::{
     ApiTokenId, ApplicationId, EventStreamId, GrantId, GroupId, MemberId, MembershipId,
     OperatorTokenId, OrganizationId, PersonalAccessTokenId, ResourceId, ServiceAccountId,
-    SessionId, SubjectId,
+    SessionId, SsoConfigurationId, SubjectId,
 };
 use crate::domain::member::MemberStatus;
 use crate::domain::sign_in::{AttemptOutcome, Check};
@@ -101,5 +101,6 @@ by_uuid!(
     ResourceId,
     ServiceAccountId,
     SessionId,
+    SsoConfigurationId,
     SubjectId,
 );

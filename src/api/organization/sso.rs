@@ -140,6 +140,7 @@ pub async fn update(
         check_issuer(app, &after.issuer_url)?;
     }
     after.needs_client_secret &= secret.is_none();
+    after.tested_at = after.tested_at.filter(|_| secret.is_none());
     if after.needs_client_secret && is_active == Some(true) {
         return Err(Error::FailedPrecondition(
             "the client secret of this SSO configuration is lost: enter it again, in client_secret, to set the state to ACTIVE"

@@ -121,6 +121,10 @@ service! { SIGN_IN: SignInService {
         sign_in::check(app, caller, request);
     sso_administrator reads check_issuer(CheckIssuerRequest) -> CheckIssuerResponse { findings } =
         sign_in::check_issuer(app, request);
+    sso_administrator writes create_test_sign_in(CreateTestSignInRequest) -> CreateTestSignInResponse { url, expires_at } =
+        sign_in::create_test(app, caller, request);
+    administrator reads explain_sign_in(ExplainSignInRequest) -> ExplainSignInResponse =
+        sign_in::explain(app, caller, request);
     sso_administrator reads evaluate_claims_expression(EvaluateClaimsExpressionRequest)
         -> EvaluateClaimsExpressionResponse =
         sign_in::evaluate(request);

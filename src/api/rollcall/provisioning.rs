@@ -26,6 +26,7 @@ pub async fn list_events(
             &wire.scim_configuration_id,
         )?,
         resource_id: optional_id("filter.resource_id", &wire.resource_id)?,
+        user_id: optional_id("filter.user_id", &wire.user_id)?,
         only_refused: wire.only_refused,
         since: moment("filter.since", wire.since.as_option())?,
         until: moment("filter.until", wire.until.as_option())?,

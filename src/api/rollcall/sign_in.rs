@@ -5,23 +5,25 @@ use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 use buffa_types::google::protobuf::value::Kind;
-use buffa_types::google::protobuf::{Struct, Value as WireValue};
+use buffa_types::google::protobuf::{Struct, Timestamp, Value as WireValue};
 use serde_json::{Map, Number, Value};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::api::handler::{optional_id, parse_id, timestamp};
+use crate::api::handler::{moment, optional_id, parse_id, timestamp};
 use crate::api::paging::{Answer, Paging};
 use crate::app::App;
-use crate::domain::identity::Reader;
+use crate::domain::identity::{Reader, Writer};
 use crate::domain::policy::{self, Part, Verdict};
 use crate::domain::sign_in::{AttemptOutcome, Check};
 use crate::error::{Error, Violation};
 use crate::oidc::check::{self, Finding, Outcome};
 use crate::oidc::{Providers, Registration};
 use crate::provisioning::client_keys::client_key;
+use crate::provisioning::explain::{self, About, Step, Verdict as SignInVerdict};
 use crate::provisioning::keys::open_client_secret;
 use crate::provisioning::sign_in::start_url;
+use crate::provisioning::test_sign_in;
 use crate::store;
 use crate::store::sign_in::{AttemptFilter, ListedAttempt};
 use proto::rollcall::v1::check_sso_configuration_response::{
@@ -32,10 +34,14 @@ use proto::rollcall::v1::evaluate_claims_expression_response::part::Result as Pa
 use proto::rollcall::v1::evaluate_claims_expression_response::{
     Part as WirePart, Verdict as WireVerdict,
 };
+use proto::rollcall::v1::explain_sign_in_response::{
+    Step as WireStep, Verdict as WireSignInVerdict,
+};
 use proto::rollcall::v1::{
     CheckIssuerRequest, CheckSSOConfigurationRequest, CheckSSOConfigurationResponse,
-    EvaluateClaimsExpressionRequest, EvaluateClaimsExpressionResponse, ListSignInAttemptsRequest,
-    SignInAttempt, SignInOutcome,
+    CreateTestSignInRequest, EvaluateClaimsExpressionRequest, EvaluateClaimsExpressionResponse,
+    ExplainSignInRequest, ExplainSignInResponse, ListSignInAttemptsRequest, SignInAttempt,
+    SignInOutcome,
 };
 
 /// `ListSignInAttempts`. Two round trips.
@@ -58,6 +64,10 @@ pub async fn list_attempts(
         )?,
         id: optional_id("filter.reference", &wire.reference)?,
         refused,
+        user_id: optional_id("filter.user_id", &wire.user_id)?,
+        email: Some(wire.email.clone()).filter(|email| !email.is_empty()),
+        since: moment("filter.since", wire.since.as_option())?,
+        until: moment("filter.until", wire.until.as_option())?,
     };
     let organization_id = caller.organization_id;
     let list = paging.open(
@@ -135,6 +145,7 @@ pub async fn check(
         display_name: configuration.display_name().to_owned(),
         findings: findings.into_iter().map(finding).collect(),
         login_url: start_url(app, &configuration, "", ""),
+        tested_at: configuration.tested_at.map(timestamp).into(),
         ..Default::default()
     })
 }
@@ -150,16 +161,85 @@ pub async fn check_issuer(
     Ok(findings.into_iter().map(finding).collect())
 }
 
-fn finding(finding: Finding) -> WireFinding {
-    let outcome = match finding.outcome {
+fn outcome(outcome: Outcome) -> WireOutcome {
+    match outcome {
         Outcome::Good => WireOutcome::OUTCOME_OK,
         Outcome::Doubtful => WireOutcome::OUTCOME_DOUBTFUL,
         Outcome::Bad => WireOutcome::OUTCOME_BAD,
-    };
+    }
+}
+
+fn finding(finding: Finding) -> WireFinding {
     WireFinding {
-        outcome: outcome.into(),
+        outcome: outcome(finding.outcome).into(),
         subject: finding.subject.to_owned(),
         text: finding.text,
+        ..Default::default()
+    }
+}
+
+/// `CreateTestSignIn`. One round trip. Nothing is changed, so nothing is recorded.
+pub async fn create_test(
+    app: &App,
+    caller: Writer<'_>,
+    request: CreateTestSignInRequest,
+) -> Result<(String, Timestamp), Error> {
+    let id = parse_id("sso_configuration_id", &request.sso_configuration_id)?;
+
+    let mut db = app.store.acquire().await?;
+    let configuration = store::sso::get(&mut db, caller.organization_id, id).await?;
+    drop(db);
+    let asked_by = caller.subject;
+    let link = test_sign_in::link(app, &configuration, asked_by, &request.return_to)?;
+    Ok((link.url, timestamp(link.ends_at)))
+}
+
+/// `ExplainSignIn`.
+pub async fn explain(
+    app: &App,
+    caller: Reader<'_>,
+    request: ExplainSignInRequest,
+) -> Result<ExplainSignInResponse, Error> {
+    let member = optional_id("user_id", &request.user_id)?;
+    let email = request.email.trim();
+    let about = match (member, email) {
+        (Some(member), "") => About::Member(member),
+        (None, email) if !email.is_empty() => About::Address(email.to_owned()),
+        _ => {
+            let message = "must be given, or email: exactly one of both";
+            return Err(Error::invalid("user_id", Violation::REQUIRED, message));
+        }
+    };
+
+    let explained = explain::explain(app, caller.organization_id, about).await?;
+    let verdict = match explained.verdict {
+        SignInVerdict::LetsIn => WireSignInVerdict::VERDICT_LETS_IN,
+        SignInVerdict::KeepsOut => WireSignInVerdict::VERDICT_KEEPS_OUT,
+        SignInVerdict::Depends => WireSignInVerdict::VERDICT_DEPENDS,
+    };
+    Ok(ExplainSignInResponse {
+        verdict: verdict.into(),
+        text: explained.text,
+        user_id: explained
+            .member
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        email: explained.email,
+        steps: explained.steps.into_iter().map(step).collect(),
+        ..Default::default()
+    })
+}
+
+fn step(step: Step) -> WireStep {
+    WireStep {
+        outcome: outcome(step.outcome).into(),
+        subject: step.subject.to_owned(),
+        text: step.text,
+        sso_configuration_id: step
+            .configuration
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        attempt_id: step.attempt.map(|id| id.to_string()).unwrap_or_default(),
         ..Default::default()
     }
 }

@@ -300,7 +300,8 @@ impl Things {
                 "userId": id("user"),
                 "role": "ORGANIZATION_ROLE_ADMIN",
             }),
-            "DeleteUser" | "EndSessions" | "GetUser" | "LeaveOrganization" | "ListSessions" => {
+            "DeleteUser" | "EndSessions" | "ExplainSignIn" | "GetUser" | "LeaveOrganization"
+            | "ListSessions" => {
                 json!({ "userId": id("user") })
             }
             "SetSuspended" => json!({ "userId": id("user"), "suspended": true }),
@@ -353,7 +354,10 @@ impl Things {
                 "clientSecret": "hunter2-hunter2",
                 "issuerUrl": "https://127.0.0.1:1",
             }),
-            "GetSSOConfiguration" | "DeleteSSOConfiguration" | "CheckSSOConfiguration" => {
+            "GetSSOConfiguration"
+            | "DeleteSSOConfiguration"
+            | "CheckSSOConfiguration"
+            | "CreateTestSignIn" => {
                 json!({ "ssoConfigurationId": id("sso") })
             }
             "UpdateSSOConfiguration" => {

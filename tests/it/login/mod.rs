@@ -13,6 +13,7 @@ pub mod provider;
 mod requests;
 mod sessions;
 mod status;
+mod test_sign_in;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

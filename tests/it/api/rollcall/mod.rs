@@ -1,5 +1,6 @@
 //! The services of our own, `rollcall.v1`.
 
+mod explain;
 mod provisioning;
 mod sessions;
 mod setup_links;
@@ -24,10 +25,11 @@ const READS: [&str; 4] = [
     "StatusService/GetStatus",
 ];
 /// Methods that change nothing, but take no GET.
-const QUESTIONS: [&str; 3] = [
+const QUESTIONS: [&str; 4] = [
     "SignInService/CheckIssuer",
     "SignInService/CheckSSOConfiguration",
     "SignInService/EvaluateClaimsExpression",
+    "SignInService/ExplainSignIn",
 ];
 const WRITE: &str = "SessionService/EndSessions";
 
@@ -73,8 +75,12 @@ fn an_invalid_request_names_each_field_at_fault() {
         for (method, body, fields) in [
             (
                 READS[0],
-                json!({ "filter": { "scimConfigurationId": "x", "resourceId": "y" } }),
-                &["filter.scim_configuration_id", "filter.resource_id"][..],
+                json!({ "filter": { "scimConfigurationId": "x", "resourceId": "y", "userId": "z" } }),
+                &[
+                    "filter.scim_configuration_id",
+                    "filter.resource_id",
+                    "filter.user_id",
+                ][..],
             ),
             (
                 READS[0],
@@ -84,11 +90,12 @@ fn an_invalid_request_names_each_field_at_fault() {
             (READS[1], json!({}), &["user_id"]),
             (
                 READS[2],
-                json!({ "filter": { "ssoConfigurationId": "x", "reference": "y", "outcome": 7 } }),
+                json!({ "filter": { "ssoConfigurationId": "x", "reference": "y", "outcome": 7, "userId": "z" } }),
                 &[
                     "filter.sso_configuration_id",
                     "filter.reference",
                     "filter.outcome",
+                    "filter.user_id",
                 ],
             ),
             (QUESTIONS[0], json!({}), &["sso_configuration_id"]),
@@ -97,6 +104,7 @@ fn an_invalid_request_names_each_field_at_fault() {
                 json!({ "expression": "x".repeat(4097) }),
                 &["expression"],
             ),
+            (QUESTIONS[2], json!({ "userId": "x" }), &["user_id"]),
             (
                 WRITE,
                 json!({ "userId": "x", "sessionId": "" }),

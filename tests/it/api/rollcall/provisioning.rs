@@ -182,3 +182,37 @@ fn attack_log_of_another_organization() {
         );
     });
 }
+
+#[test]
+fn events_of_a_member_are_those_of_all_its_users() {
+    run(async {
+        let client = Client::start().await;
+        let beside = client.beside(json!({ "name": "Second" })).await;
+        let ada = client.user("ada@example.com", json!({})).await;
+        client.user("grace@example.com", json!({})).await;
+        let again = beside
+            .user("ada@example.com", json!({ "externalId": "x" }))
+            .await;
+        let off = json!([{ "op": "replace", "path": "active", "value": false }]);
+        client.patch(&path(&ada), off).await.is(200);
+        let members = json!({ "organizationId": client.server.organization });
+        let members = client.server.call("ListMembers", members).await.ok();
+        let members = members["members"].as_array().unwrap().clone();
+        let is_ada = |member: &&Value| member["email"] == "ada@example.com";
+        for member in members.iter().filter(is_ada) {
+            let filter = json!({ "userId": member["userId"] });
+            let found: BTreeSet<String> = events(&client, filter)
+                .await
+                .iter()
+                .map(|event| text(&event["resourceId"]))
+                .collect();
+            let own = [text(&ada["id"]), text(&again["id"])];
+            assert!(
+                !found.is_empty() && found.iter().all(|id| own.contains(id)),
+                "{found:?}"
+            );
+        }
+        let nobody = json!({ "userId": Uuid::max() });
+        assert_eq!(events(&client, nobody).await, [] as [Value; 0]);
+    });
+}

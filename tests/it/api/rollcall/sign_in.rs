@@ -148,6 +148,47 @@ fn attack_tries_of_another_organization() {
     });
 }
 
+#[test]
+fn tries_are_found_by_member_address_and_time() {
+    run(async {
+        let place = Place::start().await;
+        some_tries(&place).await;
+        let all = attempts(&place.server, json!({})).await;
+        let ada = [all[0].clone(), all[2].clone()];
+        let of_member = json!({ "userId": all[0]["userId"] });
+        assert_eq!(attempts(&place.server, of_member).await, ada);
+        for email in [place.email("ada"), place.email("ADA").to_uppercase()] {
+            assert_eq!(
+                attempts(&place.server, json!({ "email": email })).await,
+                ada,
+                "{email}"
+            );
+        }
+        let grace = json!({ "email": place.email("grace"), "outcome": "SIGN_IN_OUTCOME_REFUSED" });
+        assert_eq!(attempts(&place.server, grace).await, all[1..2]);
+        let since = json!({ "since": "2026-03-01T12:02:00Z" });
+        assert_eq!(attempts(&place.server, since).await, all[..2]);
+        let until = json!({ "until": "2026-03-01T12:02:00Z" });
+        assert_eq!(attempts(&place.server, until).await, all[2..]);
+        let between = json!({ "since": "2026-03-01T12:01:30Z", "until": "2026-03-01T12:02:30Z", "email": place.email("ada") });
+        assert_eq!(attempts(&place.server, between).await, [] as [Value; 0]);
+        for nobody in [
+            json!({ "userId": Uuid::max() }),
+            json!({ "email": "da@example.com" }),
+        ] {
+            assert_eq!(attempts(&place.server, nobody).await, [] as [Value; 0]);
+        }
+        // Addresses are compared as those of members: domains in either spelling, letters in either case.
+        place.update(json!({ "claimsExpression": "false", "emailDomains": [place.domain, "bücher.example"] })).await;
+        place.comes("odd", json!({ "email": "Émile@BÜCHER.example" }));
+        place.try_sign_in(&mut place.browser()).await;
+        for email in ["émile@bücher.example", "ÉMILE@xn--bcher-kva.example"] {
+            let found = attempts(&place.server, json!({ "email": email })).await;
+            assert_eq!(found.len(), 1, "{email}");
+        }
+    });
+}
+
 /// What a check finds, as `outcome subject: text`, and the whole answer.
 async fn check(place: &Place) -> (Vec<String>, Value) {
     let request = json!({ "ssoConfigurationId": place.sso });

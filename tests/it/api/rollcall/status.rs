@@ -36,10 +36,19 @@ fn an_organization_in_which_nothing_happened_yet() {
             json!({ "appliedVersion": newest, "knownVersion": newest })
         );
         assert_eq!(status["signIns"], json!({}));
+        assert_eq!(
+            (&status["members"], &status["groups"]),
+            (&json!({}), &json!({}))
+        );
+        let hours = status["signInsByHour"].as_array().unwrap();
+        assert_eq!(hours.len(), 24);
+        assert_eq!(hours[0], json!({ "start": "2026-02-28T13:00:00Z" }));
+        assert_eq!(hours[23], json!({ "start": "2026-03-01T12:00:00Z" }));
         for name in [
             "scimConfigurations",
             "ssoConfigurations",
             "nextTokenToExpire",
+            "expiringTokens",
         ] {
             assert_eq!(status[name], Value::Null, "{name}");
         }
@@ -95,6 +104,71 @@ fn configurations_have_their_last_sync_and_their_last_refusal() {
             neighbour.configuration
         );
         assert_eq!(theirs["scimConfigurations"][0]["lastEventAt"], Value::Null);
+    });
+}
+
+#[test]
+fn people_and_groups_are_counted() {
+    run(async {
+        let client = Client::start().await;
+        let server = &client.server;
+        let ada = client.user("ada@example.com", json!({})).await;
+        let grace = client
+            .user("grace@example.com", json!({ "active": false }))
+            .await;
+        client.group("Builders", &[&ada]).await;
+        let own = json!({ "organizationId": server.organization, "name": "Own" });
+        server.call_to("GroupService/CreateGroup", own).await.ok();
+        let counts = async || {
+            let status = status(server).await;
+            let of_configuration = status["scimConfigurations"][0]["groups"].clone();
+            [
+                status["members"].clone(),
+                status["groups"].clone(),
+                of_configuration,
+            ]
+        };
+        let count = |count: i32| json!({ "count": count });
+        assert_eq!(counts().await, [count(2), count(2), count(1)]);
+        client.delete(&path(&grace)).await;
+        assert_eq!(counts().await, [count(1), count(2), count(1)]);
+        let neighbour = client.neighbour().await;
+        assert_eq!(
+            super::ask(&neighbour.server, "StatusService/GetStatus", json!({}))
+                .await
+                .ok()["members"],
+            json!({})
+        );
+    });
+}
+
+#[test]
+fn sign_ins_of_the_day_are_counted_hour_by_hour() {
+    run(async {
+        let place = Place::start().await;
+        place.sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::hours(2) + TimeDelta::minutes(59));
+        place.comes("grace", json!({ "email": null }));
+        place.try_sign_in(&mut place.browser()).await;
+        place.pass(TimeDelta::minutes(2));
+        place.comes("ada", json!({}));
+        place.sign_in(&mut place.browser()).await;
+        place.sign_in(&mut place.browser()).await;
+        let hours = async || {
+            let status = status(&place.server).await;
+            let hours = status["signInsByHour"].as_array().unwrap().clone();
+            assert_eq!(hours.len(), 24);
+            let is_busy = |hour: &Value| hour.as_object().unwrap().len() > 1;
+            hours.into_iter().filter(is_busy).collect::<Vec<_>>()
+        };
+        let expected = [
+            json!({ "start": "2026-03-01T12:00:00Z", "signedIn": 1 }),
+            json!({ "start": "2026-03-01T14:00:00Z", "refused": 1 }),
+            json!({ "start": "2026-03-01T15:00:00Z", "signedIn": 2 }),
+        ];
+        assert_eq!(hours().await, expected);
+        place.pass(TimeDelta::hours(21));
+        assert_eq!(hours().await, expected[1..]);
     });
 }
 
@@ -166,5 +240,47 @@ fn the_next_token_to_end_is_one_that_opens_something() {
         server.call("UpdateSCIMConfiguration", off).await.ok();
         server.pass(TimeDelta::days(6));
         assert_eq!(next().await["expiresAt"], "2026-03-21T12:00:00Z");
+    });
+}
+
+#[test]
+fn tokens_that_end_soon_are_listed() {
+    run(async {
+        let server = Server::start().await;
+        let (now, organization) = (server.now(), server.organization_id());
+        let in_days = |days| Some(now + TimeDelta::days(days));
+        for days in [31, 30, 2] {
+            server
+                .issue(organization, Role::Member, true, in_days(days))
+                .await;
+        }
+        server
+            .scim(json!({ "name": "Okta", "tokenExpiresIn": "864000s" }))
+            .await;
+        let status = status(&server).await;
+        let tokens = status["expiringTokens"].as_array().unwrap();
+        let ends: Vec<&str> = tokens
+            .iter()
+            .filter_map(|token| token["expiresAt"].as_str())
+            .collect();
+        assert_eq!(
+            ends,
+            [
+                "2026-03-03T12:00:00Z",
+                "2026-03-11T12:00:00Z",
+                "2026-03-31T12:00:00Z"
+            ]
+        );
+        assert_eq!(tokens[0], status["nextTokenToExpire"]);
+        assert!(tokens[1]["scimConfigurationId"].is_string());
+        for days in 3..30 {
+            server
+                .issue(organization, Role::Member, true, in_days(days))
+                .await;
+        }
+        let tokens = super::ask(&server, "StatusService/GetStatus", json!({}))
+            .await
+            .ok();
+        assert_eq!(tokens["expiringTokens"].as_array().unwrap().len(), 20);
     });
 }
