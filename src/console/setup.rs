@@ -199,7 +199,7 @@ async fn list_page(
             (empty("No set-up link yet", "Make one below, and send it to whoever administers the identity provider.", None))
         } @else {
             table .list {
-                thead { tr { th scope="col" { "For" } th scope="col" { "May set up" } th scope="col" { "State" } th scope="col" { "Ends" } th scope="col" { "Last used" } th scope="col" { "" } } }
+                thead { tr { th scope="col" { "For" } th scope="col" { "May set up" } th scope="col" { "State" } th scope="col" { "Ends" } th scope="col" { "Last used" } th scope="col" { "Action" } } }
                 tbody {
                     @for row in &found.setup_links {
                         tr {
