@@ -457,7 +457,7 @@ fn another_organizations_id_is_denied_whether_it_exists_or_not() {
 #[test]
 fn the_requests_of_these_tests_have_every_identifier_that_is_looked_up() {
     // What is not looked up, or only found nowhere.
-    const OTHERS: [(&str, &str); 18] = [
+    const OTHERS: [(&str, &str); 20] = [
         ("EndSessions", "session_id"),
         // Which organization they are of, the invitation says.
         ("GetOrganizationInviteSummary", "invite_id"),
@@ -477,7 +477,9 @@ fn the_requests_of_these_tests_have_every_identifier_that_is_looked_up() {
         ("ListLoginProviders", "filter.invite_id"),
         ("ListMembers", "filter.exclude_group_ids"),
         ("ListProvisioningEvents", "filter.resource_id"),
+        ("ListProvisioningEvents", "filter.user_id"),
         ("ListSignInAttempts", "filter.reference"),
+        ("ListSignInAttempts", "filter.user_id"),
         (
             "UpdateOrganizationPolicies",
             "security_agent_policy.crowdstrike.cid_secret_id",
