@@ -146,29 +146,29 @@ pub async fn list(
     size: usize,
 ) -> Result<Events, Error> {
     if filter.is_empty() {
-        return list_in(db, scope, cursor, filter, size, size).await;
+        let query = every(scope, cursor, filter, size);
+        return list_in(db, query, cursor, size, size).await;
     }
     // Whatever is in the window is read. Most filters of those who follow the log leave out little.
-    let found = list_in(db, scope, cursor, filter, size, 2 * size).await?;
-    if found.events.len() == size || !found.has_more || 2 * size >= WINDOW {
+    let window = 2 * size;
+    let query = every(scope, cursor, filter, window);
+    let found = list_in(db, query, cursor, size, window).await?;
+    if found.events.len() == size || !found.has_more || window >= WINDOW {
         return Ok(found);
     }
-    list_in(db, scope, cursor, filter, size, WINDOW).await
+    let query = few(scope, cursor, filter, WINDOW);
+    list_in(db, query, cursor, size, WINDOW).await
 }
 
-/// The same, of so many events that are looked at.
+/// The same by a query, which looks at so many events.
 async fn list_in(
     db: &mut Connection,
-    scope: Scope,
+    mut query: QueryBuilder<Postgres>,
     cursor: &Cursor,
-    filter: &Filter,
     size: usize,
     window: usize,
 ) -> Result<Events, Error> {
-    let rows: Vec<Row> = page(scope, cursor, filter, window)
-        .build_query_as()
-        .fetch_all(db)
-        .await?;
+    let rows: Vec<Row> = query.build_query_as().fetch_all(db).await?;
     let state = rows.first().ok_or_else(no_snapshot)?;
     let open = state.open().ok_or_else(no_snapshot)?;
     let moment = state.moment;
@@ -181,43 +181,51 @@ const STATE: &str = "select one.snapshot, one.ahead, one.moment, l.seq, l.time, 
      from (select pg_current_snapshot()::text as snapshot, age(pg_snapshot_xmax(pg_current_snapshot())::xid) as ahead,
         statement_timestamp() as moment offset 0) one left join lateral (";
 
-fn page(scope: Scope, cursor: &Cursor, filter: &Filter, window: usize) -> QueryBuilder<Postgres> {
+/// A row for every event that is looked at, which has nothing of those that are not wanted.
+fn every(scope: Scope, cursor: &Cursor, filter: &Filter, window: usize) -> QueryBuilder<Postgres> {
+    let mut query = match scope {
+        Scope::Organization(id) => statement(id, STATE),
+        Scope::All => QueryBuilder::new(STATE),
+    };
+    let looked_at = ["e.*, null::bigint as place ", ""];
+    push_window(&mut query, scope, cursor, window, looked_at);
+    query.push(") l on true left join lateral (select l.* where true");
+    push_filter(&mut query, filter);
+    query.push(") w on true order by l.seq");
+    query
+}
+
+/// A row for each event that is wanted, and for the last that is looked at: how far the window goes. What is long of an event is read
+/// where it is wanted.
+fn few(scope: Scope, cursor: &Cursor, filter: &Filter, window: usize) -> QueryBuilder<Postgres> {
     let (mut query, of) = match scope {
         Scope::Organization(id) => (statement(id, STATE), "e.organization_id = $1 and "),
         Scope::All => (QueryBuilder::new(STATE), ""),
     };
-    if filter.is_empty() {
-        push_window(
-            &mut query,
-            scope,
-            cursor,
-            window,
-            ["e.*, null::bigint as place", ""],
-        );
-        query.push(") l on true left join lateral (select l.*) w on true order by l.seq");
-        return query;
-    }
-    // Of events that are not wanted, only the last is told of: how far the window goes. The rest of an event is read where it is wanted.
     let looked_at = [
         "e.*, row_number() over w as place, lead(e.seq) over w is null as is_last",
         " window w as (order by e.seq)",
     ];
-    query.push("select p.*, true");
-    if !filter.types.is_empty() {
-        query.push(" and p.type = any(");
-        query.push_bind(filter.types.clone()).push(")");
-    }
-    if !filter.subjects.is_empty() {
-        query.push(" and p.subject_id = any(");
-        query.push_bind(filter.subjects.clone()).push(")");
-    }
+    query.push("select l.*, true");
+    push_filter(&mut query, filter);
     query.push(" as is_wanted from (");
     push_window(&mut query, scope, cursor, window, looked_at);
     query.push(format!(
-        ") p) l on l.is_wanted or l.is_last left join lateral (select e.* from events e
+        ") l) l on l.is_wanted or l.is_last left join lateral (select e.* from events e
          where {of}e.organization_id = l.organization_id and e.seq = l.seq and l.is_wanted limit 1) w on true order by l.seq"
     ));
     query
+}
+
+fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    if !filter.types.is_empty() {
+        query.push(" and l.type = any(");
+        query.push_bind(filter.types.clone()).push(")");
+    }
+    if !filter.subjects.is_empty() {
+        query.push(" and l.subject_id = any(");
+        query.push_bind(filter.subjects.clone()).push(")");
+    }
 }
 
 /// The next `window` events, of the transactions that ended late, and of what is behind the cursor. `[shown, order]` is what is told of
