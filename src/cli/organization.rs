@@ -43,8 +43,7 @@ impl Command {
                 database,
             } => {
                 let operator = operator(&database).await?;
-                let mut db = operator.store.acquire().await?;
-                let organization = organizations::create(&operator, &mut db, &name).await?;
+                let organization = organizations::create_and_record(&operator, &name).await?;
                 if json {
                     print(row(&organization))?
                 } else {

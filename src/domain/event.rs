@@ -46,7 +46,7 @@ impl fmt::Display for Actor {
 }
 
 /// The nouns of events, and what happens to each.
-const TYPES: [(&str, &[&str]); 14] = [
+const TYPES: [(&str, &[&str]); 16] = [
     (
         "member",
         &["created", "updated", "suspended", "reactivated", "left"],
@@ -55,6 +55,8 @@ const TYPES: [(&str, &[&str]); 14] = [
     ("membership", &["created", "deleted"]),
     ("role_assignment", &["created", "deleted"]),
     ("session", &["created", "ended"]),
+    ("personal_access_token", &["created", "deleted"]),
+    ("service_account_token", &["created", "deleted"]),
     ("organization", &["created", "updated", "deleted"]),
     ("organization_policy", &["updated"]),
     ("sso_configuration", &["created", "updated", "deleted"]),

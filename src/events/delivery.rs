@@ -13,12 +13,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::DateTime;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use uuid::Uuid;
 
 use super::call::Sent;
 use super::lines::{Item, Lines};
+use super::share::{Share, Shared};
 use super::target::Target;
 use crate::app::App;
 use crate::domain::application::installation;
@@ -46,8 +47,6 @@ const PAGE: usize = 500;
 const AHEAD: usize = 1_000;
 /// In how many pages behind a cursor there may be events that are noted: as many as were read ahead, and one that had begun.
 const CHECKED: u32 = 4;
-/// How many calls of one receiver are under way.
-const AT_ONCE: usize = 100;
 /// How many events are remembered that wait.
 const WAITING: usize = 10_000;
 /// After how many calls in a row that failed nothing more is read, and how long the pauses between calls are then.
@@ -76,6 +75,7 @@ pub async fn run(app: &App) {
 
 async fn dispatch(app: &App) {
     let owner: Uuid = app.new_id();
+    let shared = Shared::default();
     let mut running: HashSet<Key> = HashSet::new();
     let mut runs: FuturesUnordered<BoxFuture<'_, Key>> = FuturesUnordered::new();
     let mut ticks = 0;
@@ -86,8 +86,9 @@ async fn dispatch(app: &App) {
                 Ok(due) => {
                     for key in due {
                         if running.insert(key) {
+                            let share = shared.of(key.organization_id);
                             runs.push(Box::pin(async move {
-                                run_reported(app, key, owner).await;
+                                run_reported(app, key, owner, share).await;
                                 key
                             }));
                         }
@@ -111,8 +112,8 @@ async fn dispatch(app: &App) {
     }
 }
 
-async fn run_reported(app: &App, key: Key, owner: Uuid) {
-    if let Err(error) = run_one(app, key, owner, LINGER).await {
+async fn run_reported(app: &App, key: Key, owner: Uuid, share: Share) {
+    if let Err(error) = run_one(app, key, owner, share, LINGER).await {
         tracing::warn!(receiver = %key.id, organization = %key.organization_id, cause = %Chain(&error), "events could not be sent, which is tried again");
     }
 }
@@ -137,7 +138,7 @@ async fn look(app: &App, ticks: u32, is_wanted: &mut bool) -> Result<Vec<Key>, E
     store::receivers::list_due(&mut db, &awake).await
 }
 
-/// Sends everything that is due to the receivers of an organization.
+/// Sends everything that is due to the receivers of an organization, to all of them at once.
 ///
 /// # Errors
 ///
@@ -147,14 +148,23 @@ pub async fn settle(app: &App, organization_id: OrganizationId) -> Result<(), Er
         let mut db = app.store.acquire().await?;
         store::receivers::list(&mut db, organization_id).await?
     };
-    for key in keys {
-        run_one(app, key, app.new_id(), Duration::ZERO).await?;
-    }
+    let shared = Shared::default();
+    let runs = keys.into_iter().map(|key| {
+        let share = shared.of(key.organization_id);
+        run_one(app, key, app.new_id(), share, Duration::ZERO)
+    });
+    try_join_all(runs).await?;
     Ok(())
 }
 
 /// Reads and sends for one receiver until there is nothing to do for some time.
-async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(), Error> {
+async fn run_one(
+    app: &App,
+    key: Key,
+    owner: Uuid,
+    share: Share,
+    linger: Duration,
+) -> Result<(), Error> {
     let claimed = {
         let mut db = app.store.acquire().await?;
         store::receivers::claim(&mut db, key, owner, LEASE).await?
@@ -175,6 +185,7 @@ async fn run_one(app: &App, key: Key, owner: Uuid, linger: Duration) -> Result<(
         target: Arc::new(target),
         lines: Lines::default(),
         calls: FuturesUnordered::new(),
+        share,
         notes: BTreeMap::new(),
         pages: VecDeque::new(),
         next_page: 0,
@@ -222,6 +233,7 @@ struct Run<'a> {
     filter: Filter,
     lines: Lines,
     calls: FuturesUnordered<BoxFuture<'a, Done>>,
+    share: Share,
     /// What became of events and is not in the database.
     notes: BTreeMap<i64, Note>,
     /// What is read of the log and not settled.
@@ -412,12 +424,12 @@ impl Run<'_> {
 
     /// Whether one call more may be under way.
     fn may_call(&self) -> bool {
-        let most = match self.is_down() {
+        let has_room = match self.is_down() {
             // One looks whether the receiver is back.
-            true => usize::from(!self.is_proven),
-            false => AT_ONCE,
+            true => self.calls.is_empty() && !self.is_proven,
+            false => self.share.has_room(),
         };
-        self.calls.len() < most && !self.is_stopping() && !self.is_stale && !self.is_off
+        has_room && !self.is_stopping() && !self.is_stale && !self.is_off
     }
 
     /// Begins as many calls as there may be.
@@ -428,6 +440,7 @@ impl Run<'_> {
                 return;
             };
             let (app, target) = (self.app, self.target.clone());
+            self.share.begin();
             self.calls.push(Box::pin(async move {
                 let sent = target.send(app, &item.event).await;
                 Done { item, sent }
@@ -437,6 +450,7 @@ impl Run<'_> {
 
     async fn settle(&mut self, done: Done) -> Result<(), Error> {
         let Done { item, sent } = done;
+        self.share.end();
         let key = item.event.order_key;
         self.busy_at = Instant::now();
         self.is_proven = true;

@@ -7,6 +7,7 @@ pub mod log;
 pub mod logout;
 pub mod poll;
 pub mod push;
+mod share;
 pub mod signals;
 mod target;
 pub mod webhooks;

@@ -3,12 +3,13 @@
 //! | event | token |
 //! |---|---|
 //! | `session.ended`, but for one that expired | CAEP `session-revoked` |
+//! | `personal_access_token.created`, `personal_access_token.deleted`, but for one that expired | CAEP `credential-change` |
 //! | `member.suspended`, `member.left` | RISC `account-disabled`; SCIM `deactivate`, `delete` |
 //! | `member.reactivated` | RISC `account-enabled`; SCIM `activate`, of one that had left `create` |
 //! | `member.created`, `member.updated` | SCIM `create`, `patch`; of another address RISC `identifier-changed` |
 //! | `group.created`, `group.updated`, `group.deleted`, `membership.*` | SCIM `create`, `patch`, `delete` |
 //!
-//! Rollcall keeps no passwords and no second factors, so there is no change of credentials to tell.
+//! Rollcall keeps no passwords and no second factors: personal access tokens are the only credentials of a member.
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -24,6 +25,8 @@ use crate::provisioning::signing;
 const KIND: &str = "secevent+jwt";
 
 const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+const CREDENTIAL_CHANGE: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/credential-change";
 const DISABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
 const ENABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-enabled";
 const IDENTIFIER_CHANGED: &str =
@@ -35,8 +38,9 @@ const ACTIVATE: &str = "urn:ietf:params:scim:event:prov:activate";
 const DEACTIVATE: &str = "urn:ietf:params:scim:event:prov:deactivate";
 
 /// The events that receivers can ask for.
-pub const SUPPORTED: [&str; 9] = [
+pub const SUPPORTED: [&str; 10] = [
     SESSION_REVOKED,
+    CREDENTIAL_CHANGE,
     DISABLED,
     ENABLED,
     IDENTIFIER_CHANGED,
@@ -55,6 +59,10 @@ pub fn kinds(wanted: &[&str]) -> Vec<String> {
     let of = |event: &str| -> &[&str] {
         match event {
             SESSION_REVOKED => &["session.ended"],
+            CREDENTIAL_CHANGE => &[
+                "personal_access_token.created",
+                "personal_access_token.deleted",
+            ],
             DISABLED => &["member.suspended", "member.left"],
             ENABLED | ACTIVATE => &["member.reactivated"],
             DEACTIVATE => &["member.suspended"],
@@ -101,6 +109,10 @@ pub fn of(event: &Event, issuer: &str) -> Vec<Signal> {
     let teller = Teller { event, issuer };
     let found = match &*event.kind {
         "session.ended" => teller.session_ended(),
+        "personal_access_token.created" => {
+            vec![teller.credential_changed("create", "The member made a personal access token.")]
+        }
+        "personal_access_token.deleted" => teller.credential_deleted(),
         "member.created" => {
             vec![teller.scim_user(CREATE, teller.attributes_of_member(&event.data))]
         }
@@ -179,6 +191,37 @@ impl Teller<'_> {
                 "reason_admin": { "en": words },
             }),
         }]
+    }
+
+    /// A token that goes because its member may not use it any more is revoked; one that somebody deletes is deleted.
+    fn credential_deleted(&self) -> Vec<Told> {
+        let (change, words) = match self.event.data["reason"].as_str() {
+            Some("expired") => return vec![],
+            Some("member_suspended") => ("revoke", "The member was suspended."),
+            Some("member_left") => ("revoke", "The member left the organization."),
+            _ => ("delete", "A personal access token was deleted."),
+        };
+        vec![self.credential_changed(change, words)]
+    }
+
+    /// A credential of a type of our own, as CAEP 1.0, section 3.3, allows.
+    fn credential_changed(&self, change: &str, words: &str) -> Told {
+        let mut payload = json!({
+            "event_timestamp": self.event.time.timestamp(),
+            "credential_type": "personal-access-token",
+            "change_type": change,
+            "initiating_entity": self.entity(),
+            "reason_admin": { "en": words },
+        });
+        let name = self.event.data["description"].as_str();
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            payload["friendly_name"] = json!(name);
+        }
+        Told {
+            event: CREDENTIAL_CHANGE,
+            subject: self.member(self.event.order_key),
+            payload,
+        }
     }
 
     /// Who brought it about (CAEP 1.0, section 2).
@@ -402,6 +445,8 @@ mod tests {
         let previous = json!({ "email": "a@x", "status": "left", "name": "A" });
         let kinds_of_log = [
             "session.ended",
+            "personal_access_token.created",
+            "personal_access_token.deleted",
             "member.created",
             "member.updated",
             "member.suspended",
@@ -436,6 +481,9 @@ mod tests {
     #[test]
     fn what_ended_by_itself_or_is_seen_by_nobody_is_not_told() {
         let expired = event("session.ended", json!({ "reason": "expired" }), json!({}));
+        assert!(events(&expired).is_empty());
+        let expired = json!({ "reason": "expired", "description": "ci" });
+        let expired = event("personal_access_token.deleted", expired, json!({}));
         assert!(events(&expired).is_empty());
         let verified = json!({ "email_verified": false });
         assert!(events(&event("member.updated", json!({}), verified)).is_empty());

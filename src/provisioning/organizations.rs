@@ -17,6 +17,9 @@ use crate::secrets::keys::Keyring;
 use crate::store::tokens::NewToken;
 use crate::store::{self, Connection};
 
+/// What the audit log calls the making of an organization.
+pub const CREATED: &str = "CreateOrganization";
+
 /// What a new API token may do.
 #[derive(Debug)]
 pub struct Grant<'a> {
@@ -62,6 +65,33 @@ pub async fn create(
 ) -> Result<Organization, Error> {
     check_name(name)?;
     create_as(db, operator.new_id(), name, operator.clock.now()).await
+}
+
+/// Makes an organization by an operator's command, which its audit log and an event tell of.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] on `name`.
+pub async fn create_and_record(operator: &Operator, name: &str) -> Result<Organization, Error> {
+    check_name(name)?;
+    let (id, now) = (operator.new_id(), operator.clock.now());
+    let mut work = Work::begin(operator, id, Subject::operator(), now).await?;
+    let organization = create_as(&mut work, id, name, now).await?;
+    work.commit(Change::created(CREATED, &organization)).await?;
+    Ok(organization)
+}
+
+/// Makes an organization when the server starts, and records it.
+async fn create_at_start(
+    operator: &Operator,
+    db: &mut Connection,
+    name: &str,
+) -> Result<Organization, Error> {
+    let organization = create(operator, db, name).await?;
+    let (id, now) = (operator.new_id(), operator.clock.now());
+    let change = Change::created(CREATED, &organization);
+    store::audit::insert(db, organization.id, id, now, Subject::operator(), &change).await?;
+    Ok(organization)
 }
 
 /// Makes an organization with this identifier, whose name was checked.
@@ -234,7 +264,7 @@ pub async fn found(
     if !store::organizations::list(&mut tx).await?.is_empty() {
         return Ok(None);
     }
-    let organization = create(app, &mut tx, name).await?;
+    let organization = create_at_start(app, &mut tx, name).await?;
     let token = issue_token(
         app,
         Some(&app.keys),
@@ -290,7 +320,7 @@ pub async fn bootstrap(app: &App, name: &str, token: &Token) -> Result<Organizat
             Some(id) => id,
             None => match &*store::organizations::list(&mut tx).await? {
                 [only] if only.name == name => only.id,
-                _ => create(app, &mut tx, name).await?.id,
+                _ => create_at_start(app, &mut tx, name).await?.id,
             },
         },
     };

@@ -4,8 +4,12 @@ use scim::error::ScimError;
 use scim::schema::{ResourceType, SCHEMAS, schema};
 use serde_json::{Value, json};
 
+use super::answers::Failure;
 use super::list::{CURSOR_LIFETIME, DEFAULT_COUNT, LIST_URN, MAX_COUNT};
-use super::{MAX_BODY, Reply, bulk};
+use super::{Context, MAX_BODY, Reply, bulk};
+use crate::error::Error;
+use crate::events::signals;
+use crate::store::event_streams;
 
 /// Where they are.
 pub const ENDPOINTS: [&str; 3] = ["ServiceProviderConfig", "ResourceTypes", "Schemas"];
@@ -16,16 +20,15 @@ const CONFIG_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderC
 ///
 /// # Errors
 ///
-/// 403 for a filter (RFC 7644, section 4), 404 for what there is not.
-pub fn get(base: &str, segments: &[&str], has_filter: bool) -> Result<Reply, ScimError> {
+/// 403 for a filter (RFC 7644, section 4), 404 for what there is not; as the database has them.
+pub async fn get(context: &Context, segments: &[&str], has_filter: bool) -> Result<Reply, Failure> {
     if has_filter {
-        return Err(ScimError::new(
-            403,
-            "these endpoints take no filter: leave it out",
-        ));
+        let text = "these endpoints take no filter: leave it out";
+        return Err(ScimError::new(403, text).into());
     }
+    let base = &context.base;
     let found = match segments {
-        ["ServiceProviderConfig"] => Some(config(base)),
+        ["ServiceProviderConfig"] => Some(config(base, has_streams(context).await?)),
         ["ResourceTypes"] => Some(all(ResourceType::ALL
             .iter()
             .map(|kind| kind.to_json(base))
@@ -40,8 +43,14 @@ pub fn get(base: &str, segments: &[&str], has_filter: bool) -> Result<Reply, Sci
     };
     found.map(Reply::ok).ok_or_else(|| {
         let text = "there is nothing of this name: see /ResourceTypes and /Schemas";
-        ScimError::new(404, text)
+        ScimError::new(404, text).into()
     })
+}
+
+/// Whether the organization tells receivers of security events.
+async fn has_streams(context: &Context) -> Result<bool, Error> {
+    let mut db = context.app.store.acquire().await?;
+    event_streams::has_any(&mut db, context.tenant.organization_id).await
 }
 
 fn all(resources: Vec<Value>) -> Value {
@@ -54,8 +63,8 @@ fn all(resources: Vec<Value>) -> Value {
     })
 }
 
-fn config(base: &str) -> Value {
-    json!({
+fn config(base: &str, has_streams: bool) -> Value {
+    let mut config = json!({
         "schemas": [CONFIG_URN],
         "documentationUri": "https://www.rfc-editor.org/rfc/rfc7644",
         "patch": { "supported": true },
@@ -83,5 +92,11 @@ fn config(base: &str) -> Value {
             "resourceType": "ServiceProviderConfig",
             "location": format!("{base}/ServiceProviderConfig"),
         },
-    })
+    });
+    // RFC 9967, section 4: absent where nothing is told. Published clients refuse what they do not know, so only those hear of it that
+    // belong to an organization with streams.
+    if has_streams {
+        config["securityEvents"] = json!({ "asyncRequest": "none", "eventUris": signals::SCIM });
+    }
+    config
 }

@@ -209,11 +209,7 @@ async fn dispatch(
             if *method != Method::GET {
                 return Err(Failure::not_allowed("GET, HEAD"));
             }
-            Ok(discovery::get(
-                &context.base,
-                &segments,
-                query.get("filter").is_some(),
-            )?)
+            discovery::get(context, &segments, query.get("filter").is_some()).await
         }
         (_, ["Me", ..]) => Err(ScimError::new(
             501,

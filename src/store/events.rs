@@ -95,6 +95,8 @@ struct Row {
     moment: DateTime<Utc>,
     seq: Option<i64>,
     time: Option<DateTime<Utc>>,
+    /// How many events of its part of the log were looked at up to here.
+    place: Option<i64>,
     // Nothing, where the event is not wanted.
     organization_id: Option<OrganizationId>,
     r#type: Option<String>,
@@ -144,48 +146,104 @@ pub async fn list(
     size: usize,
 ) -> Result<Events, Error> {
     if filter.is_empty() {
-        return list_in(db, scope, cursor, filter, size, size).await;
+        let query = every(scope, cursor, filter, size);
+        return list_in(db, query, cursor, size, size).await;
     }
     // Whatever is in the window is read. Most filters of those who follow the log leave out little.
-    let found = list_in(db, scope, cursor, filter, size, 2 * size).await?;
-    if found.events.len() == size || !found.has_more || 2 * size >= WINDOW {
+    let window = 2 * size;
+    let query = every(scope, cursor, filter, window);
+    let found = list_in(db, query, cursor, size, window).await?;
+    if found.events.len() == size || !found.has_more || window >= WINDOW {
         return Ok(found);
     }
-    list_in(db, scope, cursor, filter, size, WINDOW).await
+    let query = few(scope, cursor, filter, WINDOW);
+    list_in(db, query, cursor, size, WINDOW).await
 }
 
-/// The same, of so many events that are looked at.
+/// The same by a query, which looks at so many events.
 async fn list_in(
     db: &mut Connection,
-    scope: Scope,
+    mut query: QueryBuilder<Postgres>,
     cursor: &Cursor,
-    filter: &Filter,
     size: usize,
     window: usize,
 ) -> Result<Events, Error> {
-    let rows: Vec<Row> = page(scope, cursor, filter, window)
-        .build_query_as()
-        .fetch_all(db)
-        .await?;
+    let rows: Vec<Row> = query.build_query_as().fetch_all(db).await?;
     let state = rows.first().ok_or_else(no_snapshot)?;
     let open = state.open().ok_or_else(no_snapshot)?;
     let moment = state.moment;
     Ok(take(cursor, rows, open, moment, window, size))
 }
 
-fn page<'a>(
-    scope: Scope,
-    cursor: &'a Cursor,
-    filter: &'a Filter,
-    window: usize,
-) -> QueryBuilder<Postgres> {
-    const STATE: &str = "select pg_current_snapshot()::text as snapshot,
-            age(pg_snapshot_xmax(pg_current_snapshot())::xid) as ahead, statement_timestamp() as moment, l.seq, l.time,
-            w.organization_id, w.type, w.subject_id, w.order_key, w.data, w.previous, w.actor_principal, w.actor_id
-         from (select 1) one left join lateral (";
+/// What the database says of its transactions, once for all rows.
+const STATE: &str = "select one.snapshot, one.ahead, one.moment, l.seq, l.time, l.place,
+        w.organization_id, w.type, w.subject_id, w.order_key, w.data, w.previous, w.actor_principal, w.actor_id
+     from (select pg_current_snapshot()::text as snapshot, age(pg_snapshot_xmax(pg_current_snapshot())::xid) as ahead,
+        statement_timestamp() as moment offset 0) one left join lateral (";
+
+/// A row for every event that is looked at, which has nothing of those that are not wanted.
+fn every(scope: Scope, cursor: &Cursor, filter: &Filter, window: usize) -> QueryBuilder<Postgres> {
+    let mut query = match scope {
+        Scope::Organization(id) => statement(id, STATE),
+        Scope::All => QueryBuilder::new(STATE),
+    };
+    let looked_at = ["e.*, null::bigint as place ", ""];
+    push_window(&mut query, scope, cursor, window, looked_at);
+    query.push(") l on true left join lateral (select l.* where true");
+    push_filter(&mut query, filter);
+    query.push(") w on true order by l.seq");
+    query
+}
+
+/// A row for each event that is wanted, and for the last that is looked at: how far the window goes. What is long of an event is read
+/// where it is wanted.
+fn few(scope: Scope, cursor: &Cursor, filter: &Filter, window: usize) -> QueryBuilder<Postgres> {
     let (mut query, of) = match scope {
         Scope::Organization(id) => (statement(id, STATE), "e.organization_id = $1 and "),
         Scope::All => (QueryBuilder::new(STATE), ""),
+    };
+    let looked_at = [
+        "e.*, row_number() over w as place, lead(e.seq) over w is null as is_last",
+        " window w as (order by e.seq)",
+    ];
+    query.push("select l.*, true");
+    push_filter(&mut query, filter);
+    query.push(" as is_wanted from (");
+    push_window(&mut query, scope, cursor, window, looked_at);
+    query.push(format!(
+        ") l) l on l.is_wanted or l.is_last left join lateral (select e.* from events e
+         where {of}e.organization_id = l.organization_id and e.seq = l.seq and l.is_wanted limit 1) w on true order by l.seq"
+    ));
+    query
+}
+
+fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    if !filter.types.is_empty() {
+        query.push(" and l.type = any(");
+        query.push_bind(filter.types.clone()).push(")");
+    }
+    if !filter.subjects.is_empty() {
+        query.push(" and l.subject_id = any(");
+        query.push_bind(filter.subjects.clone()).push(")");
+    }
+}
+
+/// The next `window` events, of the transactions that ended late, and of what is behind the cursor. `[shown, order]` is what is told of
+/// each.
+fn push_window(
+    query: &mut QueryBuilder<Postgres>,
+    scope: Scope,
+    cursor: &Cursor,
+    window: usize,
+    [shown, order]: [&str; 2],
+) {
+    let of = match scope {
+        Scope::Organization(_) => "e.organization_id = $1 and ",
+        Scope::All => "",
+    };
+    let columns = match order {
+        "" => "e.*",
+        _ => "e.organization_id, e.seq, e.time, e.type, e.subject_id",
     };
     let window = i64::try_from(window).unwrap_or(i64::MAX);
     let (late, after) = match &cursor.late {
@@ -195,33 +253,28 @@ fn page<'a>(
     // The transactions are looked for first. A plan that reads the places in their order, until it has found enough, would read the
     // whole log where they wrote nothing.
     query.push(format!(
-        "(select e.* from (select e.* from events e where {of}e.xid = any("
+        "(select {shown} from (select e.* from (select {columns} from events e where {of}e.xid = any("
     ));
     query.push_bind(late.clone());
     query.push(") and e.seq > ").push_bind(after);
     query.push(" and e.seq <= ").push_bind(cursor.seq);
     query.push(" offset 0) e order by e.seq limit ");
     query.push_bind(window);
-    query.push(")");
-    if cursor.late.is_none() {
-        query.push(format!(
-            " union all (select e.* from events e where {of}e.seq > "
-        ));
-        query.push_bind(cursor.seq);
-        query.push(" order by e.seq limit ").push_bind(window);
-        query.push(")");
+    query.push(format!(") e{order})"));
+    if cursor.late.is_some() {
+        return;
     }
-    query.push(") l on true left join lateral (select l.* where true");
-    if !filter.types.is_empty() {
-        query.push(" and l.type = any(");
-        query.push_bind(filter.types.clone()).push(")");
+    query.push(format!(
+        " union all (select {shown} from (select {columns} from events e where {of}e.seq > "
+    ));
+    query.push_bind(cursor.seq);
+    if scope != Scope::All {
+        // It says nothing new, but that the index of all organizations is not the one to go by: most of what that has may be of others.
+        query.push(" and (e.organization_id, e.seq) > ($1, ");
+        query.push_bind(cursor.seq).push(")");
     }
-    if !filter.subjects.is_empty() {
-        query.push(" and l.subject_id = any(");
-        query.push_bind(filter.subjects.clone()).push(")");
-    }
-    query.push(") w on true order by l.seq");
-    query
+    query.push(" order by e.seq limit ").push_bind(window);
+    query.push(format!(") e{order})"));
 }
 
 /// Takes as many events as a page has, and tells where the reader is then.
@@ -293,9 +346,11 @@ struct Taken {
 
 /// Takes the events of rows until there are `size`.
 fn fill(events: &mut Vec<Event>, rows: Vec<Row>, window: usize, size: usize) -> Taken {
+    let looked_at = rows.last().and_then(|row| row.place);
+    let looked_at = looked_at.map_or(rows.len(), |place| usize::try_from(place).unwrap_or(window));
     let mut taken = Taken {
         last: None,
-        is_cut: rows.len() >= window,
+        is_cut: looked_at >= window,
     };
     for row in rows {
         if events.len() == size {
@@ -310,7 +365,7 @@ fn fill(events: &mut Vec<Event>, rows: Vec<Row>, window: usize, size: usize) -> 
 
 /// Reads the events at some places, those that are kept. One round trip.
 pub async fn at(db: &mut Connection, scope: Scope, seqs: &[i64]) -> Result<Vec<Event>, Error> {
-    const COLUMNS: &str = "select '' as snapshot, 0 as ahead, e.time as moment, e.seq, e.time, e.organization_id, e.type, e.subject_id,
+    const COLUMNS: &str = "select '' as snapshot, 0 as ahead, e.time as moment, e.seq, e.time, null::bigint as place, e.organization_id, e.type, e.subject_id,
             e.order_key, e.data, e.previous, e.actor_principal, e.actor_id
          from events e where ";
     let mut query = match scope {
@@ -333,7 +388,7 @@ pub async fn at(db: &mut Connection, scope: Scope, seqs: &[i64]) -> Result<Vec<E
 pub async fn now(db: &mut Connection, scope: Scope) -> Result<Cursor, Error> {
     const STATE: &str = "select pg_current_snapshot()::text as snapshot,
             age(pg_snapshot_xmax(pg_current_snapshot())::xid) as ahead, statement_timestamp() as moment, l.seq,
-            null::timestamptz as time, null::uuid as organization_id, null::text as type, null::uuid as subject_id,
+            null::timestamptz as time, null::bigint as place, null::uuid as organization_id, null::text as type, null::uuid as subject_id,
             null::uuid as order_key, null::jsonb as data, null::jsonb as previous, null::text as actor_principal,
             null::uuid as actor_id
          from (select 1) one left join lateral (select max(e.seq) as seq from events e where ";

@@ -36,7 +36,7 @@ pub async fn create(
     let mut work = Work::begin(app, app.new_id(), operator.into(), now).await?;
     let id = work.organization_id();
     let organization = organizations::create_as(&mut work, id, &request.name, now).await?;
-    work.commit(Change::created("CreateOrganization", &organization))
+    work.commit(Change::created(organizations::CREATED, &organization))
         .await?;
     Ok(wire(organization))
 }

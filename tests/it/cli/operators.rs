@@ -712,7 +712,10 @@ fn tokens_of_operators_are_made_listed_and_revoked_and_the_audit_log_is_exported
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .map(|entry| entry["action"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(actions, ["CreateToken", "DeleteOrganization"]);
+    assert_eq!(
+        actions,
+        ["CreateOrganization", "CreateToken", "DeleteOrganization"]
+    );
     assert!(!lines.contains("rcapi_") && !lines.contains("argon2"));
     let later = [&export[..], &["--from", "2999-01-01T00:00:00Z"]].concat();
     assert_eq!(database.printed(&later), "");

@@ -1,12 +1,16 @@
 //! What events tell, of whom, and who did it.
 
+use rollcall::domain::identity::Role;
+use rollcall::provisioning::organizations::{
+    Grant, create_and_record, issue_token_and_record, revoke_token,
+};
 use serde_json::{Value, json};
 
 use super::{Reader, ask};
 use crate::api::methods::{call, join};
 use crate::login::Place;
 use crate::support::scim::{Client, path};
-use crate::support::{Server, run};
+use crate::support::{Server, merge, run};
 
 /// The only event, which has this type.
 fn only(events: &[Value], kind: &str) -> Value {
@@ -305,6 +309,179 @@ fn sessions_are_told_of_and_why_they_ended() {
         let request = json!({ "ssoConfigurationId": place.sso });
         server.call("DeleteSSOConfiguration", request).await.ok();
         assert_eq!(ended(&mut reader).await, by_administrator());
+    });
+}
+
+#[test]
+fn tokens_are_told_of_and_why_they_are_gone() {
+    run(async {
+        let place = Place::start().await;
+        let server = &place.server;
+        let (mut browser, ada) = place.signed_in("ada").await;
+        let mut reader = Reader::start(server).await;
+        let mut make = async |description: &str| {
+            let request = json!({ "userId": ada, "description": description });
+            let method = "UserService/CreatePersonalAccessToken";
+            browser.call(method, request).await.ok();
+        };
+        make("ci").await;
+        let event = only(&reader.read().await, "personal_access_token.created");
+        assert_eq!(event["subjectId"], event["data"]["id"]);
+        assert_eq!(event["data"]["member_id"], *ada);
+        assert_eq!(event["data"]["description"], "ci");
+        assert_eq!(event["actor"], json!({ "type": "user", "id": ada }));
+        let mut fields: Vec<&String> = event["data"].as_object().unwrap().keys().collect();
+        fields.sort();
+        let all = [
+            "created_at",
+            "description",
+            "expires_at",
+            "id",
+            "member_id",
+            "read_only",
+        ];
+        assert_eq!(fields, all, "and nothing of the secret");
+
+        let gone = json!({ "personalAccessTokenId": event["subjectId"] });
+        let path = "UserService/DeletePersonalAccessToken";
+        server.call_to(path, gone).await.ok();
+        let event = only(&reader.read().await, "personal_access_token.deleted");
+        assert_eq!(event["data"]["reason"], "deleted");
+        assert_eq!(event["actor"]["type"], "service_account");
+
+        make("").await;
+        reader.read().await;
+        // By nobody, as one goes that ended.
+        let mut db = server.app.store.acquire().await.unwrap();
+        sqlx::query("delete from personal_access_tokens where organization_id = $1")
+            .bind(server.organization_id().as_uuid())
+            .execute(&mut *db)
+            .await
+            .unwrap();
+        drop(db);
+        let event = only(&reader.read().await, "personal_access_token.deleted");
+        assert_eq!(event["data"]["reason"], "expired");
+        assert_eq!(event.get("actor"), None);
+
+        make("").await;
+        reader.read().await;
+        let suspend = json!({ "userId": ada, "suspended": true });
+        server
+            .call_to("UserService/SetSuspended", suspend)
+            .await
+            .ok();
+        let events = reader.read().await;
+        let gone = events
+            .iter()
+            .find(|event| event["type"] == "personal_access_token.deleted");
+        assert_eq!(gone.unwrap()["data"]["reason"], "member_suspended");
+    });
+}
+
+#[test]
+fn tokens_of_service_accounts_are_told_of() {
+    run(async {
+        let server = Server::start().await;
+        let account = json!({
+            "organizationId": server.organization, "name": "Builder", "validUntil": "2027-01-01T00:00:00Z",
+        });
+        let path = "ServiceAccountService/CreateServiceAccount";
+        let account = server.call_to(path, account).await.ok();
+        let account = &account["serviceAccount"]["id"];
+        let mut reader = Reader::start(&server).await;
+        // One that ends within minutes is not told of.
+        let own = server
+            .service_account_token(account.as_str().unwrap())
+            .await;
+        let path = "ServiceAccountService/CreateServiceAccountToken";
+        let made = server.call_to_as(&own, path, json!({})).await.ok();
+        let event = only(&reader.read().await, "service_account_token.created");
+        let id = &made["serviceAccountToken"]["id"];
+        assert_eq!(
+            (&event["subjectId"], &event["data"]["service_account_id"]),
+            (id, account)
+        );
+        let path = "ServiceAccountService/DeleteServiceAccountToken";
+        let gone = json!({ "serviceAccountTokenId": id });
+        server.call_to(path, gone).await.ok();
+        let event = only(&reader.read().await, "service_account_token.deleted");
+        assert_eq!(event["data"]["reason"], "deleted");
+
+        let grant = Grant {
+            name: "ci",
+            role: Role::Member,
+            read_only: true,
+            expires_at: None,
+        };
+        let organization = server.organization_id();
+        let token = issue_token_and_record(&server.app, organization, &grant)
+            .await
+            .unwrap();
+        revoke_token(&server.app, organization, token.id().into())
+            .await
+            .unwrap();
+        let events = reader.read().await;
+        let expected = [
+            "service_account_token.created",
+            "service_account_token.deleted",
+        ];
+        assert_eq!(types(&events), expected);
+        assert_eq!(events[1]["data"]["read_only"], true);
+    });
+}
+
+#[test]
+fn policies_are_told_whole_with_what_they_were() {
+    run(async {
+        let server = Server::start().await;
+        let mut reader = Reader::start(&server).await;
+        let mut set = async |policies: Value| {
+            let mut request = json!({ "organizationId": server.organization });
+            merge(&mut request, policies);
+            server
+                .call("UpdateOrganizationPolicies", request)
+                .await
+                .ok();
+            reader.read().await
+        };
+        let events = set(json!({ "allowLocalRunners": true })).await;
+        let event = only(&events, "organization_policy.updated");
+        assert_eq!(event["previous"], json!({ "allowLocalRunners": null }));
+        let events = set(json!({ "maximumRunningEnvironmentsPerUser": "3" })).await;
+        let event = only(&events, "organization_policy.updated");
+        let whole = json!({
+            "id": server.organization,
+            "allowLocalRunners": true,
+            "maximumRunningEnvironmentsPerUser": "3",
+        });
+        assert_eq!(event["data"], whole);
+        let unset = json!({ "maximumRunningEnvironmentsPerUser": null });
+        assert_eq!(event["previous"], unset);
+        let events = set(json!({ "allowLocalRunners": false })).await;
+        let event = only(&events, "organization_policy.updated");
+        assert_eq!(event["previous"], json!({ "allowLocalRunners": true }));
+        // As it is already.
+        assert!(set(json!({ "allowLocalRunners": false })).await.is_empty());
+    });
+}
+
+#[test]
+fn an_organization_that_a_command_makes_is_told_of() {
+    run(async {
+        let server = Server::start().await;
+        let made = create_and_record(&server.app, "Made").await.unwrap();
+        let mut db = server.app.store.acquire().await.unwrap();
+        let told: Vec<(String, String)> = sqlx::query_as(
+            "select e.type, e.data->>'name' from events e where organization_id = $1",
+        )
+        .bind(made.id.as_uuid())
+        .fetch_all(&mut *db)
+        .await
+        .unwrap();
+        assert_eq!(
+            told,
+            [("organization.created".to_owned(), "Made".to_owned())]
+        );
     });
 }
 

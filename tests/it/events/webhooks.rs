@@ -1,6 +1,8 @@
 //! Webhooks: what is sent, in which order, and what becomes of what is not taken.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -778,5 +780,43 @@ fn an_operator_hears_of_all_organizations() {
         assert_eq!(hidden.get("webhooks"), None);
         let gone = about(&made["webhook"]);
         ask_as(&server, &operator, "DeleteWebhook", gone).await.ok();
+    });
+}
+
+#[test]
+fn addresses_that_hang_have_a_bounded_number_of_calls_and_hold_up_no_other() {
+    run(async {
+        let server = Server::start().await;
+        let calls: Arc<AtomicUsize> = Arc::default();
+        let hang = {
+            let calls = calls.clone();
+            async move || {
+                calls.fetch_add(1, Ordering::Relaxed);
+                std::future::pending::<StatusCode>().await
+            }
+        };
+        let router = Router::new().fallback(hang);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hanging = format!("http://{}/hooks", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        for _ in 0..6 {
+            create(&server, &hanging, json!({})).await;
+        }
+        let (url, address) = Address::start().await;
+        create(&server, &url, json!({})).await;
+        for number in 0..120 {
+            join(&server, &format!("{number}@example.com"), "Anna").await;
+        }
+        let sending = tokio::spawn({
+            let server = server.clone();
+            async move { deliver(&server).await }
+        });
+        while address.told().len() < 120 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(!sending.is_finished());
+        }
+        let calls = calls.load(Ordering::Relaxed);
+        sending.abort();
+        assert!(calls <= 200 + 6 * 5, "{calls}");
     });
 }

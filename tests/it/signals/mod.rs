@@ -17,6 +17,8 @@ use crate::support::{Reply, Server};
 pub const PUSH: &str = "urn:ietf:rfc:8935";
 pub const POLL: &str = "urn:ietf:rfc:8936";
 pub const REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+pub const CREDENTIAL: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/credential-change";
 pub const DISABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
 pub const ENABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-enabled";
 pub const IDENTIFIER: &str =
@@ -170,6 +172,7 @@ pub fn types(claims: &[Value]) -> Vec<&str> {
 /// Everything that can be told.
 pub fn all_events() -> Vec<&'static str> {
     vec![
-        REVOKED, DISABLED, ENABLED, IDENTIFIER, CREATE, PATCH, DELETE, ACTIVATE, DEACTIVATE,
+        REVOKED, CREDENTIAL, DISABLED, ENABLED, IDENTIFIER, CREATE, PATCH, DELETE, ACTIVATE,
+        DEACTIVATE,
     ]
 }

@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{
-    ACTIVATE, CREATE, DEACTIVATE, DELETE, DISABLED, ENABLED, IDENTIFIER, PATCH, REVOKED, Stream,
-    all_events, types,
+    ACTIVATE, CREATE, CREDENTIAL, DEACTIVATE, DELETE, DISABLED, ENABLED, IDENTIFIER, PATCH,
+    REVOKED, Stream, all_events, types,
 };
 use crate::login::Place;
 use crate::support::scim::{Client, path};
@@ -148,6 +148,53 @@ fn a_session_that_ends_is_revoked_and_says_who_did_it() {
         let said = event(&told[0], REVOKED);
         assert_eq!(said["reason_admin"]["en"], "The member was suspended.");
         assert_eq!(said["initiating_entity"], "system");
+    });
+}
+
+#[test]
+fn a_personal_access_token_is_a_credential_that_changes() {
+    run(async {
+        let place = Place::start().await;
+        let server = &place.server;
+        let stream = Stream::polled(server, &[CREDENTIAL]).await;
+        let (mut browser, ada) = place.signed_in("ada").await;
+        let mut make = async |description: &str| {
+            let request = json!({ "userId": ada, "description": description });
+            let method = "UserService/CreatePersonalAccessToken";
+            let made = browser.call(method, request).await.ok();
+            made["token"].as_str().unwrap().to_owned()
+        };
+        let secret = make("ci").await;
+        let told = stream.take().await;
+        assert_eq!(types(&told), [CREDENTIAL]);
+        assert_eq!(
+            told[0]["sub_id"],
+            json!({ "format": "iss_sub", "iss": "https://rollcall.test", "sub": ada })
+        );
+        let said = event(&told[0], CREDENTIAL);
+        assert_eq!(said["credential_type"], "personal-access-token");
+        assert_eq!(said["change_type"], "create");
+        assert_eq!(said["friendly_name"], "ci");
+        assert_eq!(said["initiating_entity"], "user");
+        assert!(said["event_timestamp"].is_i64());
+        assert!(!told[0].to_string().contains(&secret));
+
+        let list = "UserService/ListPersonalAccessTokens";
+        let tokens = server.call_to(list, json!({})).await.ok();
+        let gone = json!({ "personalAccessTokenId": tokens["personalAccessTokens"][0]["id"] });
+        let path = "UserService/DeletePersonalAccessToken";
+        server.call_to(path, gone).await.ok();
+        make("").await;
+        let suspend = json!({ "userId": ada, "suspended": true });
+        let path = "UserService/SetSuspended";
+        server.call_to(path, suspend).await.ok();
+        let told = stream.take().await;
+        let said: Vec<_> = told.iter().map(|told| event(told, CREDENTIAL)).collect();
+        let changes: Vec<_> = said.iter().map(|said| &said["change_type"]).collect();
+        assert_eq!(changes, ["delete", "create", "revoke"]);
+        assert_eq!(said[0]["initiating_entity"], "admin");
+        assert_eq!(said[1].get("friendly_name"), None);
+        assert_eq!(said[2]["reason_admin"]["en"], "The member was suspended.");
     });
 }
 

@@ -1,7 +1,9 @@
 //! Discovery (RFC 7644, section 4).
 
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 
+use crate::signals::{ACTIVATE, CREATE, DEACTIVATE, DELETE, PATCH, Stream, ask};
 use crate::support::run;
 use crate::support::scim::{BASE, Client, E, G, LIST, U};
 
@@ -40,6 +42,32 @@ fn the_service_provider_config_is_this() {
             },
         });
         assert_eq!(config, whole);
+    });
+}
+
+#[test]
+fn security_events_are_in_the_config_of_an_organization_with_a_stream_alone() {
+    run(async {
+        let c = Client::start().await;
+        let neighbour = c.server.neighbour().await;
+        let told = async || {
+            let config = c.get("/ServiceProviderConfig").await.is(200);
+            config.get("securityEvents").cloned()
+        };
+        let of_neighbour = Stream::polled(&neighbour, &[]).await;
+        assert_eq!(told().await, None);
+        let stream = Stream::polled(&c.server, &[]).await;
+        // RFC 9967, section 4.
+        let whole = json!({
+            "asyncRequest": "none",
+            "eventUris": [CREATE, PATCH, DELETE, ACTIVATE, DEACTIVATE],
+        });
+        assert_eq!(told().await, Some(whole));
+        for stream in [&stream, &of_neighbour] {
+            let deleted = ask(&stream.server, Method::DELETE, &stream.path(), Value::Null).await;
+            assert_eq!(deleted.status, 204);
+        }
+        assert_eq!(told().await, None);
     });
 }
 
