@@ -16,12 +16,18 @@
 //! the handler answers with, a [`Content`](frame::Content) or a [`Refusal`](client::Refusal), [`frame::dress`] makes a page of.
 
 mod assets;
+mod audit_log;
 mod client;
 mod enter;
 mod frame;
+mod groups;
+mod history;
+mod names;
 mod organizations;
 mod overview;
 mod parts;
+mod people;
+mod person;
 mod visit;
 
 use std::sync::Arc;
@@ -56,7 +62,12 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         app: app.clone(),
         api,
     });
-    let organization = Router::new().merge(overview::routes());
+    let organization = Router::new()
+        .merge(overview::routes())
+        .merge(people::routes())
+        .merge(person::routes())
+        .merge(groups::routes())
+        .merge(audit_log::routes());
     let pages = Router::new()
         .nest("/{organization}", organization)
         .route("/{organization}/{*rest}", any(nothing_here))

@@ -247,5 +247,16 @@ pub struct At {
     pub id: Uuid,
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match AtPath::from_request_parts(parts, state).await {
+            Ok(Path(at)) => Ok(at),
+            Err(_) => Err(Refusal::nothing_here()),
+        }
+    }
+}
+
 /// The identifier that the path names.
 pub type AtPath = Path<At>;
