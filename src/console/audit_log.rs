@@ -206,7 +206,7 @@ fn toolbar(visit: &Visit, search: &Search, problem: Option<&Problem>) -> Markup 
         all.collect::<Vec<_>>()
     };
     html! {
-        form .toolbar.filters method="get" action=(visit.path("audit-log")) role="search" {
+        form .toolbar method="get" action=(visit.path("audit-log")) role="search" {
             (Field { name: "who", label: "Who (address or id)", value: &search.who, problem: problem_of("who"), ..Field::default() })
             (Select { name: "acting", label: "Acting as", value: &search.acting, options: &options(&ACTING) })
             (Select { name: "kind", label: "What", value: &search.kind, options: &options(&KINDS) })
@@ -236,16 +236,17 @@ fn table(visit: &Visit, search: &Search, found: &Entries, names: &Names) -> Mark
     html! {
         table .list {
             thead { tr {
-                th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "About" }
-                th scope="col" { "Before and after" }
+                th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "About" } th scope="col" { "What" }
             } }
             tbody {
                 @for entry in &found.entries { tr {
                     td { (time_or(entry.created_at, "unknown")) }
                     td data-label="Who" { (history::actor(visit, names, entry, None)) }
-                    td data-label="What" { (history::action_words(&entry.action)) }
                     td data-label="About" { (history::subject(visit, names, entry)) }
-                    td data-label="Before and after" { (changes(visit, entry)) }
+                    td .wide data-label="What" {
+                        (history::action_words(&entry.action))
+                        (changes(visit, entry))
+                    }
                 } }
             }
         }
@@ -257,7 +258,7 @@ fn table(visit: &Visit, search: &Search, found: &Entries, names: &Names) -> Mark
 fn changes(visit: &Visit, entry: &Entry) -> Markup {
     let path = visit.path(&format!("audit-log/{}", entry.id));
     html! {
-        details data-load={ (path) "?part=changes" } {
+        details .small data-load={ (path) "?part=changes" } {
             summary { "What changed" }
             div aria-live="polite" { a href=(path) { "Open the entry" } }
         }
@@ -293,12 +294,7 @@ async fn show(visit: Visit, At { id }: At, Query(part): Query<Part>) -> Result<C
         @if differences.is_empty() {
             p { "The entry says no more than that." }
         } @else {
-            dl .facts.diff {
-                @for one in &differences {
-                    dt { (history::field_words(one.field)) }
-                    dd { (history::difference(one)) }
-                }
-            }
+            (history::compared(&differences))
         }
     };
     if part.part == "changes" {

@@ -162,7 +162,7 @@ pub fn actor(visit: &Visit, names: &Names, entry: &Entry, change: Option<&Change
     match &*entry.actor_principal {
         USER => names.person_link(visit, id),
         SERVICE_ACCOUNT => match names.account(id) {
-            Some(name) => html! { (name) " (service account)" },
+            Some(name) => html! { (name) " " span .soft { "(service account)" } },
             None => html! { "A service account" },
         },
         _ => match (names.configuration(id), change) {
@@ -414,16 +414,21 @@ pub fn value_words(value: &Value) -> String {
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
-            let texts: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            texts.join(", ")
-        }
-        other => whole(other),
+        Value::Array(items) => joined(items.iter().map(value_words)),
+        Value::Object(fields) => match fields.get("value") {
+            Some(value) => value_words(value),
+            None => joined(fields.values().map(value_words)),
+        },
+        Value::Number(_) => whole(value),
     };
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
     }
+}
+
+fn joined(texts: impl Iterator<Item = String>) -> String {
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// The API has every number as a double: what is whole is shown so.
@@ -434,8 +439,17 @@ fn whole(value: &Value) -> String {
     }
 }
 
+/// The fields that are another way since, a line each.
+pub fn compared<'a>(all: impl IntoIterator<Item = &'a Difference<'a>>) -> Markup {
+    html! {
+        ul .diff.small {
+            @for one in all { li { (field_words(one.field)) ": " (difference(one)) } }
+        }
+    }
+}
+
 /// A field that is another way since: `old → new`.
-pub fn difference(one: &Difference<'_>) -> Markup {
+fn difference(one: &Difference<'_>) -> Markup {
     html! {
         @match (one.before, one.after) {
             (Some(before), Some(after)) => {
@@ -484,6 +498,10 @@ mod tests {
         assert!(!change.touches(&["title", "kept"]));
         assert_eq!(value_words(&json!(3.0)), "3");
         assert_eq!(value_words(&json!(["a", "b"])), "a, b");
+        let addresses = json!([{ "value": "ada@demo.example", "primary": true }]);
+        assert_eq!(value_words(&addresses), "ada@demo.example");
+        let name = json!({ "familyName": "Lovelace", "givenName": "Ada" });
+        assert_eq!(value_words(&name), "Lovelace, Ada");
         assert_eq!(value_words(&json!("é".repeat(500))).chars().count(), 401);
     }
 }

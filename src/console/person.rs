@@ -18,7 +18,7 @@ use super::Console;
 use super::client::Refusal;
 use super::frame::{Content, Section};
 use super::groups::{self, Role};
-use super::history::{self, Change, Entry};
+use super::history::{self, Change, Difference, Entry};
 use super::names::Names;
 use super::parts::{PageQuery, Tone, badge, note, time, time_or};
 use super::people::{self, Member};
@@ -125,14 +125,14 @@ fn actions(visit: &Visit, member: &Member) -> Markup {
     let name = member.label();
     let to = |page: &str| visit.path(&format!("people/{id}/{page}"));
     html! {
-        div .toolbar {
+        div .actions {
             a .button.second href=(to("why")) {
                 @if member.is_suspended() || member.has_left() { "Why can’t they sign in?" } @else { "Can they sign in?" }
             }
             @if !member.has_left() {
                 form method="post" action=(to("role")) {
                     @if member.is_administrator() {
-                        button .danger name="role" value="member" data-confirm={ "Take the administrator’s rights from " (name) "?" } { "Make a member" }
+                        button .danger name="role" value="member" data-confirm={ "Take the administrator’s rights from " (name) "?" } { "Take administrator’s rights away" }
                     } @else {
                         button .second name="role" value="admin" data-confirm={ "Make " (name) " an administrator, who may change everything here?" } { "Make an administrator" }
                     }
@@ -168,7 +168,7 @@ fn facts(visit: &Visit, shown: &Shown) -> Markup {
                         td data-label=(name) { (value) }
                         td data-label="From" { (history.source(visit, fact)) }
                     } }
-                    tr { td { "Provisioning" } td data-label="Provisioning" { (history.provisioning(visit)) } td data-label="From" { "The history of this person" } }
+                    tr { td { "Provisioning" } td data-label="Provisioning" { (history.provisioning(visit)) } td data-label="From" { "The audit log" } }
                     tr { td { "Member since" } td data-label="Member since" { (people::since(member)) } td data-label="From" { "Rollcall" } }
                     tr { td { "Id" } td data-label="Id" { code { (member.user_id) } } td data-label="From" { "Rollcall" } }
                 }
@@ -493,23 +493,22 @@ fn told(visit: &Visit, names: &Names, entry: &Entry, change: &Change) -> Markup 
         (action, _) => history::action_words(action),
     };
     let differences = change.differences();
-    let telling = differences
+    let telling: Vec<&Difference<'_>> = differences
         .iter()
-        .filter(|one| is_telling(&entry.action, one.field));
+        .filter(|one| is_telling(&entry.action, one))
+        .collect();
     html! {
         (history::actor(visit, names, entry, Some(change))) " " (words)
-        ul .diff.small {
-            @for one in telling { li { (history::field_words(one.field)) ": " (history::difference(one)) } }
-        }
+        (history::compared(telling))
     }
 }
 
 /// Whether somebody wants to know of a field beside the words of the action.
-fn is_telling(action: &str, field: &str) -> bool {
-    let is_said = match field {
+fn is_telling(action: &str, one: &Difference<'_>) -> bool {
+    let is_said = match one.field {
         "suspended" => action == "SetSuspended",
-        "ended_sessions" => action == "SignIn",
-        _ => field.ends_with("_id") || field.ends_with("_key"),
+        "ended_sessions" => one.after.and_then(Value::as_f64) == Some(0.0),
+        field => field.ends_with("_id") || field.ends_with("_key"),
     };
     !is_said
 }
