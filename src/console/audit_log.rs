@@ -200,21 +200,21 @@ fn toolbar(visit: &Visit, search: &Search, problem: Option<&Problem>) -> Markup 
         let here = problem.filter(|problem| problem.field == field);
         here.map(|problem| &*problem.text)
     };
-    let options = |choices: &[(&'static str, &'static str, &'static str)]| {
-        let any = [("", "Anything")].into_iter();
+    let options = |any: &'static str, choices: &[(&'static str, &'static str, &'static str)]| {
+        let any = [("", any)].into_iter();
         let all = any.chain(choices.iter().map(|(name, _, words)| (*name, *words)));
         all.collect::<Vec<_>>()
     };
     html! {
         form .toolbar method="get" action=(visit.path("audit-log")) role="search" {
             (Field { name: "who", label: "Who (address or id)", value: &search.who, problem: problem_of("who"), ..Field::default() })
-            (Select { name: "acting", label: "Acting as", value: &search.acting, options: &options(&ACTING) })
-            (Select { name: "kind", label: "What", value: &search.kind, options: &options(&KINDS) })
+            (Select { name: "acting", label: "Acting as", value: &search.acting, options: &options("Anybody", &ACTING) })
+            (Select { name: "kind", label: "What", value: &search.kind, options: &options("Anything", &KINDS) })
             (Field { name: "about", label: "About (address or id)", value: &search.about, problem: problem_of("about"), ..Field::default() })
             (Field { name: "since", label: "From day (UTC)", value: &search.since, kind: "date", problem: problem_of("since"), ..Field::default() })
             (Field { name: "until", label: "To day (UTC)", value: &search.until, kind: "date", problem: problem_of("until"), ..Field::default() })
             button { "Search" }
-            a .button.second href=(address(visit, "audit-log.csv", search)) download { "Export as CSV" }
+            a .button.second href=(address(visit, "audit-log.csv", search)) { "Export as CSV" }
         }
     }
 }

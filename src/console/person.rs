@@ -165,12 +165,12 @@ fn facts(visit: &Visit, shown: &Shown) -> Markup {
                 tbody {
                     @for (name, value, fact) in rows { tr {
                         td { (name) }
-                        td data-label=(name) { (value) }
+                        td { (value) }
                         td data-label="From" { (history.source(visit, fact)) }
                     } }
-                    tr { td { "Provisioning" } td data-label="Provisioning" { (history.provisioning(visit)) } td data-label="From" { "The audit log" } }
-                    tr { td { "Member since" } td data-label="Member since" { (people::since(member)) } td data-label="From" { "Rollcall" } }
-                    tr { td { "Id" } td data-label="Id" { code { (member.user_id) } } td data-label="From" { "Rollcall" } }
+                    tr { td { "Provisioning" } td { (history.provisioning(visit)) } td data-label="From" { "The audit log" } }
+                    tr { td { "Member since" } td { (people::since(member)) } td data-label="From" { "Rollcall" } }
+                    tr { td { "Id" } td { code { (member.user_id) } } td data-label="From" { "Rollcall" } }
                 }
             }
         }
