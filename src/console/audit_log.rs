@@ -303,7 +303,7 @@ async fn show(visit: Visit, At { id }: At, Query(part): Query<Part>) -> Result<C
     let mut names = Names::default();
     names.learn(&visit, history::wanted([&entry])).await?;
     let kind = match &*entry.subject_type {
-        "" => format!("RESOURCE_TYPE_{}", change.subject_kind.to_uppercase()),
+        "" => format!("RESOURCE_TYPE_{}", change.subject_kind.to_ascii_uppercase()),
         kind => kind.to_owned(),
     };
     let body = html! {

@@ -318,7 +318,7 @@ impl Role {
             }
             None => {
                 let role = self.resource_role.trim_start_matches("RESOURCE_ROLE_");
-                role.replace('_', " ").to_lowercase()
+                role.replace('_', " ").to_ascii_lowercase()
             }
         }
     }

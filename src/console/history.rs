@@ -109,9 +109,13 @@ pub async fn get_one(visit: &Visit, id: &str) -> Result<(Entry, Change), Refusal
 ///
 /// What the API refuses.
 pub async fn changes(visit: &Visit, entries: Vec<Entry>) -> Result<Vec<(Entry, Change)>, Refusal> {
-    let asked = entries
-        .into_iter()
-        .map(|entry| async move { get_one(visit, &entry.id).await });
+    let asked = entries.into_iter().map(|entry| async move {
+        match get_one(visit, &entry.id).await {
+            // It has just become too old to be kept.
+            Err(refusal) if refusal.code == "not_found" => Ok((entry, Change::default())),
+            found => found,
+        }
+    });
     try_join_all(asked).await
 }
 
@@ -250,7 +254,7 @@ pub fn kind_words(kind: &str) -> String {
             &kind
                 .trim_start_matches("RESOURCE_TYPE_")
                 .replace('_', " ")
-                .to_lowercase(),
+                .to_ascii_lowercase(),
         ),
     }
 }
@@ -331,15 +335,15 @@ fn words(name: &str) -> Vec<String> {
     words
         .map(|word| match is_acronym(&word) {
             true => word,
-            false => word.to_lowercase(),
+            false => word.to_ascii_lowercase(),
         })
         .collect()
 }
 
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
-    let first = letters.next().map(|c| c.to_uppercase().collect::<String>());
-    format!("{}{}", first.unwrap_or_default(), letters.as_str())
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 /// A field in words.
