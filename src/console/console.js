@@ -84,4 +84,22 @@ for (const element of document.querySelectorAll('[data-feed]')) {
   });
 }
 
+// A <details data-load="/path"> asks for what is in it when somebody opens it.
+document.addEventListener('toggle', async (event) => {
+  const details = event.target;
+  if (!details.open || !details.dataset.load) return;
+  const target = details.querySelector('summary + *');
+  target.setAttribute('aria-busy', 'true');
+  try {
+    const answer = await fetch(details.dataset.load, { headers: { 'Rollcall-Fragment': '1' } });
+    target.innerHTML = await answer.text();
+    localize(target);
+    delete details.dataset.load;
+  } catch {
+    details.open = false;
+  } finally {
+    target.removeAttribute('aria-busy');
+  }
+}, true);
+
 localize(document);

@@ -17,15 +17,21 @@
 //! the handler answers with, a [`Content`](frame::Content) or a [`Refusal`](client::Refusal), [`frame::dress`] makes a page of.
 
 mod assets;
+mod audit_log;
 mod client;
 mod cookies;
 mod domains;
 mod enter;
 mod frame;
+mod groups;
 mod guides;
+mod history;
+mod names;
 mod organizations;
 mod overview;
 mod parts;
+mod people;
+mod person;
 mod provisioning;
 mod setup;
 mod sso;
@@ -68,7 +74,11 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         .merge(sso::routes())
         .merge(provisioning::routes())
         .merge(domains::routes())
-        .merge(setup::routes());
+        .merge(setup::routes())
+        .merge(people::routes())
+        .merge(person::routes())
+        .merge(groups::routes())
+        .merge(audit_log::routes());
     let pages = Router::new()
         .nest("/{organization}", organization)
         .route("/{organization}/{*rest}", any(nothing_here))

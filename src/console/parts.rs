@@ -61,6 +61,34 @@ pub fn copy(label: &str, value: &str) -> Markup {
     }
 }
 
+/// A field of a form with a choice of few.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Select<'a> {
+    /// Its name in the form.
+    pub name: &'a str,
+    /// What it is called.
+    pub label: &'a str,
+    /// What is chosen.
+    pub value: &'a str,
+    /// The choices: the value and the words of each.
+    pub options: &'a [(&'a str, &'a str)],
+}
+
+impl maud::Render for Select<'_> {
+    fn render(&self) -> Markup {
+        html! {
+            div .field {
+                label for=(self.name) { (self.label) }
+                select id=(self.name) name=(self.name) {
+                    @for (value, words) in self.options {
+                        option value=(value) selected[*value == self.value] { (words) }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// What there is where a list is empty: what it would have, and what to do.
 pub fn empty(title: &str, text: &str, action: Option<Markup>) -> Markup {
     html! {

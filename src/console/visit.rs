@@ -147,6 +147,17 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for At {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(at)) => Ok(at),
+            Err(_) => Err(Refusal::nothing_here()),
+        }
+    }
+}
+
 /// Finds out who looks at which organization, and leaves that to the handler and to the frame of the page.
 pub async fn recognise(
     State(console): State<Arc<Console>>,

@@ -1,0 +1,112 @@
+//! What the tests of the console share: somebody who has entered with a token.
+
+use http::{Request, header};
+use serde_json::{Value, json};
+
+use crate::login::{Browser, ORIGIN, query};
+use crate::support::{Reply, Server};
+
+/// A browser at the pages of one organization.
+pub struct Visitor<'a> {
+    pub browser: Browser<'a>,
+    pub organization: String,
+}
+
+impl<'a> Visitor<'a> {
+    /// Nobody whom the console knows, who wants to see the pages of the server's organization.
+    pub fn stranger(server: &'a Server) -> Self {
+        Self {
+            browser: Browser::new(server),
+            organization: server.organization.clone(),
+        }
+    }
+
+    /// Somebody who has entered the token of an administrator.
+    pub async fn administrator(server: &'a Server) -> Self {
+        let mut visitor = Self::stranger(server);
+        let form = [("token", &*server.token)];
+        let reply = visitor.browser.post("/console/token", &form).await;
+        assert_eq!(
+            reply.location(),
+            format!("/console/{}", server.organization)
+        );
+        visitor
+    }
+
+    /// Somebody who came in otherwise.
+    pub fn with(browser: Browser<'a>, server: &Server) -> Self {
+        Self {
+            browser,
+            organization: server.organization.clone(),
+        }
+    }
+
+    /// The path of a page, such as `people`.
+    pub fn path(&self, page: &str) -> String {
+        format!("/console/{}/{page}", self.organization)
+    }
+
+    pub async fn get(&mut self, page: &str) -> Reply {
+        let path = self.path(page);
+        self.browser.get(&path).await
+    }
+
+    /// What a page says that is shown.
+    #[track_caller]
+    pub fn see(&mut self, page: &str) -> impl Future<Output = String> {
+        async move {
+            let reply = self.get(page).await;
+            assert_eq!(reply.status, 200, "{page}: {}", reply.text());
+            reply.text()
+        }
+    }
+
+    pub async fn post(&mut self, page: &str, form: &[(&str, &str)]) -> Reply {
+        let path = self.path(page);
+        self.browser.post(&path, form).await
+    }
+
+    /// Sends a form and follows where it leads: what is said there.
+    pub async fn submit(&mut self, page: &str, form: &[(&str, &str)]) -> String {
+        let reply = self.post(page, form).await;
+        let location = reply.location();
+        let shown = self.browser.get(&location).await;
+        assert_eq!(shown.status, 200, "{location}: {}", shown.text());
+        shown.text()
+    }
+
+    /// Sends a form as a page of another site makes a browser do it.
+    pub async fn post_from_elsewhere(&mut self, page: &str, form: &[(&str, &str)]) -> Reply {
+        let request = Request::post(self.path(page))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::ORIGIN, "https://evil.example")
+            .header("sec-fetch-site", "cross-site");
+        self.browser.send(request, query(form).into()).await
+    }
+}
+
+/// The member of an organization with this address.
+pub async fn member(server: &Server, email: &str) -> Value {
+    let request = json!({ "organizationId": server.organization, "filter": { "email": email } });
+    let found = server.call("ListMembers", request).await.ok();
+    found["members"][0].clone()
+}
+
+/// The path of the link with this text.
+#[track_caller]
+pub fn link(page: &str, text: &str) -> String {
+    let (before, _) = page
+        .split_once(&format!(">{text}</a>"))
+        .unwrap_or_else(|| panic!("no link {text}: {page}"));
+    let (_, tag) = before.rsplit_once("<a ").unwrap();
+    let (_, rest) = tag.split_once("href=\"").unwrap();
+    let path = rest.split_once('"').unwrap().0.replace("&amp;", "&");
+    path.strip_prefix(ORIGIN).unwrap_or(&path).to_owned()
+}
+
+/// How many entries the audit log of an organization has.
+pub async fn entries(server: &Server) -> usize {
+    let request = json!({ "pagination": { "pageSize": 100 } });
+    let found = server.call_to("EventService/ListAuditLogs", request).await;
+    found.ok()["entries"].as_array().map_or(0, Vec::len)
+}
