@@ -15,14 +15,20 @@
 //! A request passes [`visit::recognise`], which finds out who looks and at what, and leaves that as a [`Visit`] to the handler. What
 //! the handler answers with, a [`Content`](frame::Content) or a [`Refusal`](client::Refusal), [`frame::dress`] makes a page of.
 
+mod applications;
 mod assets;
 mod client;
 mod enter;
+mod form;
 mod frame;
 mod organizations;
 mod overview;
 mod parts;
+mod settings;
+mod sign_ins;
+mod tokens;
 mod visit;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -56,7 +62,13 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         app: app.clone(),
         api,
     });
-    let organization = Router::new().merge(overview::routes());
+    let organization = Router::new()
+        .merge(overview::routes())
+        .merge(applications::routes())
+        .merge(settings::routes())
+        .merge(sign_ins::routes())
+        .merge(tokens::routes())
+        .merge(webhooks::routes());
     let pages = Router::new()
         .nest("/{organization}", organization)
         .route("/{organization}/{*rest}", any(nothing_here))
