@@ -115,7 +115,7 @@ fn reference_field(reference: &str, problem: Option<&str>) -> Markup {
 
 fn row(visit: &Visit, attempt: &Attempt) -> Markup {
     let who = match (&*attempt.email, &*attempt.subject) {
-        ("", "") => "nobody known",
+        ("", "") => "unknown",
         ("", subject) => subject,
         (email, _) => email,
     };
@@ -127,11 +127,31 @@ fn row(visit: &Visit, attempt: &Attempt) -> Markup {
             }
             td data-label="What came of it" {
                 @if attempt.outcome == "SIGN_IN_OUTCOME_SIGNED_IN" { (badge(Tone::Good, "Signed in")) } @else { (badge(Tone::Bad, "Refused")) }
-                @if !attempt.failed_check.is_empty() { " " strong { (attempt.failed_check.replace('_', " ")) } }
-                @if !attempt.reason.is_empty() { span .soft { (attempt.reason) } }
+                @if !attempt.failed_check.is_empty() { " " strong { (check(&attempt.failed_check)) } }
+                @if !attempt.reason.is_empty() { span .soft { (Refusal::new("", &*attempt.reason).sentence()) } }
                 @if !attempt.failed_expression.is_empty() { span .soft { "Not true: " code { (attempt.failed_expression) } } }
             }
             td data-label="Reference" { code { (attempt.id) } }
         }
     }
+}
+
+/// Which check kept somebody out, in words.
+fn check(name: &str) -> String {
+    let words = match name {
+        "provider" => "The provider does not answer as it must",
+        "login" => "The answer came to another browser, too late, or again",
+        "authorization" => "The provider refused",
+        "issuer" => "The answer is another provider’s",
+        "code" => "The code is not exchanged for tokens",
+        "id_token" => "The ID token",
+        "userinfo" => "The userinfo",
+        "email" => "The e-mail address",
+        "claims_expression" => "The claims expression",
+        "member" => "The member",
+        "configuration" => "The configuration",
+        "client_secret" => "The client secret has to be entered again",
+        other => return other.replace('_', " "),
+    };
+    words.to_owned()
 }

@@ -14,6 +14,7 @@ mod api;
 mod architecture;
 mod cli;
 mod cluster;
+mod console;
 mod documents;
 mod events;
 mod folding;

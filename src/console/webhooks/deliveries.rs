@@ -142,7 +142,7 @@ fn log(found: &Deliveries, path: &str, state: &str, page: &str) -> Markup {
         }
         @if !found.deliveries.is_empty() {
             table .list {
-                thead { tr { th scope="col" { "Event" } th scope="col" { "Happened" } th scope="col" { "State" } th scope="col" { "Last answer" } th scope="col" { "Change" } } }
+                thead { tr { th scope="col" { "Event" } th scope="col" { "State" } th scope="col" { "Last answer" } th scope="col" { "Change" } } }
                 tbody { @for delivery in &found.deliveries { (row(delivery, path)) } }
             }
         } @else if !state.is_empty() || !page.is_empty() {
@@ -164,8 +164,11 @@ fn row(delivery: &Delivery, path: &str) -> Markup {
     let is_waiting = word == "Waiting";
     html! {
         tr {
-            td { code { (delivery.event_type) } span .soft.id { (delivery.event_id) } }
-            td data-label="Happened" { @if let Some(at) = delivery.event_time { (time(at)) } }
+            td {
+                code { (delivery.event_type) }
+                @if let Some(at) = delivery.event_time { span .soft { (time(at)) } }
+                code .soft.id { (delivery.event_id) }
+            }
             td data-label="State" {
                 (badge(tone, word))
                 @if is_waiting {
@@ -203,7 +206,7 @@ fn answer(delivery: &Delivery) -> Markup {
         (outcome(delivery.http_status, &delivery.duration))
         span .soft { (times) ", last " (time(tried_at)) }
         @if is_cut {
-            details .small { summary { (short) "…" } pre { (delivery.answer) } }
+            details .small { summary { (short) "…" } pre .wrap { (delivery.answer) } }
         } @else if !short.is_empty() {
             span .small { (short) }
         }
@@ -264,7 +267,7 @@ pub async fn test(visit: Visit, Id(id): Id) -> Result<Content, Refusal> {
         }
         @if !test.answer.is_empty() {
             h2 { @if test.http_status == 0 { "Why there is no answer" } @else { "What your program answered" } }
-            pre { (test.answer) }
+            pre .wrap { (test.answer) }
         }
         div .actions {
             form method="post" action={ (path) "/test" } { button .second { "Send another" } }

@@ -135,10 +135,10 @@ fn types(entry: &Entry, problems: &Problems) -> Markup {
         .render()
     };
     html! {
-        fieldset {
+        fieldset .hears {
             legend { "What it hears" }
-            (Tick { kind: "radio", name: "hears", value: "all", label: "Everything", hint: "also what later releases bring", checked: entry.all })
-            (Tick { kind: "radio", name: "hears", value: "some", label: "Only what is ticked here:", hint: "", checked: !entry.all })
+            (Tick { kind: "radio", name: "hears", value: "all", label: "Everything", hint: "(also what later releases bring)", checked: entry.all })
+            (Tick { kind: "radio", name: "hears", value: "some", label: "Only what I choose", hint: "", checked: !entry.all })
             @if let Some(text) = problem { p .problem role="alert" { (text) } }
             div .ticks {
                 @for (noun, verbs) in &event::TYPES {
@@ -160,6 +160,7 @@ fn words(noun: &str) -> String {
         "member" => "People",
         "membership" => "Members of groups",
         "role_assignment" => "Roles of groups",
+        "organization" => "Organization",
         "session" => "Sign-ins (sessions)",
         "organization_policy" => "Policies",
         "sso_configuration" => "Single sign-on",
@@ -170,7 +171,7 @@ fn words(noun: &str) -> String {
             if let Some(first) = words.get_mut(..1) {
                 first.make_ascii_uppercase();
             }
-            return words;
+            return format!("{words}s");
         }
     };
     known.to_owned()
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_noun_has_words() {
-        assert_eq!(words("event_stream"), "Event stream");
+        assert_eq!(words("event_stream"), "Event streams");
         assert_eq!(words("member"), "People");
     }
 }
