@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Request, State};
+use axum::extract::{Form, OriginalUri, Path, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use base64::Engine;
@@ -117,7 +117,11 @@ async fn place(app: &App, token: &Token) -> Result<String, Refusal> {
 /// What somebody sees whom the console does not know, who wants to go on to the page of the request.
 pub fn ask(request: &Request) -> Response {
     let path = match *request.method() {
-        Method::GET => request.uri().path(),
+        // The routes below see the path without what they are nested at.
+        Method::GET => match request.extensions().get::<OriginalUri>() {
+            Some(OriginalUri(uri)) => uri.path(),
+            None => request.uri().path(),
+        },
         _ => TOP,
     };
     way_in(path).into_response()

@@ -156,7 +156,7 @@ impl Entry {
     pub fn to_create(&self) -> Value {
         json!({
             "name": self.name,
-            "authentication": self.authentication,
+            "authentication": given(&self.authentication),
             "redirectUris": self.redirect_uris,
             "postLogoutRedirectUris": self.post_logout_redirect_uris,
             "backchannelLogoutUri": self.backchannel_logout_uri,
@@ -164,7 +164,7 @@ impl Entry {
             "logoUrl": self.logo_url,
             "jwksUri": self.jwks_uri,
             "scopes": self.scopes,
-            "idTokenSignature": self.signature,
+            "idTokenSignature": given(&self.signature),
             "requirePkce": self.pkce,
         })
     }
@@ -174,7 +174,7 @@ impl Entry {
         json!({
             "applicationId": id,
             "name": self.name,
-            "authentication": self.authentication,
+            "authentication": given(&self.authentication),
             "redirectUris": { "uris": self.redirect_uris },
             "postLogoutRedirectUris": { "uris": self.post_logout_redirect_uris },
             "backchannelLogoutUri": self.backchannel_logout_uri,
@@ -182,10 +182,15 @@ impl Entry {
             "logoUrl": self.logo_url,
             "jwksUri": self.jwks_uri,
             "scopes": { "scopes": self.scopes },
-            "idTokenSignature": self.signature,
+            "idTokenSignature": given(&self.signature),
             "requirePkce": self.pkce,
         })
     }
+}
+
+/// What is not given is as the API has it.
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// The page that makes an application.

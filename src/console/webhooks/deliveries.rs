@@ -334,7 +334,7 @@ fn start(form: &crate::console::form::Pairs, now: DateTime<Utc>) -> Option<Value
             let text = form.text("since");
             let formats = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
             let parse = |format: &&str| NaiveDateTime::parse_from_str(text, format).ok();
-            formats.iter().find_map(|format| parse(format))?.and_utc()
+            formats.iter().find_map(parse)?.and_utc()
         }
     };
     Some(json!(start))

@@ -137,7 +137,7 @@ fn tells_nothing(reply: &Reply, statuses: &[u16], things: &Things, what: &str) {
         "rcapps_",
         "whsec_",
         "rcsat_",
-        &things.ids["webhook"],
+        &things.email,
     ] {
         assert!(!text.contains(secret), "{what}: {secret:?} is in {text}");
     }
@@ -156,7 +156,7 @@ async fn try_all(visitor: &mut Visitor<'_>, things: &Things, statuses: &[u16]) {
     }
 }
 
-/// The forms with the identifiers in them, and two more: of a token, and of the end.
+/// The forms with the identifiers in them, and one more: of a token.
 fn forms(things: &Things) -> Vec<(String, Vec<(&'static str, String)>)> {
     let filled = FORMS.iter().map(|(page, form)| {
         let form = form
@@ -178,6 +178,10 @@ fn attack_pages_and_forms_without_a_session() {
         let before = state(&server).await;
         let mut nobody = Visitor::of(&server, Browser::new(&server));
         try_all(&mut nobody, &things, &[401]).await;
+        // Whoever signs in comes to where it was wanted.
+        let page = nobody.open("webhooks").await.text();
+        let path = crate::login::query(&[("return_to", &nobody.path("webhooks"))]);
+        assert!(page.contains(&path), "{path} is not in {page}");
         assert_eq!(state(&server).await, before);
     });
 }
