@@ -137,7 +137,7 @@ async fn create(visit: Visit, form: Result<Form<New>, FormRejection>) -> Result<
 
 async fn show(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     Query(query): Query<PageQuery>,
 ) -> Result<Content, Refusal> {
     let method = format!("{SERVICE}/GetDomainVerification");
@@ -183,7 +183,7 @@ fn page(visit: &Visit, domain: &Domain, problem: Option<&str>) -> Content {
     Content::new(Section::Domains, &*domain.domain, body).below("Domains", visit.path("domains"))
 }
 
-async fn verify(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn verify(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     let request = json!({ "domainVerificationId": id });
     let method = format!("{SERVICE}/VerifyDomain");
     match visit.tell(&method, &request).await {
@@ -202,7 +202,7 @@ async fn verify(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Ref
     }
 }
 
-async fn delete(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn delete(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     let method = format!("{SERVICE}/DeleteDomainVerification");
     visit
         .tell(&method, json!({ "domainVerificationId": id }))

@@ -16,12 +16,14 @@
 //! A request passes [`visit::recognise`], which finds out who looks and at what, and leaves that as a [`Visit`] to the handler. What
 //! the handler answers with, a [`Content`](frame::Content) or a [`Refusal`](client::Refusal), [`frame::dress`] makes a page of.
 
+mod applications;
 mod assets;
 mod audit_log;
 mod client;
 mod cookies;
 mod domains;
 mod enter;
+mod form;
 mod frame;
 mod groups;
 mod guides;
@@ -33,9 +35,13 @@ mod parts;
 mod people;
 mod person;
 mod provisioning;
+mod settings;
 mod setup;
+mod sign_ins;
 mod sso;
+mod tokens;
 mod visit;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -78,7 +84,12 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         .merge(people::routes())
         .merge(person::routes())
         .merge(groups::routes())
-        .merge(audit_log::routes());
+        .merge(audit_log::routes())
+        .merge(applications::routes())
+        .merge(settings::routes())
+        .merge(sign_ins::routes())
+        .merge(tokens::routes())
+        .merge(webhooks::routes());
     let pages = Router::new()
         .nest("/{organization}", organization)
         .route("/{organization}/{*rest}", any(nothing_here))

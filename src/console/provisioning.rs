@@ -399,7 +399,7 @@ const EVENTS: &str = "rollcall.v1.ProvisioningService/ListProvisioningEvents";
 
 async fn show(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     Query(filter): Query<Filter>,
 ) -> Result<Content, Refusal> {
     let scim = find(&visit, id).await?;
@@ -630,7 +630,7 @@ struct Since {
 /// Sends each request as it arrives.
 async fn feed(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     Query(since): Query<Since>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     let path = find(&visit, id).await?.path(&visit);
@@ -818,7 +818,7 @@ async fn change(visit: &Visit, id: Uuid, mut asked: Value) -> Result<(), Refusal
 
 async fn update(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     form: Result<Form<Entered>, FormRejection>,
 ) -> Result<Response, Refusal> {
     let Ok(Form(entered)) = form else {
@@ -846,7 +846,7 @@ async fn update(
     }
 }
 
-async fn regenerate(visit: Visit, Path(At { id }): Path<At>) -> Result<Content, Refusal> {
+async fn regenerate(visit: Visit, At { id }: At) -> Result<Content, Refusal> {
     let method = format!("{SERVICE}/RegenerateSCIMToken");
     let token: NewToken = visit
         .call(&method, json!({ "scimConfigurationId": id }))
@@ -863,7 +863,7 @@ struct Switch {
 
 async fn switch(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     form: Result<Form<Switch>, FormRejection>,
 ) -> Result<Response, Refusal> {
     let Ok(Form(Switch { on })) = form else {
@@ -875,7 +875,7 @@ async fn switch(
     Ok(visit.go(&format!("provisioning/{id}?done={done}")))
 }
 
-async fn delete(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn delete(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     let method = format!("{SERVICE}/DeleteSCIMConfiguration");
     visit
         .tell(&method, json!({ "scimConfigurationId": id }))

@@ -21,6 +21,8 @@ use super::parts::{
 use super::visit::{At, Link, Visit};
 use super::{Console, TOP, cookies};
 use crate::domain::token::{Token, TokenKind};
+use crate::error::Error;
+use crate::http::caller;
 
 const SERVICE: &str = "rollcall.v1.SetupLinkService";
 
@@ -53,6 +55,11 @@ async fn open(
     let Some((organization, token)) = place else {
         return Err(ended());
     };
+    match caller::of_setup_link(&console.app, Some(token.expose())).await {
+        Ok(_) => {}
+        Err(Error::Unauthenticated) => return Err(ended()),
+        Err(error) => return Err(error.into()),
+    }
     let mut response = Redirect::to(&format!("{TOP}/{organization}")).into_response();
     cookies::keep_link(&console.app, response.headers_mut(), &token);
     Ok(response)
@@ -298,7 +305,7 @@ async fn create(
     }
 }
 
-async fn revoke(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn revoke(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     let method = format!("{SERVICE}/RevokeSetupLink");
     visit.tell(&method, json!({ "setupLinkId": id })).await?;
     Ok(visit.go("setup-links?done=revoked"))

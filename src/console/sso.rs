@@ -405,7 +405,7 @@ const RECENT: u32 = 10;
 
 async fn show(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     Query(query): Query<PageQuery>,
 ) -> Result<Content, Refusal> {
     let sso = find(&visit, id).await?;
@@ -550,7 +550,7 @@ fn recent(visit: &Visit, attempts: &[Attempt]) -> Markup {
 
 async fn update(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     form: Result<Form<Entered>, FormRejection>,
 ) -> Result<Response, Refusal> {
     let Ok(Form(entered)) = form else {
@@ -577,7 +577,7 @@ async fn update(
     }
 }
 
-async fn check(visit: Visit, Path(At { id }): Path<At>) -> Result<Content, Refusal> {
+async fn check(visit: Visit, At { id }: At) -> Result<Content, Refusal> {
     let method = "rollcall.v1.SignInService/CheckSSOConfiguration";
     let found: Findings = visit
         .call(method, json!({ "ssoConfigurationId": id }))
@@ -597,7 +597,7 @@ async fn check(visit: Visit, Path(At { id }): Path<At>) -> Result<Content, Refus
 }
 
 /// Sends the administrator to a sign-in that changes nothing.
-async fn test(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn test(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     #[derive(Deserialize)]
     struct Begun {
         url: String,
@@ -611,7 +611,7 @@ async fn test(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refus
     Ok(Redirect::to(&begun.url).into_response())
 }
 
-async fn activate(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn activate(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     change(
         &visit,
         id,
@@ -621,7 +621,7 @@ async fn activate(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, R
     Ok(visit.go(&format!("sso/{id}?done=activated")))
 }
 
-async fn deactivate(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn deactivate(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     change(
         &visit,
         id,
@@ -631,7 +631,7 @@ async fn deactivate(visit: Visit, Path(At { id }): Path<At>) -> Result<Response,
     Ok(visit.go(&format!("sso/{id}?done=deactivated")))
 }
 
-async fn delete(visit: Visit, Path(At { id }): Path<At>) -> Result<Response, Refusal> {
+async fn delete(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
     let method = format!("{SERVICE}/DeleteSSOConfiguration");
     visit
         .tell(&method, json!({ "ssoConfigurationId": id }))
@@ -650,7 +650,7 @@ struct Trial {
 /// The claims that an expression is tried with unless there are others.
 const EXAMPLE: &str = "{\n  \"email\": \"ada@example.com\",\n  \"email_verified\": true,\n  \"groups\": [\"Engineering\"]\n}";
 
-async fn expression(visit: Visit, Path(At { id }): Path<At>) -> Result<Content, Refusal> {
+async fn expression(visit: Visit, At { id }: At) -> Result<Content, Refusal> {
     let sso = find(&visit, id).await?;
     let trial = Trial {
         expression: sso.claims_expression.clone(),
@@ -662,7 +662,7 @@ async fn expression(visit: Visit, Path(At { id }): Path<At>) -> Result<Content, 
 /// Tries an expression: with the claims of a test sign-in, which come from its page, it is the one that there is.
 async fn try_expression(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     form: Result<Form<Trial>, FormRejection>,
 ) -> Result<Content, Refusal> {
     let Ok(Form(mut trial)) = form else {
@@ -709,7 +709,7 @@ fn expression_page(visit: &Visit, sso: &Sso, trial: &Trial, result: Markup) -> C
 
 async fn evaluate_expression(
     visit: Visit,
-    Path(_): Path<At>,
+    _: At,
     form: Result<Form<Trial>, FormRejection>,
 ) -> Result<Content, Refusal> {
     let Ok(Form(trial)) = form else {
@@ -781,7 +781,7 @@ async fn evaluate(visit: &Visit, trial: &Trial) -> Result<Markup, Refusal> {
 
 async fn save_expression(
     visit: Visit,
-    Path(At { id }): Path<At>,
+    At { id }: At,
     form: Result<Form<Trial>, FormRejection>,
 ) -> Result<Response, Refusal> {
     let Ok(Form(trial)) = form else {

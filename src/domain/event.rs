@@ -46,7 +46,7 @@ impl fmt::Display for Actor {
 }
 
 /// The nouns of events, and what happens to each.
-const TYPES: [(&str, &[&str]); 16] = [
+pub const TYPES: [(&str, &[&str]); 16] = [
     (
         "member",
         &["created", "updated", "suspended", "reactivated", "left"],

@@ -1,7 +1,13 @@
 //! The console: what its pages show and do, and whom they refuse.
 
+mod applications;
 mod audit_log;
 mod groups;
 mod people;
+mod settings;
+mod sign_ins;
 mod strangers;
 mod support;
+mod tokens;
+mod walk;
+mod webhooks;

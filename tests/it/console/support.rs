@@ -3,8 +3,12 @@
 use http::{Request, header};
 use serde_json::{Value, json};
 
+use crate::api::methods::call;
 use crate::login::{Browser, ORIGIN, query};
 use crate::support::{Reply, Server};
+
+/// Markup that must never be part of a page.
+pub const MARKUP: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'";
 
 /// A browser at the pages of one organization.
 pub struct Visitor<'a> {
@@ -31,6 +35,14 @@ impl<'a> Visitor<'a> {
             format!("/console/{}", server.organization)
         );
         visitor
+    }
+
+    /// Whoever has this token.
+    pub async fn with_token(server: &'a Server, token: &str) -> Self {
+        let mut browser = Browser::new(server);
+        let reply = browser.post("/console/token", &[("token", token)]).await;
+        reply.location();
+        Self::with(browser, server)
     }
 
     /// Somebody who came in otherwise.
@@ -75,6 +87,26 @@ impl<'a> Visitor<'a> {
         shown.text()
     }
 
+    /// Sends a form, and follows to the page that says that it is done.
+    pub async fn done(&mut self, page: &str, form: &[(&str, &str)]) -> String {
+        let location = self.post(page, form).await.location();
+        let reply = self.browser.get(&location).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let text = reply.text();
+        assert!(text.contains("class=\"note good\""), "{text}");
+        text
+    }
+
+    /// Sends a form that is refused, and shown again with why.
+    pub async fn refused(&mut self, page: &str, form: &[(&str, &str)], why: &str) -> String {
+        let reply = self.post(page, form).await;
+        let text = reply.text();
+        assert_eq!(reply.status, 400, "{text}");
+        assert!(text.contains("role=\"alert\""), "{text}");
+        assert!(text.contains(why), "{why:?} is not in {text}");
+        text
+    }
+
     /// Sends a form as a page of another site makes a browser do it.
     pub async fn post_from_elsewhere(&mut self, page: &str, form: &[(&str, &str)]) -> Reply {
         let request = Request::post(self.path(page))
@@ -109,4 +141,26 @@ pub async fn entries(server: &Server) -> usize {
     let request = json!({ "pagination": { "pageSize": 100 } });
     let found = server.call_to("EventService/ListAuditLogs", request).await;
     found.ok()["entries"].as_array().map_or(0, Vec::len)
+}
+
+/// Calls a method as the administrator, such as `rollcall.v1.WebhookService/ListWebhooks`.
+pub async fn ask(server: &Server, path: &str, body: Value) -> Value {
+    call(server, path, Some(&server.token), &body).await.ok()
+}
+
+/// Makes sure that markup that somebody entered is no part of a page, and the text is.
+#[track_caller]
+pub fn is_escaped(page: &str) {
+    assert!(!page.contains("<script>"), "{page}");
+    assert!(!page.contains("<img"), "{page}");
+    assert!(page.contains("&lt;script&gt;"), "{page}");
+}
+
+/// The value that stands on a page behind this, up to what ends it.
+#[track_caller]
+pub fn between<'t>(page: &'t str, start: &str, end: &str) -> &'t str {
+    let (_, rest) = page
+        .split_once(start)
+        .unwrap_or_else(|| panic!("{start:?} is not in {page}"));
+    rest.split_once(end).unwrap().0
 }
