@@ -64,13 +64,10 @@ impl<'a> Visitor<'a> {
     }
 
     /// What a page says that is shown.
-    #[track_caller]
-    pub fn see(&mut self, page: &str) -> impl Future<Output = String> {
-        async move {
-            let reply = self.get(page).await;
-            assert_eq!(reply.status, 200, "{page}: {}", reply.text());
-            reply.text()
-        }
+    pub async fn see(&mut self, page: &str) -> String {
+        let reply = self.get(page).await;
+        assert_eq!(reply.status, 200, "{page}: {}", reply.text());
+        reply.text()
     }
 
     pub async fn post(&mut self, page: &str, form: &[(&str, &str)]) -> Reply {
