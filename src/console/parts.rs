@@ -202,13 +202,20 @@ pub fn pager(path: &str, query: &[(&str, &str)], current: &str, next: &Paginatio
     }
 }
 
-/// A message of the API as a sentence.
+/// A message of the API as a sentence. It begins with the name of a field where it is about one.
 pub fn sentence(message: &str) -> String {
-    let mut letters = message.chars();
-    let first = letters.next().map(|c| c.to_uppercase().collect::<String>());
-    let is_whole = message.is_empty() || message.ends_with(['.', '!', '?']);
+    let (field, rest) = match message.split_once(' ') {
+        Some((first, rest)) if first.contains('_') => (first.replace('_', " "), rest),
+        _ => (String::new(), message),
+    };
+    let gap = if field.is_empty() { "" } else { " " };
+    let text = format!("{field}{gap}{rest}");
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    let is_whole = text.is_empty() || text.ends_with(['.', '!', '?']);
     let end = if is_whole { "" } else { "." };
-    format!("{}{}{end}", first.unwrap_or_default(), letters.as_str())
+    let first = first.map(String::from).unwrap_or_default();
+    format!("{first}{}{end}", letters.as_str())
 }
 
 /// A number with its thousands apart.
@@ -227,6 +234,18 @@ pub fn number(count: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_a_sentence() {
+        for (message, text) in [
+            ("no such user", "No such user."),
+            ("issuer_url must be a URL", "Issuer url must be a URL."),
+            ("Done.", "Done."),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(message), text);
+        }
+    }
 
     #[test]
     fn thousands_stand_apart() {

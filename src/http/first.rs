@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::app::Random;
 use crate::domain::token::Token;
 
 /// A code that opens the console with a token, once. It is for a server of one process, which its operator has just started.
@@ -16,9 +15,8 @@ pub struct First {
 }
 
 impl First {
-    /// A new code for a token, and the code.
-    pub fn new(random: &Random, token: Token) -> (Self, String) {
-        let bytes: [u8; 32] = random.bytes();
+    /// A code of random bytes for a token, and the code.
+    pub fn new(bytes: [u8; 32], token: Token) -> (Self, String) {
         let code: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         let first = Self {
             digest: Sha256::digest(&code).into(),

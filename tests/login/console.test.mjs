@@ -184,6 +184,58 @@ describe('the console', () => {
     await page.locator('pre', { hasText: 'claims.email_verified' }).waitFor();
   });
 
+  test('an administrator finds why a person is kept out, mends it, and sees it work', async () => {
+    const page = await administrator('/people');
+    await inspect(page, 'console-people');
+    await page.getByRole('link', { name: 'Ada Lovelace' }).click();
+    await inspect(page, 'console-person');
+    page.on('dialog', (dialog) => dialog.accept());
+    await page.getByRole('button', { name: 'Suspend', exact: true }).click();
+    await page.getByText('The person is suspended').waitFor();
+
+    const ada = await newPage();
+    await giveAddress(ada, `${server.url}/login`, 'ada@example.com');
+    await agree(ada, 'ada@example.com');
+    await ada.getByRole('heading', { name: 'You could not be signed in' }).waitFor();
+    const reference = await ada.locator('code').innerText();
+
+    // From the reference that the person tells, and from the person's own page, in under three clicks.
+    await page.goto(console_(`/sign-ins?reference=${reference}`));
+    await page.getByText('the member is suspended', { exact: false }).first().waitFor();
+    await inspect(page, 'console-sign-in-refused');
+    await page.goto(console_('/people'));
+    await page.getByRole('link', { name: 'Ada Lovelace' }).click();
+    await page.getByRole('link', { name: 'Why can’t they sign in?' }).click();
+    await page.getByText('suspended').first().waitFor();
+    await inspect(page, 'console-why');
+    await page.getByRole('link', { name: 'Ada Lovelace' }).click();
+    await page.getByRole('button', { name: 'Lift the suspension' }).click();
+    await page.getByText('The suspension is lifted').waitFor();
+    await page.getByRole('link', { name: 'Can they sign in?' }).click();
+    await page.getByText('Yes, if the identity provider lets them').waitFor();
+    await giveAddress(ada, `${server.url}/login`, 'ada@example.com');
+    await ada.waitForURL(`${server.url}/account`);
+  });
+
+  test('a claim that is missing, and a token that has ended, are found from the console alone', async () => {
+    const id = (await acme.sso('Third way', provider.issuer, ['third.example'], { clientId: CLIENT_IDS[1] }).catch(() => {}))
+      ?? (await call(server.url, token, '/gitpod.v1.OrganizationService/ListSSOConfigurations', { organizationId: acme.id }))
+        .ssoConfigurations.find(({ clientId }) => clientId === CLIENT_IDS[1]).id;
+    await call(server.url, token, '/gitpod.v1.OrganizationService/UpdateSSOConfiguration', {
+      ssoConfigurationId: id,
+      claims: { email: 'mail' },
+    });
+    const page = await administrator(`/sso/${id}`);
+    await page.getByRole('link', { name: 'Test sign-in' }).click();
+    await page.getByLabel('Account').fill('katherine@several.example');
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await page.getByRole('heading', { name: 'This sign-in would be refused' }).waitFor();
+    await page.locator('.bad', { hasText: 'mail' }).first().waitFor();
+    await inspect(page, 'console-claim-missing');
+    await page.getByRole('link', { name: 'Back to set-up' }).click();
+    await page.waitForURL(console_(`/sso/${id}`));
+  });
+
   test('everything of the pages is reached with the keyboard, and works without scripts', async () => {
     const page = await administrator('/domains');
     const stops = await tabThrough(page);
@@ -207,9 +259,13 @@ describe('the console', () => {
   test('every page of an organization that is in use', async () => {
     const page = await administrator();
     await inspect(page, 'console-overview');
-    for (const name of ['sso', 'provisioning', 'setup-links']) {
+    const pages = [
+      ...['sso', 'provisioning', 'setup-links', 'people', 'groups', 'groups/new', 'applications', 'applications/new'],
+      ...['webhooks', 'webhooks/new', 'audit-log', 'settings', 'tokens', 'tokens/new', 'sign-ins'],
+    ];
+    for (const name of pages) {
       await page.goto(console_(`/${name}`));
-      await inspect(page, `console-${name}`);
+      await inspect(page, `console-${name.replace('/', '-')}`);
     }
     const answer = await page.goto(console_('/nothing'));
     assert.equal(answer.status(), 404);

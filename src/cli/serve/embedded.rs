@@ -79,7 +79,7 @@ pub(super) async fn run(settings: Resolved, keys: Option<Keyring>) -> Result<()>
 fn first_link(app: &mut App, token_file: &Path) -> Option<String> {
     let text = Zeroizing::new(fs::read_to_string(token_file).ok()?);
     let token = Token::parse(TokenKind::Api, text.trim())?;
-    let (first, code) = First::new(&app.random, token);
+    let (first, code) = First::new(app.random.bytes(), token);
     app.first = Some(first);
     Some(format!("{}/console/first/{code}", app.public_url))
 }
