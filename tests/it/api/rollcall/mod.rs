@@ -98,13 +98,14 @@ fn an_invalid_request_names_each_field_at_fault() {
                     "filter.user_id",
                 ],
             ),
-            (QUESTIONS[0], json!({}), &["sso_configuration_id"]),
+            (QUESTIONS[0], json!({}), &["issuer_url"]),
+            (QUESTIONS[1], json!({}), &["sso_configuration_id"]),
             (
-                QUESTIONS[1],
+                QUESTIONS[2],
                 json!({ "expression": "x".repeat(4097) }),
                 &["expression"],
             ),
-            (QUESTIONS[2], json!({ "userId": "x" }), &["user_id"]),
+            (QUESTIONS[3], json!({ "userId": "x" }), &["user_id"]),
             (
                 WRITE,
                 json!({ "userId": "x", "sessionId": "" }),

@@ -154,6 +154,8 @@ const OPEN: [(&str, &[&str]); 3] = [
             "DeleteSSOConfiguration",
             "ListSignInAttempts",
             "CheckSSOConfiguration",
+            "CheckIssuer",
+            "CreateTestSignIn",
             "EvaluateClaimsExpression",
             "GetDomainVerification",
             "ListDomainVerifications",
