@@ -123,7 +123,7 @@ struct Sso {
 impl Sso {
     /// Which provider it is, by its issuer, or else by its name.
     fn provider(&self) -> Provider {
-        let name = self.display_name.to_lowercase();
+        let name = self.display_name.to_ascii_lowercase();
         let is_named = |provider: &Provider| name.contains(provider.key());
         match Provider::of_issuer(&self.issuer_url) {
             Provider::Other => Provider::ALL
