@@ -173,6 +173,10 @@ pub fn actor(visit: &Visit, names: &Names, entry: &Entry, change: Option<&Change
             (Some(name), _) => {
                 html! { a href=(visit.path(&format!("provisioning/{id}"))) { (name) } }
             }
+            _ if names.link(id).is_some() => html! {
+                a href=(visit.path("setup-links")) { "Set-up link" }
+                @if let Some(whom) = names.link(id).filter(|whom| !whom.is_empty()) { " for " (whom) }
+            },
             (None, Some(change)) if change.actor_kind == "operator" => html! {
                 "An operator"
                 @if !change.actor_name.is_empty() { " (" (change.actor_name) ")" }

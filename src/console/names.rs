@@ -23,7 +23,7 @@ pub struct Wanted {
     pub groups: BTreeSet<String>,
     /// Identifiers of service accounts.
     pub accounts: BTreeSet<String>,
-    /// Whether SCIM configurations are among what is shown.
+    /// Whether SCIM configurations and set-up links are among what is shown.
     pub configurations: bool,
 }
 
@@ -34,6 +34,7 @@ pub struct Names {
     groups: HashMap<String, String>,
     accounts: HashMap<String, String>,
     configurations: Option<HashMap<String, String>>,
+    links: HashMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -54,16 +55,18 @@ impl Names {
         wanted.groups.retain(|id| !self.groups.contains_key(id));
         wanted.accounts.retain(|id| !self.accounts.contains_key(id));
         let configurations = wanted.configurations && self.configurations.is_none();
-        let (people, groups, accounts, configurations) = tokio::try_join!(
+        let (people, groups, accounts, configurations, links) = tokio::try_join!(
             members(visit, &wanted.people),
             groups(visit, &wanted.groups),
             accounts(visit, &wanted.accounts),
             scim(visit, configurations),
+            links(visit, configurations),
         )?;
         let people = people.into_iter().map(|one| (one.user_id.clone(), one));
         self.people.extend(people);
         self.groups.extend(pairs(groups));
         self.accounts.extend(pairs(accounts));
+        self.links.extend(links);
         if let Some(found) = configurations {
             self.configurations = Some(pairs(found).collect());
         }
@@ -92,6 +95,11 @@ impl Names {
             "" => "Provisioning",
             name => name,
         })
+    }
+
+    /// Whom a set-up link is for.
+    pub fn link(&self, id: &str) -> Option<&str> {
+        self.links.get(id).map(|description| &**description)
     }
 
     /// The name of a member with the way to the page, or the identifier of one who is not known.
@@ -182,4 +190,26 @@ async fn scim(visit: &Visit, wanted: bool) -> Result<Option<Vec<Named>>, Refusal
     let request = json!({ "pagination": { "pageSize": 100 } });
     let found: Answer = visit.call(method, request).await?;
     Ok(Some(found.scim_configurations))
+}
+
+async fn links(visit: &Visit, wanted: bool) -> Result<Vec<(String, String)>, Refusal> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Answer {
+        setup_links: Vec<Link>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Link {
+        id: String,
+        description: String,
+    }
+    if !wanted {
+        return Ok(vec![]);
+    }
+    let method = "rollcall.v1.SetupLinkService/ListSetupLinks";
+    let request = json!({ "includeEnded": true, "pagination": { "pageSize": 100 } });
+    let found: Answer = visit.call(method, request).await?;
+    let pairs = found.setup_links.into_iter();
+    Ok(pairs.map(|link| (link.id, link.description)).collect())
 }
