@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::Router;
+use axum::extract::RawQuery;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -20,9 +21,12 @@ pub static SCRIPT_PATH: LazyLock<String> = LazyLock::new(|| path("console.js", S
 
 /// The path of an asset, which names what is in it.
 fn path(name: &str, text: &str) -> String {
+    format!("{}/assets/{name}?{}", super::TOP, mark(text))
+}
+
+fn mark(text: &str) -> String {
     let digest = Sha256::digest(text);
-    let mark: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
-    format!("{}/assets/{name}?{mark}", super::TOP)
+    digest[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The routes of the assets.
@@ -31,18 +35,25 @@ pub fn routes() -> Router {
     Router::new()
         .route(
             &format!("{top}/style.css"),
-            get(async || asset("text/css; charset=utf-8", STYLE)),
+            get(async |RawQuery(mark): RawQuery| asset("text/css; charset=utf-8", STYLE, mark)),
         )
         .route(
             &format!("{top}/console.js"),
-            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
+            get(async |RawQuery(mark): RawQuery| {
+                asset("text/javascript; charset=utf-8", SCRIPT, mark)
+            }),
         )
 }
 
-fn asset(kind: &'static str, text: &'static str) -> Response {
+/// An asset, which browsers keep if it is the one that they asked for: another replica may have another.
+fn asset(kind: &'static str, text: &'static str, asked: Option<String>) -> Response {
+    let kept = match asked.is_some_and(|asked| asked == mark(text)) {
+        true => "public, max-age=31536000, immutable",
+        false => "no-store",
+    };
     let headers = [
         (CONTENT_TYPE, kind),
-        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (CACHE_CONTROL, kept),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (headers, text).into_response()

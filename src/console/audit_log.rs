@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Query;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -18,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::Console;
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::history::{self, Entries, Entry, KINDS};
 use super::names::Names;
@@ -71,7 +71,7 @@ const ACTING: [(&str, &str, &str); 3] = [
     (
         "other",
         "PRINCIPAL_UNSPECIFIED",
-        "Provisioning or an operator",
+        "Provisioning, an operator or a set-up link",
     ),
 ];
 
@@ -162,7 +162,7 @@ fn start_of_day(text: &str, later: u64) -> Result<Option<DateTime<Utc>>, String>
     }
 }
 
-async fn list(visit: Visit, Query(search): Query<Search>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(search): Queried<Search>) -> Result<Content, Refusal> {
     let filter = match search.filter(&visit).await? {
         Ok(filter) => filter,
         Err(problem) => return Ok(page(&visit, &search, Some(&problem), &html! {})),
@@ -287,7 +287,11 @@ struct Part {
     part: String,
 }
 
-async fn show(visit: Visit, At { id }: At, Query(part): Query<Part>) -> Result<Content, Refusal> {
+async fn show(
+    visit: Visit,
+    At { id }: At,
+    Queried(part): Queried<Part>,
+) -> Result<Content, Refusal> {
     let (entry, change) = history::get_one(&visit, &id.to_string()).await?;
     let differences = change.differences();
     let compared = html! {
@@ -346,7 +350,7 @@ const HEADINGS: [&str; 9] = [
 ];
 
 /// Sends the entries as a table for spreadsheets, a page at a time.
-async fn export(visit: Visit, Query(search): Query<Search>) -> Result<Response, Refusal> {
+async fn export(visit: Visit, Queried(search): Queried<Search>) -> Result<Response, Refusal> {
     let filter = match search.filter(&visit).await? {
         Ok(filter) => filter,
         Err(problem) => return Ok(page(&visit, &search, Some(&problem), &html! {}).into_response()),

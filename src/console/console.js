@@ -79,8 +79,14 @@ for (const element of document.querySelectorAll('[data-feed]')) {
   });
   source.addEventListener('add', (event) => {
     element.querySelector('[data-waiting]')?.remove();
-    element.insertAdjacentHTML('afterbegin', event.data);
-    localize(element);
+    const rows = document.createElement('template');
+    rows.innerHTML = event.data;
+    // After a pause of the connection, the server begins where it began.
+    for (const row of rows.content.querySelectorAll('[id]')) {
+      if (document.getElementById(row.id)) row.remove();
+    }
+    localize(rows.content);
+    element.prepend(rows.content);
   });
 }
 

@@ -9,10 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::client::Refusal;
 use crate::app::App;
 use crate::domain::token::{Token, TokenKind};
-use crate::http::session;
-
-/// The cookie of a session that began with a token. It has the token, sealed: what ends the token ends the session.
-const COOKIE_NAME: &str = "rollcall-console";
+use crate::http::session::{self, CONSOLE_NAME, LINK_NAME};
 
 /// How long such a session lasts.
 const LIFETIME: TimeDelta = TimeDelta::hours(12);
@@ -27,9 +24,6 @@ pub const KINDS: [TokenKind; 3] = [
 /// What the session's cookie is sealed for.
 const CONTEXT: &[u8] = b"console\0";
 
-/// The cookie of whoever opened a set-up link: its token.
-const LINK_NAME: &str = "rollcall-setup";
-
 /// How long that is kept, in seconds: as long as links live at most.
 const LINK_LIFETIME: i64 = 30 * 24 * 60 * 60;
 
@@ -41,7 +35,7 @@ struct Kept {
 
 /// The token that the browser's session began with.
 pub fn token(app: &App, headers: &HeaderMap) -> Option<Token> {
-    let name = session::cookie_name(app, COOKIE_NAME);
+    let name = session::cookie_name(app, CONSOLE_NAME);
     let sealed = URL_SAFE_NO_PAD
         .decode(session::cookie(headers, &name)?)
         .ok()?;
@@ -60,13 +54,8 @@ pub fn keep(app: &App, headers: &mut HeaderMap, token: &Token) -> Result<(), Ref
     let plain = serde_json::to_vec(&kept).map_err(Refusal::fault)?;
     let sealed = app.keys.seal(&plain, CONTEXT, &app.random)?;
     let value = URL_SAFE_NO_PAD.encode(sealed);
-    session::set_cookie(app, headers, COOKIE_NAME, &value, LIFETIME.num_seconds());
+    session::set_cookie(app, headers, CONSOLE_NAME, &value, LIFETIME.num_seconds());
     Ok(())
-}
-
-/// Ends the session that began with a token.
-pub fn forget(app: &App, headers: &mut HeaderMap) {
-    session::set_cookie(app, headers, COOKIE_NAME, "", 0);
 }
 
 /// The token of the link that the browser opened last.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Form;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::Console;
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::parts::{
     Field, PageQuery, Pagination, Tone, badge, copy, empty, note, pager, pagination, time,
@@ -68,7 +69,7 @@ struct One {
     domain_verification: Domain,
 }
 
-async fn list(visit: Visit, Query(query): Query<PageQuery>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(query): Queried<PageQuery>) -> Result<Content, Refusal> {
     let notice = (query.done == "deleted").then_some("Deleted.");
     Ok(list_page(&visit, &query.page, "", None)
         .await?
@@ -138,7 +139,7 @@ async fn create(visit: Visit, form: Result<Form<New>, FormRejection>) -> Result<
 async fn show(
     visit: Visit,
     At { id }: At,
-    Query(query): Query<PageQuery>,
+    Queried(query): Queried<PageQuery>,
 ) -> Result<Content, Refusal> {
     let method = format!("{SERVICE}/GetDomainVerification");
     let request = json!({ "domainVerificationId": id });

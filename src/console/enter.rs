@@ -29,27 +29,37 @@ pub fn routes(_: &Arc<Console>) -> Router<Arc<Console>> {
         .route("/first/{code}", get(first))
 }
 
-/// Sends the browser to where it may look: an operator to the list of organizations, an administrator to the organization.
+/// Sends the browser to the first page that something in it opens: an operator to the list of organizations, everybody else to
+/// an organization.
 async fn home(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
-    let app = &console.app;
-    if let Some(token) = cookies::token(app, &headers) {
-        match place(app, &token).await {
-            Ok(path) => return Redirect::to(&path).into_response(),
-            Err(refusal) if refusal.code != "unauthenticated" => return refusal.into_response(),
-            Err(_) => {}
-        }
+    match home_of(&console.app, &headers).await {
+        Ok(path) => Redirect::to(&path).into_response(),
+        Err(refusal) => refusal.into_response(),
     }
-    let link = cookies::link(app, &headers).and_then(|token| token.organization());
-    match session::find(app, &headers).await {
-        Err(Error::Unauthenticated) if link.is_some() => {
-            let id = link.map(|id| id.to_string()).unwrap_or_default();
-            Redirect::to(&format!("{TOP}/{id}")).into_response()
-        }
-        Ok(session) => {
-            let id = session.caller.organization_id;
-            Redirect::to(&format!("{TOP}/{id}")).into_response()
-        }
-        Err(error) => Refusal::from(error).into_response(),
+}
+
+async fn home_of(app: &App, headers: &HeaderMap) -> Result<String, Refusal> {
+    let session = match session::find(app, headers).await {
+        Ok(session) => Some(session.caller),
+        Err(Error::Unauthenticated) => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(caller) = session.filter(|caller| caller.powers.administers) {
+        return Ok(format!("{TOP}/{}", caller.organization_id));
+    }
+    let token = cookies::token(app, headers);
+    let refused = match token {
+        None => Refusal::from(Error::Unauthenticated),
+        Some(token) => match place(app, &token).await {
+            Ok(path) => return Ok(path),
+            Err(refusal) => refusal,
+        },
+    };
+    let link = cookies::link(app, headers).and_then(|token| token.organization());
+    match (link, session) {
+        (Some(id), _) => Ok(format!("{TOP}/{id}")),
+        (None, Some(caller)) => Ok(format!("{TOP}/{}", caller.organization_id)),
+        (None, None) => Err(refused),
     }
 }
 
@@ -87,7 +97,7 @@ fn form(problem: Option<&str>) -> Content {
             }
             div .actions { button { "Continue" } }
         }
-        p .hint { "An operator’s token is made with " code { "rollcall token create --operator" } "." }
+        p .hint { "An operator’s token is made with " code { "rollcall token create --operator" } ", where the server has a PostgreSQL." }
     };
     Content::alone("Continue with a token", body)
 }
@@ -136,8 +146,13 @@ fn wrong(problem: &str) -> Response {
 /// Begins the session of the first administrator, once.
 async fn first(
     State(console): State<Arc<Console>>,
+    method: Method,
     Path(code): Path<String>,
 ) -> Result<Response, Refusal> {
+    // Programs that look at links before a person opens them do not use them up.
+    if method != Method::GET {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let first = console.app.first.as_ref();
     match first.and_then(|first| first.take(&code)) {
         Some(token) => enter(&console.app, &token).await,
@@ -148,9 +163,9 @@ async fn first(
     }
 }
 
-/// Ends the session that began with a token, and that of the person.
-async fn leave(State(console): State<Arc<Console>>) -> Response {
+/// Ends the session that began with a token, and takes the set-up link from the browser.
+async fn leave(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
     let mut response = Redirect::to(TOP).into_response();
-    cookies::forget(&console.app, response.headers_mut());
+    session::leave_console(&console.app, &headers, response.headers_mut());
     response
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
 use http::request::Parts;
 use maud::{Markup, Render, html};
+use serde::de::DeserializeOwned;
 
 use super::client::Refusal;
 
@@ -50,6 +51,21 @@ impl<S: Send + Sync> FromRequest<S> for Entered {
         match Form::from_request(request, state).await {
             Ok(Form(pairs)) => Ok(Self(Pairs(pairs))),
             Err(_) => Err(Refusal::bad_form()),
+        }
+    }
+}
+
+/// What the query of an address has, of which the names are known. Nothing is where something else is asked for.
+#[derive(Clone, Debug)]
+pub struct Queried<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(_) => Err(Refusal::nothing_here()),
         }
     }
 }

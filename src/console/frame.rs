@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use maud::{DOCTYPE, Markup, html};
 
 use super::TOP;
@@ -168,15 +168,18 @@ const FRAGMENT: HeaderName = HeaderName::from_static("rollcall-fragment");
 /// Makes a page of what a handler answers with.
 pub async fn dress(request: Request, next: Next) -> Response {
     let is_fragment = request.headers().contains_key(FRAGMENT);
-    let path = match *request.method() {
-        Method::GET => request.uri().path().to_owned(),
-        _ => TOP.to_owned(),
+    let is_look = request.method().is_safe();
+    let path = match is_look {
+        true => request.uri().path().to_owned(),
+        false => TOP.to_owned(),
     };
     let mut response = next.run(request).await;
     let visit = response.extensions_mut().remove::<Visit>();
     let refusal = response.extensions_mut().remove::<Refusal>();
     let content = response.extensions_mut().remove::<Content>();
-    let Some(content) = content.or_else(|| refusal.map(|refusal| explain(&refusal, &path))) else {
+    let Some(content) = content
+        .or_else(|| refusal.map(|refusal| explain(&refusal, &path, is_look, visit.is_some())))
+    else {
         return response;
     };
     let page = match is_fragment {
@@ -194,12 +197,13 @@ pub async fn dress(request: Request, next: Next) -> Response {
 }
 
 /// The page of a refusal to show what is at `path`.
-fn explain(refusal: &Refusal, path: &str) -> Content {
+fn explain(refusal: &Refusal, path: &str, is_look: bool, is_known: bool) -> Content {
     if refusal.code == "unauthenticated" {
         return way_in(path);
     }
     let title = match &*refusal.code {
-        "permission_denied" => "You may not see this",
+        "permission_denied" if is_look => "You may not see this",
+        "permission_denied" => "Not allowed",
         "not_found" => "Nothing here",
         "unavailable" | "deadline_exceeded" => "Not available at the moment",
         "resource_exhausted" => "Too much at once",
@@ -209,7 +213,12 @@ fn explain(refusal: &Refusal, path: &str) -> Content {
     let body = html! {
         p { (refusal.sentence()) }
         div .actions {
-            a .button.second href=(TOP) { "To the console" }
+            @if refusal.code == "permission_denied" && !is_known {
+                a .button.second href={ (TOP) "/token" } { "Use a token" }
+                form method="post" action="/logout" { button .second { "Sign out" } }
+            } @else {
+                a .button.second href=(TOP) { "To the console" }
+            }
         }
     };
     Content::alone(title, body).status(refusal.status())
@@ -290,6 +299,7 @@ fn bar(visit: Option<&Visit>) -> Markup {
                         Who::Link(link) => {
                             span { "Set-up link" }
                             @if !link.return_url.is_empty() { a href=(link.return_url) rel="noreferrer" { "Done: go back" } }
+                            form method="post" action={ (TOP) "/leave" } { button .link { "Leave" } }
                         }
                         Who::Token => { span { "Administrator’s token" } (leave()) }
                         Who::Member => {

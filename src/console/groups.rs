@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Form;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::names::{Names, Wanted};
 use super::parts::{
@@ -108,7 +109,7 @@ struct Entered<'a> {
     problem: Option<&'a str>,
 }
 
-async fn list(visit: Visit, Query(search): Query<Search>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(search): Queried<Search>) -> Result<Content, Refusal> {
     list_page(&visit, &search, &Entered::default()).await
 }
 
@@ -366,7 +367,7 @@ impl Problem {
 async fn show(
     visit: Visit,
     At { id }: At,
-    Query(search): Query<Search>,
+    Queried(search): Queried<Search>,
 ) -> Result<Content, Refusal> {
     page(&visit, id, &search, &Problem::default()).await
 }

@@ -152,9 +152,10 @@ pub fn actor_text(names: &Names, entry: &Entry) -> (String, &'static str) {
     let (known, kind) = match &*entry.actor_principal {
         USER => (names.person(id).map(|member| member.label()), "person"),
         SERVICE_ACCOUNT => (names.account(id), "service account"),
-        _ => match names.configuration(id) {
-            Some(name) => (Some(name), "provisioning"),
-            None => (None, "operator or provisioning"),
+        _ => match (names.configuration(id), names.link(id)) {
+            (Some(name), _) => (Some(name), "provisioning"),
+            (None, Some(whom)) => (Some(whom), "set-up link"),
+            (None, None) => (None, "operator, provisioning or set-up link"),
         },
     };
     (known.unwrap_or_default().to_owned(), kind)
@@ -181,8 +182,12 @@ pub fn actor(visit: &Visit, names: &Names, entry: &Entry, change: Option<&Change
                 "An operator"
                 @if !change.actor_name.is_empty() { " (" (change.actor_name) ")" }
             },
+            (None, Some(change)) if change.actor_kind == "setup_link" => html! {
+                "A set-up link"
+                @if !change.actor_name.is_empty() { " for " (change.actor_name) }
+            },
             (None, Some(_)) => html! { "A removed provisioning" },
-            (None, None) => html! { "An operator, or a removed provisioning" },
+            (None, None) => html! { "An operator, or a removed provisioning or set-up link" },
         },
     }
 }

@@ -46,10 +46,10 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
-use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{any, get};
 
 use crate::app::App;
 use crate::http::page::protect;
@@ -93,11 +93,14 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
     let pages = Router::new()
         .nest("/{organization}", organization)
         .route("/{organization}/{*rest}", any(nothing_here))
+        .method_not_allowed_fallback(nothing_here)
         .merge(organizations::routes())
         .layer(from_fn_with_state(console.clone(), visit::recognise));
     let entrance = enter::routes(&console);
     Router::new()
         .nest(TOP, pages.merge(entrance))
+        .route(&format!("{TOP}/"), get(without_slash))
+        .route(&format!("{TOP}/{{organization}}/"), get(without_slash))
         .merge(setup::entrance())
         .layer(from_fn(frame::dress))
         .layer(from_fn_with_state(console.clone(), from_here))
@@ -105,6 +108,11 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(console)
         .merge(assets::routes())
+}
+
+/// Sends the browser to the page whose address it has with a slash too many.
+async fn without_slash(OriginalUri(address): OriginalUri) -> Redirect {
+    Redirect::to(address.path().trim_end_matches('/'))
 }
 
 async fn nothing_here() -> client::Refusal {

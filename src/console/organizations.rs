@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Form;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::parts::{Field, PageQuery, Pagination, empty, pager, pagination, time};
 use super::visit::Visit;
@@ -39,7 +40,7 @@ struct Organizations {
     pagination: Pagination,
 }
 
-async fn list(visit: Visit, Query(query): Query<PageQuery>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(query): Queried<PageQuery>) -> Result<Content, Refusal> {
     show(&visit, &query.page, "", None).await
 }
 

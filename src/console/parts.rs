@@ -205,7 +205,10 @@ pub fn pager(path: &str, query: &[(&str, &str)], current: &str, next: &Paginatio
 /// A message of the API as a sentence. It begins with the name of a field where it is about one.
 pub fn sentence(message: &str) -> String {
     let (field, rest) = match message.split_once(' ') {
-        Some((first, rest)) if first.contains('_') => (first.replace('_', " "), rest),
+        Some((first, rest)) if first.contains('_') => {
+            let name = first.split('[').next().unwrap_or_default();
+            (name.replace('_', " "), rest)
+        }
         _ => (String::new(), message),
     };
     let gap = if field.is_empty() { "" } else { " " };

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Query;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::parts::{
     Pagination, Select, Tone, badge, empty, note, pager, pagination, time, time_or,
@@ -201,7 +201,7 @@ impl Search {
     }
 }
 
-async fn list(visit: Visit, Query(search): Query<Search>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(search): Queried<Search>) -> Result<Content, Refusal> {
     let (status, result) = match find(&visit, search.filter(), pagination(&search.page)).await {
         Ok(found) => (StatusCode::OK, table(&visit, &search, &found)),
         Err(refusal) if refusal.is_about_input() => {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Form;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::groups::{self, Role};
 use super::history::{self, Change, Difference, Entry};
@@ -43,7 +44,7 @@ const REFUSED: usize = 10;
 async fn show(
     visit: Visit,
     At { id }: At,
-    Query(query): Query<PageQuery>,
+    Queried(query): Queried<PageQuery>,
 ) -> Result<Content, Refusal> {
     page(&visit, id, &query.done, None).await
 }

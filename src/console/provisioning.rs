@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Query};
+use axum::extract::rejection::{FormRejection, PathRejection};
+use axum::extract::{Form, Path};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::guides::Provider;
 use super::parts::{
@@ -178,7 +179,7 @@ fn base_url(visit: &Visit) -> String {
     format!("{}/scim/v2", visit.console.app.public_url)
 }
 
-async fn list(visit: Visit, Query(query): Query<PageQuery>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(query): Queried<PageQuery>) -> Result<Content, Refusal> {
     let request = json!({ "pagination": pagination(&query.page) });
     let method = format!("{SERVICE}/ListSCIMConfigurations");
     let found: Listed = visit.call(&method, request).await?;
@@ -319,7 +320,7 @@ async fn create(
 async fn token_page(visit: &Visit, scim: &Scim, token: &NewToken) -> Result<Content, Refusal> {
     let provider = provider(visit, scim).await?;
     let body = html! {
-        (note(Tone::Doubtful, "The token is shown now and never again. Copy it before you leave this page; if it is lost, make a new one."))
+        (note(Tone::Doubtful, "The token is shown now and never again. Copy it before you leave this page, and do not load the page anew; if the token is lost, make a new one."))
         (copy("Base URL", &base_url(visit)))
         (copy("Token", &token.token))
         p { "It ends " (time(token.token_expires_at)) ". Put that day into a calendar." }
@@ -400,7 +401,7 @@ const EVENTS: &str = "rollcall.v1.ProvisioningService/ListProvisioningEvents";
 async fn show(
     visit: Visit,
     At { id }: At,
-    Query(filter): Query<Filter>,
+    Queried(filter): Queried<Filter>,
 ) -> Result<Content, Refusal> {
     let scim = find(&visit, id).await?;
     page(&visit, id, &scim, &filter, None).await
@@ -533,7 +534,7 @@ fn outcome(event: &Pushed) -> Markup {
 /// A request in the feed.
 fn row(path: &str, event: &Pushed) -> Markup {
     html! {
-        li {
+        li id={ "request-" (event.id) } {
             (time(event.created_at))
             div {
                 (outcome(event)) " "
@@ -602,9 +603,9 @@ fn brief(value: &Value) -> String {
 fn help(event: &Pushed) -> Option<&'static str> {
     match event.status {
         401 => Some(
-            "The token is wrong, has ended, or was replaced: make a new one above, and enter it at the provider.",
+            "The token is wrong, has ended, or was replaced: make a new one on the page of this provisioning, and enter it at the provider.",
         ),
-        403 => Some("Provisioning is switched off here: switch it on below."),
+        403 => Some("Provisioning is switched off here: switch it on, on its page."),
         404 => Some(
             "The provider knows a user or group that is gone here. Restart provisioning at the provider: it makes the user or group anew.",
         ),
@@ -631,7 +632,7 @@ struct Since {
 async fn feed(
     visit: Visit,
     At { id }: At,
-    Query(since): Query<Since>,
+    Queried(since): Queried<Since>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refusal> {
     let path = find(&visit, id).await?.path(&visit);
     let from = DateTime::from_timestamp_millis(since.since).ok_or_else(Refusal::bad_form)?;
@@ -703,8 +704,11 @@ impl Feed {
 /// One request, as a page to send to a colleague.
 async fn event(
     visit: Visit,
-    Path((_, id, event)): Path<(String, Uuid, Uuid)>,
+    path: Result<Path<(String, Uuid, Uuid)>, PathRejection>,
 ) -> Result<Content, Refusal> {
+    let Ok(Path((_, id, event))) = path else {
+        return Err(Refusal::nothing_here());
+    };
     let scim = find(&visit, id).await?;
     let found = around(&visit, id, event).await?;
     let path = scim.path(&visit);

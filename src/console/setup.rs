@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Form, Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -14,11 +14,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::parts::{
     Field, PageQuery, Pagination, Tone, badge, copy, empty, note, pager, pagination, time, time_or,
 };
-use super::visit::{At, Link, Visit};
+use super::visit::{At, LINK_ENDED, Link, Visit};
 use super::{Console, TOP, cookies};
 use crate::domain::token::{Token, TokenKind};
 use crate::error::Error;
@@ -67,10 +68,7 @@ async fn open(
 
 /// What somebody is told whose link opens nothing.
 fn ended() -> Refusal {
-    Refusal::new(
-        "not_found",
-        "This set-up link is incomplete, has ended, or was revoked. Ask whoever sent it to you for a new one.",
-    )
+    Refusal::new("not_found", LINK_ENDED)
 }
 
 /// What whoever opened a link sees first.
@@ -182,7 +180,7 @@ impl Entered {
     }
 }
 
-async fn list(visit: Visit, Query(query): Query<PageQuery>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(query): Queried<PageQuery>) -> Result<Content, Refusal> {
     let notice = (query.done == "revoked").then_some("Revoked: the link opens nothing any more.");
     let page = list_page(&visit, &query.page, &Entered::all(), None).await?;
     Ok(page.notice(notice))

@@ -123,7 +123,7 @@ fn row(visit: &Visit, attempt: &Attempt) -> Markup {
         tr {
             td data-label="When" { (time_or(attempt.created_at, "unknown")) }
             td data-label="Who" {
-                @if attempt.user_id.is_empty() { (who) } @else { a href=(visit.path(&format!("people/{}", attempt.user_id))) { (who) } }
+                @if attempt.user_id.is_empty() || !visit.who.administers() { (who) } @else { a href=(visit.path(&format!("people/{}", attempt.user_id))) { (who) } }
             }
             td data-label="What came of it" {
                 @if attempt.outcome == "SIGN_IN_OUTCOME_SIGNED_IN" { (badge(Tone::Good, "Signed in")) } @else { (badge(Tone::Bad, "Refused")) }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Form;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::Refusal;
+use super::form::Queried;
 use super::frame::{Content, Section};
 use super::guides::Provider;
 use super::parts::{
@@ -113,7 +114,7 @@ async fn change(visit: &Visit, id: Uuid, mut change: Value) -> Result<(), Refusa
         .await
 }
 
-async fn list(visit: Visit, Query(query): Query<PageQuery>) -> Result<Content, Refusal> {
+async fn list(visit: Visit, Queried(query): Queried<PageQuery>) -> Result<Content, Refusal> {
     let request =
         json!({ "organizationId": visit.organization, "pagination": pagination(&query.page) });
     let found: Listed = visit
@@ -165,7 +166,7 @@ struct ChosenQuery {
     provider: String,
 }
 
-async fn choose(visit: Visit, Query(query): Query<ChosenQuery>) -> Content {
+async fn choose(visit: Visit, Queried(query): Queried<ChosenQuery>) -> Content {
     match Provider::of_key(&query.provider) {
         None => {
             let body = html! {
@@ -223,6 +224,7 @@ fn new_page(
             form method="post" action=(visit.path("sso/new")) data-live=(visit.path("sso/issuer")) data-into="findings" {
                 input type="hidden" name="provider" value=(provider.key());
                 (fields(provider, entered, true))
+                @if problem.is_some() { p .problem { "The client secret is not kept in the form: enter it again." } }
                 div .actions {
                     button { "Save and test" }
                     a .button.second href=(visit.path("sso/new")) { "Another provider" }
@@ -271,6 +273,11 @@ async fn create(
         return Err(Refusal::bad_form());
     };
     let provider = Provider::of_key(&entered.provider).unwrap_or(Provider::Other);
+    if provider == Provider::Google && words(&entered.email_domains).is_empty() {
+        let problem = "Enter the domains of your Workspace: everybody in the world can sign in at Google, and the domains keep the others out.";
+        let page = new_page(&visit, provider, &entered, Some(problem));
+        return Ok(page.status(StatusCode::BAD_REQUEST).into_response());
+    }
     let mut request = json!({
         "organizationId": visit.organization,
         "displayName": entered.display_name.trim(),
@@ -283,29 +290,32 @@ async fn create(
     if provider == Provider::Google {
         request["claimsExpression"] = json!(google_expression(&words(&entered.email_domains)));
     }
-    let made: Result<One, Refusal> = visit
-        .call(&format!("{SERVICE}/CreateSSOConfiguration"), request)
-        .await;
-    match made {
-        Ok(made) => {
-            let sso = made.sso_configuration;
-            // Nobody is sent to what nobody has tried.
-            if let Ok(id) = sso.id.parse() {
-                change(
-                    &visit,
-                    id,
-                    json!({ "state": "SSO_CONFIGURATION_STATE_INACTIVE" }),
-                )
-                .await?;
-            }
-            Ok(visit.go(&format!("sso/{}?done=created", sso.id)))
-        }
+    // A browser that goes away does not interrupt it.
+    let made = tokio::spawn(make(visit.clone(), request)).await;
+    match made.map_err(Refusal::fault)? {
+        Ok(id) => Ok(visit.go(&format!("sso/{id}?done=created"))),
         Err(refusal) if refusal.is_about_input() => {
             let page = new_page(&visit, provider, &entered, Some(&refusal.sentence()));
             Ok(page.status(StatusCode::BAD_REQUEST).into_response())
         }
         Err(refusal) => Err(refusal),
     }
+}
+
+/// Makes a configuration that is not active: nobody is sent to what nobody has tried.
+async fn make(visit: Visit, request: Value) -> Result<Uuid, Refusal> {
+    let method = format!("{SERVICE}/CreateSSOConfiguration");
+    let made: One = visit.call(&method, request).await?;
+    let id: Uuid = made.sso_configuration.id.parse().map_err(Refusal::fault)?;
+    let inactive = json!({ "state": "SSO_CONFIGURATION_STATE_INACTIVE" });
+    if let Err(refusal) = change(&visit, id, inactive).await {
+        let method = format!("{SERVICE}/DeleteSSOConfiguration");
+        visit
+            .tell(&method, json!({ "ssoConfigurationId": id }))
+            .await?;
+        return Err(refusal);
+    }
+    Ok(id)
 }
 
 /// At Google's issuer everybody can sign in, and `hd` says who is of the Workspace.
@@ -406,7 +416,7 @@ const RECENT: u32 = 10;
 async fn show(
     visit: Visit,
     At { id }: At,
-    Query(query): Query<PageQuery>,
+    Queried(query): Queried<PageQuery>,
 ) -> Result<Content, Refusal> {
     let sso = find(&visit, id).await?;
     let notice = match &*query.done {
@@ -563,6 +573,17 @@ async fn update(
         "emailDomains": words(&entered.email_domains),
         "additionalScopes": { "scopes": words(&entered.additional_scopes) },
     });
+    let before = find(&visit, id).await?;
+    let domains: Vec<&str> = before
+        .email_domains
+        .iter()
+        .map(|domain| &**domain)
+        .collect();
+    if !before.claims_expression.is_empty()
+        && before.claims_expression == google_expression(&domains)
+    {
+        asked["claimsExpression"] = json!(google_expression(&words(&entered.email_domains)));
+    }
     if !entered.client_secret.trim().is_empty() {
         asked["clientSecret"] = json!(entered.client_secret.trim());
     }
@@ -643,7 +664,8 @@ async fn delete(visit: Visit, At { id }: At) -> Result<Response, Refusal> {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Trial {
-    expression: String,
+    /// Absent where only claims come, from the page of a test sign-in.
+    expression: Option<String>,
     claims_json: String,
 }
 
@@ -653,7 +675,7 @@ const EXAMPLE: &str = "{\n  \"email\": \"ada@example.com\",\n  \"email_verified\
 async fn expression(visit: Visit, At { id }: At) -> Result<Content, Refusal> {
     let sso = find(&visit, id).await?;
     let trial = Trial {
-        expression: sso.claims_expression.clone(),
+        expression: Some(sso.claims_expression.clone()),
         claims_json: EXAMPLE.to_owned(),
     };
     Ok(expression_page(&visit, &sso, &trial, html! {}))
@@ -669,9 +691,9 @@ async fn try_expression(
         return Err(Refusal::bad_form());
     };
     let sso = find(&visit, id).await?;
-    if trial.expression.is_empty() {
-        trial.expression.clone_from(&sso.claims_expression);
-    }
+    trial
+        .expression
+        .get_or_insert_with(|| sso.claims_expression.clone());
     let claims: Result<Value, _> = serde_json::from_str(&trial.claims_json);
     if let Ok(pretty) = claims.and_then(|claims| serde_json::to_string_pretty(&claims)) {
         trial.claims_json = pretty;
@@ -687,7 +709,7 @@ fn expression_page(visit: &Visit, sso: &Sso, trial: &Trial, result: Markup) -> C
         form method="post" action=(path) data-live={ (path) "/evaluate" } data-into="result" {
             div .field {
                 label for="expression" { "Expression" }
-                textarea #expression .code name="expression" rows="4" spellcheck="false" maxlength="4096" { (trial.expression) }
+                textarea #expression .code name="expression" rows="4" spellcheck="false" maxlength="4096" { (trial.expression.as_deref().unwrap_or_default()) }
                 p .hint {
                     "For example " code { "\"Engineering\" in claims.groups" } " or " code { "claims.email.endsWith(\"@example.com\")" } "."
                 }
@@ -740,7 +762,7 @@ async fn evaluate(visit: &Visit, trial: &Trial) -> Result<Markup, Refusal> {
         "" => "{}",
         text => text,
     };
-    let request = json!({ "expression": trial.expression, "claimsJson": claims });
+    let request = json!({ "expression": trial.expression.as_deref().unwrap_or_default(), "claimsJson": claims });
     let method = "rollcall.v1.SignInService/EvaluateClaimsExpression";
     let answer: Answer = match visit.call(method, request).await {
         Ok(answer) => answer,
@@ -787,7 +809,8 @@ async fn save_expression(
     let Ok(Form(trial)) = form else {
         return Err(Refusal::bad_form());
     };
-    let asked = json!({ "claimsExpression": trial.expression.trim() });
+    let asked =
+        json!({ "claimsExpression": trial.expression.as_deref().unwrap_or_default().trim() });
     match change(&visit, id, asked).await {
         Ok(()) => Ok(visit.go(&format!("sso/{id}?done=saved"))),
         Err(refusal) if refusal.is_about_input() => {

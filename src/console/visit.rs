@@ -75,6 +75,18 @@ impl Who {
         !matches!(self, Self::Link(_))
     }
 
+    /// Whether a page of the organization is theirs, by the first part of its path.
+    fn sees(&self, page: &str) -> bool {
+        match page {
+            _ if self.administers() => true,
+            "" => true,
+            "sso" | "sign-ins" => self.sets_up_sso(),
+            "provisioning" => self.sets_up_scim(),
+            "domains" => self.sets_up_domains(),
+            _ => false,
+        }
+    }
+
     fn sets_up(&self, permission: &str) -> bool {
         match self {
             Self::Link(link) => link.permissions.iter().any(|one| one == permission),
@@ -173,10 +185,13 @@ pub async fn recognise(
             _ => return Refusal::nothing_here().into_response(),
         },
     };
+    let page = request.uri().path();
+    let page = page.split('/').nth(2).unwrap_or_default().to_owned();
     match visit(&console, request.headers(), organization).await {
+        Ok(visit) if !visit.who.sees(&page) => {
+            Refusal::new("permission_denied", NOT_OF_LINK).into_response()
+        }
         Ok(visit) => {
-            tracing::Span::current()
-                .record("organization", tracing::field::display(visit.organization));
             request.extensions_mut().insert(visit.clone());
             let mut response = next.run(request).await;
             response.extensions_mut().insert(visit);
@@ -195,7 +210,12 @@ async fn visit(
     for (who, headers) in credentials(&console.app, headers, organization) {
         let found = match caller::find(&console.app, &Method::GET, &headers, None).await {
             Ok(found) => found,
-            Err(Error::Unauthenticated) => continue,
+            Err(Error::Unauthenticated) => {
+                if matches!(who, Who::Link(_)) && refused.code == "unauthenticated" {
+                    refused = Refusal::new("not_found", LINK_ENDED);
+                }
+                continue;
+            }
             Err(error) => {
                 refused = error.into();
                 continue;
@@ -222,6 +242,13 @@ async fn visit(
     }
     Err(refused)
 }
+
+/// What somebody is told whose link is for other pages.
+const NOT_OF_LINK: &str =
+    "Your set-up link is not for this page. The menu has the pages that it is for.";
+
+/// What somebody is told whose link opens nothing.
+pub const LINK_ENDED: &str = "This set-up link is incomplete, has ended, or was revoked. Ask whoever sent it to you for a new one.";
 
 /// What somebody is told who has no say.
 const NO_ADMINISTRATOR: &str = "You are signed in, but you are no administrator of this organization. Ask an administrator to give you the role.";

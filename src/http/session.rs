@@ -21,6 +21,12 @@ const COOKIE_NAME: &str = "rollcall-session";
 /// The cookie with the sessions of other organizations that this browser has as well: their tokens, separated by dots.
 const OTHERS_NAME: &str = "rollcall-sessions";
 
+/// The cookie of a session of the console that began with a token. It has the token, sealed: what ends the token ends the session.
+pub const CONSOLE_NAME: &str = "rollcall-console";
+
+/// The cookie of whoever opened a set-up link: its token.
+pub const LINK_NAME: &str = "rollcall-setup";
+
 /// How many sessions a browser has at most, each of another organization.
 const MAX_SESSIONS: usize = 8;
 
@@ -120,8 +126,18 @@ pub fn set(app: &App, request: &HeaderMap, headers: &mut HeaderMap, token: &Toke
     }
 }
 
-/// Takes all sessions from the browser.
+/// Takes from the browser what opens the console beside the sessions of people: a token, and a set-up link.
+pub fn leave_console(app: &App, request: &HeaderMap, headers: &mut HeaderMap) {
+    for name in [CONSOLE_NAME, LINK_NAME] {
+        if cookie(request, &cookie_name(app, name)).is_some() {
+            set_cookie(app, headers, name, "", 0);
+        }
+    }
+}
+
+/// Takes all sessions from the browser, and what else opens the console.
 pub fn clear(app: &App, request: &HeaderMap, headers: &mut HeaderMap) {
+    leave_console(app, request, headers);
     set_cookie(app, headers, COOKIE_NAME, "", 0);
     if cookie(request, &cookie_name(app, OTHERS_NAME)).is_some() {
         set_cookie(app, headers, OTHERS_NAME, "", 0);

@@ -54,6 +54,7 @@ async fn read(app: &App, session: &Session) -> Result<Account, Error> {
         )
         .await?,
         current: session.id,
+        administers: caller.powers.administers,
     })
 }
 

@@ -35,6 +35,8 @@ pub struct Account {
     pub sessions: Vec<Listed>,
     /// The one that the browser has.
     pub current: SessionId,
+    /// Whether the person administers the organization.
+    pub administers: bool,
 }
 
 fn again(return_to: &str) -> String {
@@ -127,6 +129,9 @@ impl Page {
                 dt { "Name" } dd { (member.name) }
                 dt { "E-mail" } dd { (member.email) }
                 dt { "Organization" } dd { (account.organization) }
+            }
+            @if account.administers {
+                p .aside { a href="/console" { "Open the console" } " to look after the organization." }
             }
             form method="post" action="/logout" {
                 button { "Sign out" }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Application, get_one};
 use crate::console::client::Refusal;
 use crate::console::form::Entered;
+use crate::console::frame::{Content, Section};
 use crate::console::parts::{Tone, badge, number};
 use crate::console::visit::{At, Visit};
 
@@ -17,9 +19,6 @@ const LIST: &str = "gitpod.v1.GroupService/ListGroups";
 
 /// How many groups the API finds by their ids at once.
 const AT_ONCE: usize = 25;
-
-/// What is asked before the last group is taken away.
-const LAST: &str = "This is the last group. Without it, everybody in the organization may use the application. Remove it?";
 
 /// How many groups a search shows.
 const FOUND: usize = 20;
@@ -98,7 +97,6 @@ pub async fn panel(
     };
     let (chosen, found) = futures_util::future::try_join(chosen, found).await?;
     let to_groups = format!("{path}/groups");
-    let last = (ids.len() == 1).then_some(LAST);
     Ok(html! {
         section #access .panel {
             h2 { "Who may use it" }
@@ -108,9 +106,9 @@ pub async fn panel(
                 p { "Only members of these groups, and of the groups in them." }
                 table .list {
                     thead { tr { th scope="col" { "Group" } th scope="col" { "Members" } th scope="col" { "Change" } } }
-                    tbody { @for group in &chosen { (row(visit, group, &to_groups, "remove", "Remove", last)) } }
+                    tbody { @for group in &chosen { (row(visit, group, &to_groups, "remove", "Remove")) } }
                 }
-                (gone(&ids, &chosen, &to_groups, last))
+                (gone(&ids, &chosen, &to_groups))
             }
             form .toolbar method="get" action={ (path) "#access" } {
                 div .field.grow {
@@ -126,7 +124,7 @@ pub async fn panel(
                 } @else {
                     table .list {
                         thead { tr { th scope="col" { "Found" } th scope="col" { "Members" } th scope="col" { "Change" } } }
-                        tbody { @for group in &new { (row(visit, group, &to_groups, "add", "Add", None)) } }
+                        tbody { @for group in &new { (row(visit, group, &to_groups, "add", "Add")) } }
                     }
                     @if found.len() >= FOUND { p .hint { "There may be more: search for a longer part of the name." } }
                 }
@@ -136,7 +134,7 @@ pub async fn panel(
 }
 
 /// Groups of an application that are not there any more.
-fn gone(ids: &[&str], there: &[Group], path: &str, question: Option<&str>) -> Markup {
+fn gone(ids: &[&str], there: &[Group], path: &str) -> Markup {
     let is_there = |id: &str| there.iter().any(|group| group.id == id);
     let gone: Vec<&str> = ids.iter().copied().filter(|id| !is_there(id)).collect();
     html! {
@@ -144,20 +142,13 @@ fn gone(ids: &[&str], there: &[Group], path: &str, question: Option<&str>) -> Ma
             form .note.doubtful method="post" action=(path) {
                 p { (gone.len()) " more of its groups do not exist any more, so nobody is in them." }
                 @for id in &gone { input type="hidden" name="remove" value=(id); }
-                button .second data-confirm=[question] { "Remove from the list" }
+                button .second { "Remove from the list" }
             }
         }
     }
 }
 
-fn row(
-    visit: &Visit,
-    group: &Group,
-    path: &str,
-    name: &str,
-    verb: &str,
-    question: Option<&str>,
-) -> Markup {
+fn row(visit: &Visit, group: &Group, path: &str, name: &str, verb: &str) -> Markup {
     html! {
         tr {
             td {
@@ -168,11 +159,26 @@ fn row(
             td {
                 form method="post" action=(path) {
                     input type="hidden" name=(name) value=(group.id);
-                    button .link data-confirm=[question] aria-label={ (verb) " " (group.name) } { (verb) }
+                    button .link aria-label={ (verb) " " (group.name) } { (verb) }
                 }
             }
         }
     }
+}
+
+/// Asks before an application is opened to everybody.
+fn ask_whether_everybody(visit: &Visit, id: Uuid, removed: &[&str]) -> Content {
+    let path = visit.path(&format!("applications/{id}"));
+    let body = html! {
+        p { "No group would be left in the list. Without one, everybody in " strong { (visit.name) } " who can sign in may use the application." }
+        form .actions method="post" action={ (path) "/groups" } {
+            @for group in removed { input type="hidden" name="remove" value=(group); }
+            button .danger name="everybody" value="1" { "Open it to everybody" }
+            a .button.second href=(path) { "Keep the list" }
+        }
+    };
+    Content::new(Section::Applications, "Open it to everybody?", body)
+        .below("Applications", visit.path("applications"))
 }
 
 /// Adds a group, or removes one.
@@ -185,6 +191,9 @@ pub async fn change(
     let removed: Vec<&str> = form.all("remove").collect();
     groups.retain(|group| !removed.contains(&&**group));
     groups.extend(form.all("add").map(str::to_owned));
+    if groups.is_empty() && !removed.is_empty() && !form.has("everybody") {
+        return Ok(ask_whether_everybody(&visit, id, &removed).into_response());
+    }
     let request: Value = json!({ "applicationId": id, "groups": { "groupIds": groups } });
     let method = "rollcall.v1.ApplicationService/UpdateApplication";
     visit.tell(method, request).await?;

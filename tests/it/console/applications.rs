@@ -215,11 +215,12 @@ fn groups_that_may_use_an_application_are_found_added_and_removed() {
         visitor.done(&groups, &[("remove", &engineers)]).await;
         assert_eq!(applications(&server).await[0]["groupIds"], json!([others]));
         // The last one is asked about: then everybody may.
-        let page = visitor.see(&path).await;
-        assert!(
-            page.contains("data-confirm=\"This is the last group."),
-            "{page}"
-        );
+        let page = visitor.post(&groups, &[("remove", &others)]).await.text();
+        assert!(page.contains("Open it to everybody?"), "{page}");
+        assert_eq!(applications(&server).await[0]["groupIds"], json!([others]));
+        let all = [("remove", &*others), ("everybody", "1")];
+        visitor.done(&groups, &all).await;
+        assert_eq!(applications(&server).await[0]["groupIds"], Value::Null);
         let location = visitor.get(&groups).await.location();
         assert!(location.ends_with(&path), "{location}");
     });
