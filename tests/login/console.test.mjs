@@ -167,7 +167,8 @@ describe('the console', () => {
     await page.getByText('the link opens nothing any more').waitFor();
     await inspect(page, 'console-setup-links');
     await it.goto(console_('/sso'));
-    await it.getByRole('link', { name: 'Use a token' }).waitFor();
+    await it.getByText('has ended, or was revoked').waitFor();
+    await inspect(it, 'setup-ended');
   });
 
   test('an expression is tried with the claims of a test, and tells who is kept out', async () => {
