@@ -263,6 +263,7 @@ impl Page {
             "Something went wrong",
             body,
         )
+        .plain()
     }
 }
 

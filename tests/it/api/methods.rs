@@ -272,7 +272,9 @@ impl Things {
             | "ListJoinableOrganizations"
             | "ListLoginProviders"
             | "ListOrganizations"
-            | "ListSCIMConfigurations" => json!({}),
+            | "ListSCIMConfigurations"
+            | "GetBrand" => json!({}),
+            "UpdateBrand" => json!({ "displayName": self.new }),
             "GetIDToken" => json!({ "audience": ["https://vault.example.com"] }),
             "GetSSOLoginURL" | "ListSSOLogins" => json!({ "email": self.email }),
             "CreateOrganization" => json!({ "name": self.new }),
