@@ -233,8 +233,9 @@ fn preview(brand: &Brand, is_dark: bool) -> Markup {
             rect width="320" height="230" fill=(colours.paper) {}
             rect x="20" y="16" width="280" height="198" rx="12" fill=(colours.card) stroke=(colours.line) {}
             @if let Some(url) = logo {
-                @if is_dark { rect x="34" y="28" width="132" height="32" rx="4" fill="#ffffff" {} }
-                image x="38" y="30" width="124" height="28" preserveAspectRatio="xMinYMid meet" href=(url) {}
+                foreignObject x="38" y="28" width="244" height="32" {
+                    img .mark.on-dark[is_dark] src=(url) alt="";
+                }
             }
             text x="38" y=(name_at) font-size="13" font-weight="600" fill=(colours.ink) { (name) }
             text x="38" y="112" font-size="19" font-weight="700" fill=(colours.ink) { "Sign in" }

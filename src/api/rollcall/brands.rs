@@ -25,7 +25,7 @@ pub async fn update(
     let change = BrandChange {
         display_name: request.display_name,
         accent: request.accent_color,
-        logo: request.logo.map(Into::into),
+        logo: request.logo,
     };
 
     let now = app.clock.now();
@@ -52,7 +52,7 @@ fn wire(brand: Brand) -> WireBrand {
         accent_color_dark: accent
             .map(|accent| accent.in_the_dark().to_string())
             .unwrap_or_default(),
-        logo: logo.into(),
+        logo,
         logo_type: kind,
         updated_at: timestamp(brand.updated_at).into(),
         ..Default::default()
