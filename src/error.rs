@@ -183,6 +183,10 @@ impl Violation {
     pub const TIME: &str = "rollcall.time";
     /// A URI of an application.
     pub const URI: &str = "rollcall.uri";
+    /// A colour in which text can be read.
+    pub const COLOR: &str = "rollcall.color";
+    /// A file that is a picture of a kind that pages show.
+    pub const PICTURE: &str = "rollcall.picture";
     /// Settings of an application that contradict each other.
     pub const APPLICATION: &str = "rollcall.application";
     /// A URL that a login may return to.

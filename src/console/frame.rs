@@ -12,6 +12,7 @@ use super::TOP;
 use super::assets::{SCRIPT_PATH, STYLE_PATH};
 use super::client::Refusal;
 use super::visit::{Visit, Who};
+use crate::http::brand;
 
 /// Everything is this server's own; no form goes elsewhere.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -184,7 +185,13 @@ pub async fn dress(request: Request, next: Next) -> Response {
     };
     let page = match is_fragment {
         true => content.body.clone(),
-        false => page(&content, visit.as_ref()),
+        false => {
+            let logo = match &visit {
+                Some(visit) => logo(visit).await,
+                None => None,
+            };
+            page(&content, visit.as_ref(), logo.as_deref())
+        }
     };
     *response.body_mut() = Body::from(page.into_string());
     let headers = response.headers_mut();
@@ -194,6 +201,15 @@ pub async fn dress(request: Request, next: Next) -> Response {
     );
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     response
+}
+
+/// The logo of the organization that somebody looks at, as a URL.
+async fn logo(visit: &Visit) -> Option<String> {
+    if visit.name.is_empty() {
+        return None;
+    }
+    let brand = brand::of(&visit.console.app, visit.organization).await?;
+    brand.logo.as_ref().map(brand::url)
 }
 
 /// The page of a refusal to show what is at `path`.
@@ -239,7 +255,7 @@ fn way_in(path: &str) -> Content {
     Content::alone("Console", body).status(StatusCode::UNAUTHORIZED)
 }
 
-fn page(content: &Content, visit: Option<&Visit>) -> Markup {
+fn page(content: &Content, visit: Option<&Visit>, logo: Option<&str>) -> Markup {
     let place = visit
         .map(|visit| &*visit.name)
         .filter(|name| !name.is_empty());
@@ -258,7 +274,7 @@ fn page(content: &Content, visit: Option<&Visit>) -> Markup {
             }
             body .console {
                 a .skip href="#content" { "Skip to content" }
-                (bar(visit))
+                (bar(visit, logo))
                 div .frame.has-menu[content.section.is_some() && place.is_some()] {
                     @if let (Some(visit), Some(section), Some(_)) = (visit, content.section, place) {
                         (menu(visit, section))
@@ -281,13 +297,16 @@ fn page(content: &Content, visit: Option<&Visit>) -> Markup {
     }
 }
 
-fn bar(visit: Option<&Visit>) -> Markup {
+fn bar(visit: Option<&Visit>, logo: Option<&str>) -> Markup {
     html! {
         header .bar {
             a .brand href=(TOP) { "Rollcall" }
             @if let Some(visit) = visit {
                 @if !visit.name.is_empty() {
-                    a .place href=(visit.path("")) { (visit.name) }
+                    a .place href=(visit.path("")) {
+                        @if let Some(logo) = logo { img src=(logo) alt=""; }
+                        (visit.name)
+                    }
                 }
                 div .who {
                     @match &visit.who {

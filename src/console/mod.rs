@@ -19,6 +19,7 @@
 mod applications;
 mod assets;
 mod audit_log;
+mod brand;
 mod client;
 mod cookies;
 mod domains;
@@ -87,6 +88,7 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         .merge(audit_log::routes())
         .merge(applications::routes())
         .merge(settings::routes())
+        .merge(brand::routes())
         .merge(sign_ins::routes())
         .merge(tokens::routes())
         .merge(webhooks::routes());
@@ -95,6 +97,7 @@ pub fn router(app: &Arc<App>, api: Router) -> Router {
         .route("/{organization}/{*rest}", any(nothing_here))
         .method_not_allowed_fallback(nothing_here)
         .merge(organizations::routes())
+        .merge(brand::of_installation())
         .layer(from_fn_with_state(console.clone(), visit::recognise));
     let entrance = enter::routes(&console);
     Router::new()

@@ -80,6 +80,11 @@ async fn show(
                 div .actions { button { "Make it" } }
             }
         }
+        section .panel {
+            h2 { "Brand" }
+            p { "The name, the logo and the colour of the pages on which people sign in, for organizations without a brand of their own." }
+            div .actions { a .button.second href={ (path) "/brand" } { "Change the brand" } }
+        }
     };
     Ok(Content::new(Section::Organizations, "Organizations", body))
 }

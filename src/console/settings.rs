@@ -120,6 +120,11 @@ async fn page(
         (name_form(visit, &entry, of("name"), created_at))
         (joining_form(visit, &entry, of("joining")))
         section .panel {
+            h2 { "Brand" }
+            p { "The name, the logo and the colour of the pages on which your people sign in." }
+            div .actions { a .button.second href=(visit.path("settings/brand")) { "Change the brand" } }
+        }
+        section .panel {
             h2 { "API tokens" }
             p { "Programs that read or change this organization over the API do so with the token of a service account." }
             div .actions { a .button.second href=(visit.path("tokens")) { "API tokens" } }

@@ -40,6 +40,8 @@ pub enum SubjectType {
     Webhook,
     /// A set-up link, with the same exception.
     SetupLink,
+    /// How the pages look on which people sign in, with the same exception.
+    Brand,
 }
 
 impl SubjectType {
@@ -62,6 +64,7 @@ impl SubjectType {
             Self::EventStream => "event_stream",
             Self::Webhook => "webhook",
             Self::SetupLink => "setup_link",
+            Self::Brand => "brand",
         }
     }
 }

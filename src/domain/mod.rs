@@ -2,6 +2,7 @@
 
 pub mod application;
 pub mod audit;
+pub mod brand;
 pub mod domain_verification;
 pub mod event;
 pub mod event_stream;

@@ -11,6 +11,7 @@
 
 pub mod bearer;
 pub mod body;
+pub mod brand;
 pub mod caller;
 pub mod first;
 pub mod large;

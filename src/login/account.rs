@@ -27,7 +27,9 @@ pub async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
         Err(response) => return response,
     };
     match read(&app, &session).await {
-        Ok(account) => Page::account(&account).into_response(),
+        Ok(account) => Page::account(&account)
+            .of(session.caller.organization_id)
+            .into_response(),
         Err(error) => failed(error),
     }
 }

@@ -36,8 +36,9 @@ use uuid::Uuid;
 
 use self::pages::Page;
 use crate::app::App;
+use crate::domain::ids::OrganizationId;
 use crate::error::Error;
-use crate::http::page::protect;
+use crate::http::page::{dress, protect};
 use crate::http::session;
 use crate::oidc::{CALLBACK_PATH, CLIENT_KEYS_PATH};
 use crate::provisioning::sign_in::{self, START_PATH};
@@ -62,6 +63,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/account/end-session", post(account::end_session))
         .route("/logout", post(account::sign_out))
         .route("/signed-out", get(account::signed_out))
+        .layer(middleware::map_response_with_state(app.clone(), dress))
         .layer(middleware::map_response(protect))
         .with_state(app.clone())
 }
@@ -115,18 +117,33 @@ async fn show_choices(app: &App, ask: &Ask) -> Response {
         Ok(choices) => choices.items,
         Err(error) => return failed(error),
     };
+    let organization = ask.organization.map(Into::into);
+    let organization = organization.or_else(|| only_organization(&choices));
+    let of = |page: Page| match organization {
+        Some(id) => page.of(id),
+        None => page,
+    };
     let url = |choice: &store::sso::Choice| {
         sign_in::start_url(app, &choice.configuration, email, &ask.return_to)
     };
     match &*choices {
-        [] if ask.organization.is_some() => Page::no_way().into_response(),
+        [] if ask.organization.is_some() => of(Page::no_way()).into_response(),
         [] => Page::unknown_domain(email, &ask.return_to).into_response(),
         [only] => redirect(&url(only)),
         several => {
             let choices: Vec<_> = several.iter().map(|choice| (choice, url(choice))).collect();
-            Page::choose(email, &ask.return_to, &choices).into_response()
+            of(Page::choose(email, &ask.return_to, &choices)).into_response()
         }
     }
+}
+
+/// The organization of all these ways to sign in, if they are of one.
+fn only_organization(choices: &[store::sso::Choice]) -> Option<OrganizationId> {
+    let mut all = choices
+        .iter()
+        .map(|choice| choice.configuration.organization_id);
+    let first = all.next()?;
+    all.all(|id| id == first).then_some(first)
 }
 
 /// Sends the browser on with GET.

@@ -268,6 +268,7 @@ impl Page {
             "Something went wrong",
             body,
         )
+        .plain()
     }
 }
 

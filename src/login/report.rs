@@ -112,7 +112,7 @@ impl<'a> Report<'a> {
                 (self.ways_on(outcome.is_ok()))
             }
         };
-        Page::new(StatusCode::OK, headline, body)
+        Page::new(StatusCode::OK, headline, body).of(self.configuration.organization_id)
     }
 
     /// The step at which a sign-in is refused: the first one that is not known to be good, or an earlier one for what was checked on the

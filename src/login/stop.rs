@@ -118,7 +118,8 @@ impl Refused {
         if let Err(error) = recorded.await {
             tracing::warn!(cause = %Chain(&error), "a refusal could not be recorded");
         }
-        Page::refused(why(check), Some(id), &return_to).into_response()
+        let page = Page::refused(why(check), Some(id), &return_to);
+        page.of(attempt.organization_id).into_response()
     }
 }
 

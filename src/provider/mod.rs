@@ -38,7 +38,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::app::App;
-use crate::http::page::protect;
+use crate::http::page::{dress, protect};
 use crate::provisioning::sign_in::AUTHORIZE_PATH;
 use crate::provisioning::signing::KEYS_PATH;
 
@@ -68,6 +68,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route(pages::DECIDE_PATH, post(authorize::decide))
         .route(LOGOUT_PATH, get(logout::get).post(logout::post))
         .route(pages::LOGOUT_CONFIRM_PATH, post(logout::confirm))
+        .layer(middleware::map_response_with_state(app.clone(), dress))
         .layer(middleware::map_response(protect));
     let published = Router::new()
         .route(

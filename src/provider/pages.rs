@@ -79,6 +79,7 @@ pub fn fault() -> Page {
         "Something went wrong",
         body,
     )
+    .plain()
 }
 
 /// Somebody who may not use an application; `back` tells the application so.
@@ -89,7 +90,7 @@ pub fn not_for_you(name: &str, session: &SignedIn, back: &str) -> Page {
         p { "Ask your administrator to add you to one of them." }
         p { a .button href=(back) { "Back to " (name) } }
     };
-    Page::new(StatusCode::FORBIDDEN, "No access", body)
+    Page::new(StatusCode::FORBIDDEN, "No access", body).of(session.organization_id)
 }
 
 fn person(session: &SignedIn) -> &str {
@@ -169,7 +170,7 @@ pub fn consent(name: &str, scopes: &Scopes, parameters: &Parameters, session: &S
             }
         }
     };
-    Page::new(StatusCode::OK, "Allow access", body)
+    Page::new(StatusCode::OK, "Allow access", body).of(session.organization_id)
 }
 
 /// An answer that travels in a form, which the browser sends by itself; without scripts, the person does.
@@ -185,7 +186,9 @@ pub fn form_post(uri: &str, fields: &[(&str, &str)]) -> Response {
         }
         script { (PreEscaped(SUBMIT)) }
     };
-    let mut response = Page::new(StatusCode::OK, "One moment", body).into_response();
+    let mut response = Page::new(StatusCode::OK, "One moment", body)
+        .plain()
+        .into_response();
     let script = STANDARD.encode(Sha256::digest(SUBMIT));
     let style = crate::http::page::style_source();
     let policy = format!(
@@ -213,7 +216,11 @@ pub fn confirm_logout(parameters: &Parameters, sessions: &[SignedIn]) -> Page {
         }
         p .aside { a href="/account" { "Stay signed in" } }
     };
-    Page::new(StatusCode::OK, "Sign out", body)
+    let page = Page::new(StatusCode::OK, "Sign out", body);
+    match sessions {
+        [only] => page.of(only.organization_id),
+        _ => page,
+    }
 }
 
 /// A request to sign out that is not in order. Nothing was ended.

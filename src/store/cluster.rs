@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection, query_as, query_scalar};
 use crate::error::Error;
 
 /// The tables that are distributed, each after those that it refers to.
-pub const DISTRIBUTED: [&str; 36] = [
+pub const DISTRIBUTED: [&str; 37] = [
     // Triggers on the others write to it.
     "events",
     "organizations",
@@ -21,6 +21,7 @@ pub const DISTRIBUTED: [&str; 36] = [
     "sso_attempts",
     "sessions",
     "organization_policies",
+    "brands",
     "audit_entries",
     "users",
     "scim_configurations",

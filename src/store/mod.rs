@@ -8,6 +8,7 @@ mod address;
 mod aggregate;
 pub mod applications;
 pub mod audit;
+pub mod brands;
 pub mod client_assertions;
 pub mod client_keys;
 pub mod cluster;

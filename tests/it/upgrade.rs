@@ -23,7 +23,7 @@ const STREAM: Uuid = uuid!("00000000-0000-7000-8000-000000000018");
 
 /// What is written once a version is reached, as programs of that version do: rows for the tables that it makes. A
 /// migration that makes a table which nothing else fills needs an entry.
-const ROWS: [(i64, &str); 12] = [
+const ROWS: [(i64, &str); 13] = [
     (
         1,
         r#"
@@ -200,6 +200,13 @@ const ROWS: [(i64, &str); 12] = [
             created_at, expires_at)
         values ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-00000000001b', 'Acme IT', '{sso,scim}', '', '\x0a',
             '00000000-0000-7000-8000-000000000002', 'service_account', now(), now() + '7 days');
+        "#,
+    ),
+    (
+        26,
+        r#"
+        insert into brands (organization_id, display_name, accent_color, logo_type, logo, updated_at)
+        values ('00000000-0000-7000-8000-000000000001', 'Acme', '#2447c8', 'image/jpeg', '\xffd8ff', now());
         "#,
     ),
 ];

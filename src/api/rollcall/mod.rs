@@ -2,6 +2,7 @@
 //! service.
 
 mod applications;
+mod brands;
 mod events;
 mod organizations;
 mod provisioning;
@@ -19,8 +20,9 @@ use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     APPLICATION_SERVICE_SERVICE_NAME,
+    BRAND_SERVICE_SERVICE_NAME,
     EVENT_SERVICE_SERVICE_NAME,
     ORGANIZATION_SERVICE_SERVICE_NAME,
     PROVISIONING_SERVICE_SERVICE_NAME,
@@ -32,8 +34,9 @@ pub const NAMES: [&str; 9] = [
 ];
 
 /// Who may call the methods of the services.
-pub const METHODS: [&[Method]; 9] = [
+pub const METHODS: [&[Method]; 10] = [
     APPLICATIONS,
+    BRANDS,
     EVENTS,
     ORGANIZATIONS,
     PROVISIONING,
@@ -47,6 +50,7 @@ pub const METHODS: [&[Method]; 9] = [
 /// Adds the services to those of a router.
 pub fn register(api: &Arc<Api>, services: Router) -> Router {
     let services = ApplicationServiceExt::register(api.clone(), services);
+    let services = BrandServiceExt::register(api.clone(), services);
     let services = EventServiceExt::register(api.clone(), services);
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = ProvisioningServiceExt::register(api.clone(), services);
@@ -73,6 +77,12 @@ service! { APPLICATIONS: ApplicationService {
     owner writes rotate_application_secret(RotateApplicationSecretRequest)
         -> RotateApplicationSecretResponse { application, client_secret, previous_secret_expires_at } =
         applications::rotate_secret(app, caller, request);
+}}
+
+service! { BRANDS: BrandService {
+    owner reads get_brand(GetBrandRequest) -> GetBrandResponse { brand } = brands::get(app, caller);
+    owner writes update_brand(UpdateBrandRequest) -> UpdateBrandResponse { brand } =
+        brands::update(app, caller, request);
 }}
 
 service! { EVENTS: EventService {

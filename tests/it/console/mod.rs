@@ -2,6 +2,7 @@
 
 mod applications;
 mod audit_log;
+mod brand;
 mod groups;
 mod people;
 mod settings;

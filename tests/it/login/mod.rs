@@ -3,6 +3,7 @@
 
 mod account;
 mod answers;
+mod brand;
 mod clients;
 mod id_token;
 mod lost_keys;

@@ -1,5 +1,6 @@
 //! The services of our own, `rollcall.v1`.
 
+mod brands;
 mod explain;
 mod provisioning;
 mod sessions;
