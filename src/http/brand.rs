@@ -1,8 +1,11 @@
 //! The brand of the pages on which people sign in: their name, logo and colour.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::domain::application::installation;
@@ -10,6 +13,9 @@ use crate::domain::brand::{Brand, Logo};
 use crate::domain::ids::OrganizationId;
 use crate::error::{Chain, Error};
 use crate::store;
+
+/// How long a page waits for its brand.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The brand of a page of an organization, or of nobody in particular: that of the organization, or else the installation's. One round
 /// trip, or two for an organization without a brand. A page is shown without one where the brand cannot be read.
@@ -25,10 +31,14 @@ pub async fn of_page(app: &App, organization: Option<OrganizationId>) -> Option<
 
 /// The brand of an organization itself, if it has one. One round trip.
 pub async fn of(app: &App, organization_id: OrganizationId) -> Option<Brand> {
-    let found = match read(app, organization_id).await {
-        Ok(found) => found,
-        Err(error) => {
+    let found = match timeout(PATIENCE, read(app, organization_id)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
             tracing::warn!(cause = %Chain(&error), "a page is shown without its brand");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("a page is shown without its brand, which the database did not give in time");
             None
         }
     };
