@@ -13,7 +13,7 @@
 //! | `GET /setup/{token}` | opens a set-up link |
 //! | `GET /console/assets/…` | the style and the script |
 //!
-//! A request passes [`visit::recognise`], which finds out who looks and at what, and leaves that as a [`Visit`] to the handler. What
+//! A request passes [`visit::recognise`], which finds out who looks and at what, and leaves that as a [`Visit`](visit::Visit) to the handler. What
 //! the handler answers with, a [`Content`](frame::Content) or a [`Refusal`](client::Refusal), [`frame::dress`] makes a page of.
 
 mod applications;

@@ -135,6 +135,7 @@ fn value(parameter: &Value) -> &'static str {
         "Int2" | "Int4" | "Int8" | "Float8" => "1",
         "Timestamptz" => "'2026-01-01'",
         "Jsonb" | "Json" => "'[]'",
+        "TimestamptzArray" => "'{2026-01-01}'",
         "UuidArray" => "'{019ca945-0a00-7000-8000-000000000001}'",
         _ => "'{1}'",
     }
