@@ -38,7 +38,9 @@ pub async fn of(app: &App, organization_id: OrganizationId) -> Option<Brand> {
             None
         }
         Err(_) => {
-            tracing::warn!("a page is shown without its brand, which the database did not give in time");
+            tracing::warn!(
+                "a page is shown without its brand, which the database did not give in time"
+            );
             None
         }
     };
