@@ -8,6 +8,7 @@ import { join } from 'node:path';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SIZES = [
   { width: 1280, height: 800 },
+  { width: 768, height: 1024 },
   { width: 390, height: 844 },
 ];
 const { LOGIN_SCREENSHOTS } = process.env;
