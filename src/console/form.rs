@@ -213,34 +213,6 @@ impl Render for Tick<'_> {
     }
 }
 
-/// A field of a form with one of several values.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Select<'a> {
-    /// Its name in the form.
-    pub name: &'a str,
-    /// What it is called.
-    pub label: &'a str,
-    /// What is chosen.
-    pub value: &'a str,
-    /// The values, and what they stand for.
-    pub options: &'a [(&'a str, &'a str)],
-}
-
-impl Render for Select<'_> {
-    fn render(&self) -> Markup {
-        html! {
-            div .field {
-                label for=(self.name) { (self.label) }
-                select id=(self.name) name=(self.name) {
-                    @for (value, text) in self.options {
-                        option value=(value) selected[*value == self.value] { (text) }
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

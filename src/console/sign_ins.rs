@@ -13,9 +13,9 @@ use serde_json::json;
 
 use super::Console;
 use super::client::Refusal;
-use super::form::{Asked, Problems, Select};
+use super::form::{Asked, Problems};
 use super::frame::{Content, Section};
-use super::parts::{Pagination, Tone, badge, empty, pager, pagination, time_or};
+use super::parts::{Pagination, Select, Tone, badge, empty, pager, pagination, time_or};
 use super::visit::Visit;
 
 /// The routes.

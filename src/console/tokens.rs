@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::{Client, Refusal};
-use super::form::{Asked, Entered, Pairs, Problems, Select};
+use super::form::{Asked, Entered, Pairs, Problems};
 use super::frame::{Content, Section};
 use super::parts::{
-    Field, Pagination, Tone, badge, copy, empty, note, pager, pagination, time, time_or,
+    Field, Pagination, Select, Tone, badge, copy, empty, note, pager, pagination, time, time_or,
 };
 use super::visit::{At, Visit, of_token};
 use crate::domain::token::{Token, TokenKind};

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Application;
-use crate::console::form::{Area, Pairs, Problems, Select, Tick};
+use crate::console::form::{Area, Pairs, Problems, Tick};
 use crate::console::frame::{Content, Section};
-use crate::console::parts::{Field, Tone, note};
+use crate::console::parts::{Field, Select, Tone, note};
 use crate::console::visit::Visit;
 
 /// How an application proves who it is.

@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::{Webhook, below, get_one, notice};
 use crate::console::client::Refusal;
-use crate::console::form::{Asked, Entered, Select};
+use crate::console::form::{Asked, Entered};
 use crate::console::frame::{Content, Section};
-use crate::console::parts::{Pagination, Tone, badge, empty, note, pager, pagination, time};
+use crate::console::parts::{
+    Pagination, Select, Tone, badge, empty, note, pager, pagination, time,
+};
 use crate::console::visit::{At, Visit};
 
 /// How much of an answer a row shows, in characters.

@@ -18,9 +18,9 @@ use uuid::Uuid;
 use self::entry::Entry;
 use super::Console;
 use super::client::Refusal;
-use super::form::{Asked, Entered, Problems, Select};
+use super::form::{Asked, Entered, Problems};
 use super::frame::{Content, Section};
-use super::parts::{Pagination, Tone, badge, copy, empty, pager, pagination, time};
+use super::parts::{Pagination, Select, Tone, badge, copy, empty, pager, pagination, time};
 use super::visit::{At, Visit};
 
 /// The routes.
