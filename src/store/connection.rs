@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{BoxStream, StreamExt};
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use sqlx::postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{
     ConnectOptions as _, Connection as _, Either, Error, Execute, Executor, PgConnection, Postgres,
@@ -151,6 +151,26 @@ async fn bounded<T>(
     }
 }
 
+/// The rows of an answer, and the ends of its statements.
+type Items<'a> = BoxStream<'a, Result<Either<PgQueryResult, PgRow>, Error>>;
+
+/// Hands over the rows of an answer, and holds it to its end: a server that breaks down says that it is ready without
+/// having said that the statement is done, which for a `commit` would be a change that is acknowledged and lost.
+async fn whole(mut items: Items<'_>, mut take: impl FnMut(PgRow)) -> Result<PgQueryResult, Error> {
+    let mut end: Option<PgQueryResult> = None;
+    while let Some(item) = items.try_next().await? {
+        match item {
+            Either::Left(done) => end.get_or_insert_default().extend([done]),
+            Either::Right(row) => take(row),
+        }
+    }
+    end.ok_or_else(without_end)
+}
+
+fn without_end() -> Error {
+    Error::Protocol("the database left a statement without the end of its answer".to_owned())
+}
+
 /// Notes what an error says about the connection. One of a row, such as a second of its kind, says
 /// nothing.
 fn note(state: &mut State, before: State, error: Error) -> Error {
@@ -158,7 +178,7 @@ fn note(state: &mut State, before: State, error: Error) -> Error {
         .as_database_error()
         .and_then(|fault| fault.code())
         .is_some_and(|code| code.starts_with("23"));
-    if is_of_row || matches!(error, Error::RowNotFound) {
+    if is_of_row {
         *state = before;
     }
     error
@@ -177,7 +197,7 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let answer = self.inner.execute(query);
+        let answer = whole(self.inner.fetch_many(query), drop);
         Box::pin(bounded(&mut self.state, self.limits.silence, answer))
     }
 
@@ -186,7 +206,12 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let answer = self.inner.fetch_all(query);
+        let items = self.inner.fetch_many(query);
+        let answer = async {
+            let mut rows = Vec::new();
+            whole(items, |row| rows.push(row)).await?;
+            Ok(rows)
+        };
         Box::pin(bounded(&mut self.state, self.limits.silence, answer))
     }
 
@@ -202,25 +227,27 @@ impl<'c> Executor<'c> for &'c mut Connection {
         let state = &mut self.state;
         let before = std::mem::replace(state, State::Doubtful);
         let items = self.inner.fetch_many(query);
-        let next = move |(mut items, state, is_over): (BoxStream<'e, _>, &'e mut State, bool)| async move {
-            if is_over {
-                return None;
-            }
-            let item = match timeout(limit, items.next()).await {
-                Ok(None) => {
+        let next = move |(items, state, has_end): (Option<Items<'e>>, &'e mut State, bool)| async move {
+            let mut items = items?;
+            let error = match timeout(limit, items.next()).await {
+                Ok(None) if has_end => {
                     *state = before;
                     return None;
                 }
-                Ok(Some(Ok(item))) => return Some((Ok(item), (items, state, false))),
-                Ok(Some(Err(error))) => Err(note(state, before, error)),
+                Ok(Some(Ok(item))) => {
+                    let has_end = has_end || item.is_left();
+                    return Some((Ok(item), (Some(items), state, has_end)));
+                }
+                Ok(None) => without_end(),
+                Ok(Some(Err(error))) => note(state, before, error),
                 Err(_) => {
                     *state = State::Silent;
-                    Err(silence(limit))
+                    silence(limit)
                 }
             };
-            Some((item, (items, state, true)))
+            Some((Err(error), (None, state, has_end)))
         };
-        futures_util::stream::unfold((items, state, false), next).boxed()
+        futures_util::stream::unfold((Some(items), state, false), next).boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
@@ -228,7 +255,15 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let answer = self.inner.fetch_optional(query);
+        let items = self.inner.fetch_many(query);
+        let answer = async {
+            let mut first = None;
+            whole(items, |row| {
+                first.get_or_insert(row);
+            })
+            .await?;
+            Ok(first)
+        };
         Box::pin(bounded(&mut self.state, self.limits.silence, answer))
     }
 
@@ -248,5 +283,87 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
     {
         self.inner.describe(sql)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{UnixListener, UnixStream};
+
+    use sqlx::postgres::PgSslMode;
+
+    use super::*;
+
+    /// What a server says when it is ready for the next statement.
+    const READY: &[u8] = b"Z\0\0\0\x05I";
+
+    /// Lets one in, and answers each statement with `answer`, and that it is ready.
+    async fn serve(mut client: UnixStream, answer: &[u8]) -> io::Result<()> {
+        let mut startup = vec![0; client.read_u32().await? as usize - 4];
+        client.read_exact(&mut startup).await?;
+        client.write_all(b"R\0\0\0\x08\0\0\0\0").await?;
+        client.write_all(READY).await?;
+        loop {
+            let _kind = client.read_u8().await?;
+            let mut statement = vec![0; client.read_u32().await? as usize - 4];
+            client.read_exact(&mut statement).await?;
+            client.write_all(&[answer, READY].concat()).await?;
+        }
+    }
+
+    /// A connection to a server that answers so.
+    async fn connect(folder: &tempfile::TempDir, answer: &'static [u8]) -> Connection {
+        let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
+        tokio::spawn(async move {
+            let (client, _) = listener.accept().await.unwrap();
+            serve(client, answer).await
+        });
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(folder.path())
+            .ssl_mode(PgSslMode::Disable);
+        Connection::connect(&options, Limits::SERVER).await.unwrap()
+    }
+
+    /// As the embedded PostgreSQL answers when it breaks down for want of room for its write-ahead log.
+    #[tokio::test]
+    async fn an_answer_without_its_end_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut broken = connect(&folder, b"").await;
+        let (commit, select) = ("commit", "select from users");
+        let answers = [
+            broken.execute(commit).await.map(|_| ()),
+            broken.fetch_all(select).await.map(|_| ()),
+            broken.fetch_optional(select).await.map(|_| ()),
+            broken.fetch_one(select).await.map(|_| ()),
+            broken
+                .fetch_many(select)
+                .try_collect::<Vec<_>>()
+                .await
+                .map(|_| ()),
+        ];
+        for answer in answers {
+            let error = crate::error::Error::from(answer.unwrap_err());
+            assert!(
+                matches!(error, crate::error::Error::Unavailable(_)),
+                "{error:?}"
+            );
+        }
+        assert_eq!(broken.state(), State::Doubtful);
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = connect(&folder, b"C\0\0\0\x0bCOMMIT\0").await;
+        whole.execute(commit).await.unwrap();
+        assert_eq!(
+            whole
+                .fetch_many(commit)
+                .try_collect::<Vec<_>>()
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        assert!(whole.fetch_optional(commit).await.unwrap().is_none());
+        assert_eq!(whole.state(), State::Clean);
     }
 }
