@@ -19,7 +19,7 @@ use protoc_gen_protovalidate_buffa::{emit, scan};
 const PROTO: &str = "../../proto";
 
 /// The files whose messages and services become code. Imports need no mention.
-const PROTOS: [&str; 24] = [
+const PROTOS: [&str; 25] = [
     "gitpod/v1/account.proto",
     "gitpod/v1/agent.proto",
     "gitpod/v1/count.proto",
@@ -37,6 +37,7 @@ const PROTOS: [&str; 24] = [
     "rollcall/v1/audit.proto",
     "rollcall/v1/brand.proto",
     "rollcall/v1/event.proto",
+    "rollcall/v1/member.proto",
     "rollcall/v1/organization.proto",
     "rollcall/v1/provisioning.proto",
     "rollcall/v1/session.proto",

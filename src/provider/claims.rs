@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::provisioning::groups::MOST;
 use crate::store;
 use crate::store::grants::Live;
+use crate::store::memberships::groups_of;
 
 /// The most groups that an ID token names.
 const MAX_GROUPS: usize = 200;
@@ -139,7 +140,9 @@ async fn groups(
     place: Place,
 ) -> Result<Map<String, Value>, Error> {
     let mut db = app.store.acquire().await?;
-    let groups = store::grants::groups_of(&mut db, organization_id, member, MOST).await?;
+    let groups = groups_of(&mut db, organization_id, member, None, MOST)
+        .await?
+        .items;
     if place == Place::IdToken && groups.len() > MAX_GROUPS {
         let endpoint = format!("{}{USERINFO_PATH}", app.public_url);
         return Ok(Map::from_iter([
@@ -153,7 +156,10 @@ async fn groups(
             ),
         ]));
     }
-    let (ids, names): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+    let (ids, names): (Vec<_>, Vec<_>) = groups
+        .into_iter()
+        .map(|group| (group.id, group.name))
+        .unzip();
     Ok(Map::from_iter([
         ("groups".to_owned(), json!(names)),
         ("group_ids".to_owned(), json!(ids)),

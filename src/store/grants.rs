@@ -458,41 +458,6 @@ pub async fn roles_of(
     Ok(roles)
 }
 
-/// The groups of a member, nested ones included, up to `limit`: in the order of their names.
-pub async fn groups_of(
-    db: &mut Connection,
-    organization_id: OrganizationId,
-    member: MemberId,
-    limit: i64,
-) -> Result<Vec<(GroupId, String)>, Error> {
-    let rows = query!(
-        r#"with recursive pushed as (
-             select m.scim_configuration_id, m.group_id
-             from scim_users s join scim_group_members m on m.organization_id = $1
-                 and m.scim_configuration_id = s.scim_configuration_id and m.member_value = s.id::text
-             where s.organization_id = $1 and s.user_id = $2
-             union
-             select m.scim_configuration_id, m.group_id
-             from pushed p join scim_group_members m on m.organization_id = $1
-                 and m.scim_configuration_id = p.scim_configuration_id and m.member_value = p.group_id::text
-         )
-         select g.id as "id!: GroupId", g.name as "name!" from (
-             select g.id, g.name from group_members m join groups g on g.organization_id = $1 and g.id = m.group_id
-             where m.organization_id = $1 and m.subject_id = $2
-             union all
-             select g.id, g.display_name from pushed p join scim_groups g on g.organization_id = $1
-                 and g.scim_configuration_id = p.scim_configuration_id and g.id = p.group_id
-             where g.organization_id = $1) g
-         order by g.name, g.id limit $3"#,
-        organization_id.as_uuid(),
-        member.as_uuid(),
-        limit,
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
-}
-
 /// Ends what applications may do in sessions that end now, for the statements that end sessions.
 pub async fn end_of_sessions(
     db: &mut Connection,

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{query, query_as, query_scalar};
+use uuid::Uuid;
 
-use super::{Connection, Items, OnConstraint, Page, breaks, groups, must_exist};
+use super::{Connection, Items, OnConstraint, Page, Place, breaks, groups, must_exist};
 use crate::domain::group::{Group, Membership};
 use crate::domain::identity::{Principal, Subject};
-use crate::domain::ids::{GroupId, MembershipId, OrganizationId, SubjectId};
+use crate::domain::ids::{GroupId, MemberId, MembershipId, OrganizationId, SubjectId};
 use crate::domain::letters::fold;
 use crate::error::Error;
 
@@ -67,6 +68,65 @@ pub async fn list(
             .await?
         }
     };
+    Ok(Items::of(rows, page))
+}
+
+/// A group that a member is in.
+#[derive(Debug)]
+pub struct GroupOfMember {
+    /// Its identifier.
+    pub id: GroupId,
+    /// What it is called.
+    pub name: String,
+    /// Its name as lists are in the order of.
+    pub key: String,
+    /// Whether an identity provider manages it.
+    pub system_managed: bool,
+    /// Whether the member is in the group itself; otherwise, in a group that is in it.
+    pub direct: bool,
+}
+
+/// Reads up to `size` groups of a member, nested ones included, in the order of their names, after this place.
+pub async fn groups_of(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    member: MemberId,
+    after: Option<&Place>,
+    size: u32,
+) -> Result<Items<GroupOfMember>, Error> {
+    let (key, id) = after.map_or(("", Uuid::nil()), |Place(key, id)| (key, *id));
+    let page = Page { after: id, size };
+    let rows = query_as!(
+        GroupOfMember,
+        r#"with recursive pushed as (
+             select m.scim_configuration_id, m.group_id, true as direct
+             from scim_users s join scim_group_members m on m.organization_id = $1
+                 and m.scim_configuration_id = s.scim_configuration_id and m.member_value = s.id::text
+             where s.organization_id = $1 and s.user_id = $2
+             union
+             select m.scim_configuration_id, m.group_id, false
+             from pushed p join scim_group_members m on m.organization_id = $1
+                 and m.scim_configuration_id = p.scim_configuration_id and m.member_value = p.group_id::text
+         )
+         select g.id as "id!: _", g.name as "name!", g.key as "key!", g.system_managed as "system_managed!", g.direct as "direct!"
+         from (
+             select g.id, g.name, g.name_key as key, false as system_managed, true as direct
+             from group_members m join groups g on g.organization_id = $1 and g.id = m.group_id
+             where m.organization_id = $1 and m.subject_id = $2
+             union all
+             select g.id, g.display_name, g.display_name_key, true, bool_or(p.direct)
+             from pushed p join scim_groups g on g.organization_id = $1
+                 and g.scim_configuration_id = p.scim_configuration_id and g.id = p.group_id
+             where g.organization_id = $1 group by g.id, g.display_name, g.display_name_key) g
+         where (g.key, g.id) > ($3, $4) order by g.key, g.id limit $5"#,
+        organization_id.as_uuid(),
+        member.as_uuid(),
+        key,
+        page.after,
+        page.limit(),
+    )
+    .fetch_all(db)
+    .await?;
     Ok(Items::of(rows, page))
 }
 

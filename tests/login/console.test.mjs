@@ -191,9 +191,15 @@ describe('the console', () => {
   });
 
   test('an administrator finds why a person is kept out, mends it, and sees it work', async () => {
+    const group = (method, body) => call(server.url, token, `/gitpod.v1.GroupService/${method}`, body);
+    const { group: payroll } = await group('CreateGroup', { organizationId: acme.id, name: 'Payroll' });
+    const subject = { id: (await acme.member('ada@example.com')).userId, principal: 'PRINCIPAL_USER' };
+    await group('CreateMembership', { groupId: payroll.id, subject });
+
     const page = await administrator('/people');
     await inspect(page, 'console-people');
     await page.getByRole('link', { name: 'Ada Lovelace' }).click();
+    await page.getByRole('row', { name: 'Payroll' }).getByText('Directly').waitFor();
     await inspect(page, 'console-person');
     page.on('dialog', (dialog) => dialog.accept());
     await page.getByRole('button', { name: 'Suspend', exact: true }).click();

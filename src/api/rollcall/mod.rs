@@ -4,6 +4,7 @@
 mod applications;
 mod brands;
 mod events;
+mod members;
 mod organizations;
 mod provisioning;
 mod sessions;
@@ -20,10 +21,11 @@ use crate::api::handler::{Api, Method, service};
 use proto::rollcall::v1::*;
 
 /// The full names of the services.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     APPLICATION_SERVICE_SERVICE_NAME,
     BRAND_SERVICE_SERVICE_NAME,
     EVENT_SERVICE_SERVICE_NAME,
+    MEMBER_SERVICE_SERVICE_NAME,
     ORGANIZATION_SERVICE_SERVICE_NAME,
     PROVISIONING_SERVICE_SERVICE_NAME,
     SESSION_SERVICE_SERVICE_NAME,
@@ -34,10 +36,11 @@ pub const NAMES: [&str; 10] = [
 ];
 
 /// Who may call the methods of the services.
-pub const METHODS: [&[Method]; 10] = [
+pub const METHODS: [&[Method]; 11] = [
     APPLICATIONS,
     BRANDS,
     EVENTS,
+    MEMBERS,
     ORGANIZATIONS,
     PROVISIONING,
     SESSIONS,
@@ -52,6 +55,7 @@ pub fn register(api: &Arc<Api>, services: Router) -> Router {
     let services = ApplicationServiceExt::register(api.clone(), services);
     let services = BrandServiceExt::register(api.clone(), services);
     let services = EventServiceExt::register(api.clone(), services);
+    let services = MemberServiceExt::register(api.clone(), services);
     let services = OrganizationServiceExt::register(api.clone(), services);
     let services = ProvisioningServiceExt::register(api.clone(), services);
     let services = SessionServiceExt::register(api.clone(), services);
@@ -91,6 +95,11 @@ service! { EVENTS: EventService {
         events::watch(app, caller, again, request);
     administrator reads list_subjects(ListSubjectsRequest) -> ListSubjectsResponse =
         events::list_subjects(app, caller, request);
+}}
+
+service! { MEMBERS: MemberService {
+    member reads list_member_groups(ListMemberGroupsRequest) -> ListMemberGroupsResponse { groups, pagination } =
+        members::list_groups(app, caller, paging, request);
 }}
 
 service! { ORGANIZATIONS: OrganizationService {

@@ -304,7 +304,7 @@ impl Things {
                 "role": "ORGANIZATION_ROLE_ADMIN",
             }),
             "DeleteUser" | "EndSessions" | "ExplainSignIn" | "GetUser" | "LeaveOrganization"
-            | "ListSessions" => {
+            | "ListMemberGroups" | "ListSessions" => {
                 json!({ "userId": id("user") })
             }
             "SetSuspended" => json!({ "userId": id("user"), "suspended": true }),

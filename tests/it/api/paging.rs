@@ -209,7 +209,7 @@ fn requests(path: &str, things: &Things) -> (Value, Option<Value>) {
             (all, Some(other))
         }
         "ListSetupLinks" => (all, Some(json!({ "includeEnded": true }))),
-        "ListSessions" => (all, Some(json!({ "userId": Things::absent() }))),
+        "ListMemberGroups" | "ListSessions" => (all, Some(json!({ "userId": Things::absent() }))),
         "ListSSOLogins" => (all, Some(json!({ "email": "ada@elsewhere.example" }))),
         _ => (all, None),
     }
@@ -223,6 +223,15 @@ fn items(page: &Value) -> Vec<Value> {
         .values()
         .filter_map(Value::as_array);
     lists.flatten().cloned().collect()
+}
+
+async fn put_into_a_new_group(server: &Server, name: &str, user: &str) {
+    let group = json!({ "organizationId": server.organization, "name": name });
+    let group = server.call_to("GroupService/CreateGroup", group).await.ok();
+    let subject = json!({ "id": user, "principal": "PRINCIPAL_USER" });
+    let membership = json!({ "groupId": group["group"]["id"], "subject": subject });
+    let path = "GroupService/CreateMembership";
+    server.call_to(path, membership).await.ok();
 }
 
 #[test]
@@ -240,6 +249,9 @@ fn every_list_has_each_item_once_and_its_page_tokens_open_no_other_list() {
         place
             .configure("another", json!({ "displayName": "Another" }))
             .await;
+        for name in ["Builders", "Writers"] {
+            put_into_a_new_group(server, name, &ada).await;
+        }
         own.ids.insert("user", ada);
         own.email = place.email("ada");
         // To an address at which nobody is: each has a line all the same.

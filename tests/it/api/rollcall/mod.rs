@@ -2,6 +2,7 @@
 
 mod brands;
 mod explain;
+mod members;
 mod provisioning;
 mod sessions;
 mod setup_links;
@@ -19,11 +20,12 @@ use uuid::Uuid;
 
 use crate::support::{Reply, Server, run};
 
-const READS: [&str; 4] = [
+const READS: [&str; 5] = [
     "ProvisioningService/ListProvisioningEvents",
     "SessionService/ListSessions",
     "SignInService/ListSignInAttempts",
     "StatusService/GetStatus",
+    "MemberService/ListMemberGroups",
 ];
 /// Methods that change nothing, but take no GET.
 const QUESTIONS: [&str; 4] = [
@@ -99,6 +101,7 @@ fn an_invalid_request_names_each_field_at_fault() {
                     "filter.user_id",
                 ],
             ),
+            (READS[4], json!({ "userId": "x" }), &["user_id"]),
             (QUESTIONS[0], json!({}), &["issuer_url"]),
             (QUESTIONS[1], json!({}), &["sso_configuration_id"]),
             (
@@ -166,7 +169,7 @@ fn the_services_are_served_like_those_of_the_contract() {
             assert_eq!(reply.headers["x-should-retry"], "false", "{path}");
         }
         assert_eq!(send(path, "text/plain", vec![]).await.status, 415);
-        for service in ["Provisioning", "Session", "SignIn", "Status"] {
+        for service in ["Member", "Provisioning", "Session", "SignIn", "Status"] {
             let name = format!("rollcall.v1.{service}Service");
             let body = json!({ "service": name }).to_string();
             let health = "/grpc.health.v1.Health/Check";

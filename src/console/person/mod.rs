@@ -1,5 +1,7 @@
 //! One person: who it is and why, what the person may do, and what happened.
 
+mod groups;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,11 +16,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::groups::Groups;
 use super::Console;
 use super::client::Refusal;
 use super::form::Queried;
 use super::frame::{Content, Section};
-use super::groups::{self, Role};
 use super::history::{self, Change, Difference, Entry};
 use super::names::Names;
 use super::parts::{PageQuery, Tone, badge, note, time, time_or};
@@ -52,7 +54,7 @@ async fn show(
 /// What a person's page is made of.
 struct Shown {
     member: Member,
-    roles: Vec<Role>,
+    groups: Groups,
     sessions: Vec<Session>,
     history: History,
     refused: Vec<Attempt>,
@@ -65,23 +67,21 @@ async fn page(
     problem: Option<&Refusal>,
 ) -> Result<Content, Refusal> {
     let member = people::get_one(visit, id).await?;
-    let (roles, sessions, history, refused) = tokio::try_join!(
-        groups::roles(visit, json!({ "userId": id })),
+    let (groups, sessions, history, refused) = tokio::try_join!(
+        Groups::read(visit, id),
         sessions(visit, id),
         History::read(visit, id),
         refused_sign_ins(visit, &member),
     )?;
     let mut shown = Shown {
         member,
-        roles,
+        groups,
         sessions,
         history,
         refused,
     };
     let mut wanted = history::wanted(shown.history.known().map(|(entry, _)| entry));
-    wanted
-        .groups
-        .extend(shown.roles.iter().map(|role| role.group_id.clone()));
+    wanted.groups.extend(shown.groups.unnamed());
     let mut names = Names::default();
     names.learn(visit, wanted).await?;
     shown.history.names = names;
@@ -115,7 +115,7 @@ fn body(visit: &Visit, shown: &Shown, done: &str, problem: Option<&Refusal>) -> 
         }
         (actions(visit, member))
         (facts(visit, shown))
-        (roles(visit, shown))
+        (shown.groups.show(visit, &shown.history.names))
         (session_list(visit, shown))
         (timeline(visit, shown))
     }
@@ -182,27 +182,6 @@ fn or_none(text: &str) -> &str {
     match text {
         "" => "none",
         text => text,
-    }
-}
-
-fn roles(visit: &Visit, shown: &Shown) -> Markup {
-    html! {
-        section .panel {
-            h2 { "Roles through groups" }
-            @if shown.roles.is_empty() {
-                p { "No group gives this person a role." }
-            } @else {
-                table .list {
-                    thead { tr { th scope="col" { "Group" } th scope="col" { "Role" } } }
-                    tbody {
-                        @for role in &shown.roles { tr {
-                            td { (shown.history.names.group_link(visit, &role.group_id)) }
-                            td data-label="Role" { (role.words()) }
-                        } }
-                    }
-                }
-            }
-        }
     }
 }
 
