@@ -184,7 +184,7 @@ pub async fn list(
 }
 
 /// What every identifier of this millisecond or later is not less than (RFC 9562, section 5.7).
-fn first_id(at: DateTime<Utc>) -> Uuid {
+pub(super) fn first_id(at: DateTime<Utc>) -> Uuid {
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
     Uuid::from_u128(u128::from(millis) << 80)
 }

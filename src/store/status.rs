@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, query_as};
 use uuid::Uuid;
 
+use super::scim_events::first_id;
 use super::{Connection, MIGRATIONS};
 use crate::domain::ids::OrganizationId;
 use crate::error::Error;
@@ -146,6 +147,72 @@ pub async fn counts(db: &mut Connection, organization_id: OrganizationId) -> Res
                    (select 1 from scim_groups s where s.organization_id = $1 limit $2)) g) as "groups!""#,
         organization_id.as_uuid(),
         MAX_COUNT + 1,
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// Whether people sign in and are provisioned, in figures.
+#[derive(Debug)]
+pub struct Health {
+    /// SSO configurations with which people can sign in.
+    pub active_sso: i64,
+    /// Those that are active, and whose client secret is to be entered again.
+    pub broken_sso: i64,
+    /// SCIM configurations that answer.
+    pub enabled_scim: i64,
+    /// Those of them whose token has ended.
+    pub expired_scim: i64,
+    /// When the newest event of provisioning was.
+    pub last_event_at: Option<DateTime<Utc>>,
+    /// What provisioning was refused, up to a limit.
+    pub refused_events: i64,
+    /// How many people signed in, up to the limit.
+    pub signed_in: i64,
+    /// How many were refused, up to the limit.
+    pub refused: i64,
+}
+
+/// Reads how an organization is, in indexes alone: what happened since a moment is counted up to `limit`.
+pub async fn health(
+    db: &mut Connection,
+    organization_id: OrganizationId,
+    now: DateTime<Utc>,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Health, Error> {
+    // Pairs are compared so that no index serves that is in the order of time alone, in which all organizations are.
+    Ok(query_as!(
+        Health,
+        r#"select
+               (select count(*) from sso_configurations c where c.organization_id = $1 and c.is_active
+                   and c.client_secret is distinct from c.forgotten_secret) as "active_sso!",
+               (select count(*) from sso_configurations c where c.organization_id = $1 and c.is_active
+                   and c.client_secret = c.forgotten_secret) as "broken_sso!",
+               (select count(*) from scim_configurations c where c.organization_id = $1 and c.enabled) as "enabled_scim!",
+               (select count(*) from scim_configurations c where c.organization_id = $1 and c.enabled
+                   and c.token_expires_at <= $2) as "expired_scim!",
+               (select max(l.created_at) from scim_configurations c, lateral (
+                   select e.created_at from scim_events e
+                   where e.organization_id = $1 and e.scim_configuration_id = c.id
+                   order by e.id desc limit 1) l
+                where c.organization_id = $1) as "last_event_at?",
+               (select count(*) from (select 1 from scim_configurations c, lateral (
+                   select 1 from scim_events e
+                   where e.organization_id = $1 and e.scim_configuration_id = c.id and e.outcome = 'refused' and e.id >= $4
+                   limit $5) r
+                where c.organization_id = $1 limit $5) e) as "refused_events!",
+               (select count(*) from (select 1 from sso_attempts a
+                   where a.organization_id = $1 and a.outcome = 'signed_in' and (a.outcome, a.created_at) >= ('signed_in', $3)
+                   limit $5) s) as "signed_in!",
+               (select count(*) from (select 1 from sso_attempts a
+                   where a.organization_id = $1 and a.outcome = 'refused' and (a.outcome, a.created_at) >= ('refused', $3)
+                   limit $5) r) as "refused!""#,
+        organization_id.as_uuid(),
+        now,
+        since,
+        first_id(since),
+        limit,
     )
     .fetch_one(db)
     .await?)

@@ -356,4 +356,23 @@ describe('applications, with two servers on the loopback', () => {
     await plain.getByRole('button', { name: 'Go on' }).click();
     assert.equal((await arrived(plain, wiki)).claims.email, BARBARA);
   });
+
+  test('an operator sees how all organizations are, and goes to one', async () => {
+    const page = await newPage();
+    await page.goto(`${publicUrl}/console/token`);
+    await page.getByLabel('Token').fill(operatorToken);
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await heading(page, 'Organizations').waitFor();
+    const row = (name) => page.getByRole('row', { name: new RegExp(`^${name} `) });
+    await row('Initech').getByText('Works').waitFor();
+    await row('Hooli').getByText('No provisioning').waitFor();
+    await inspect(page, 'console-organizations');
+    await page.getByRole('link', { name: 'Change the brand' }).click();
+    await heading(page, 'Brand').waitFor();
+    await inspect(page, 'console-organizations-brand');
+    await page.goto(`${publicUrl}/console/organizations`);
+    await page.getByRole('link', { name: 'Hooli' }).click();
+    await page.waitForURL(`${publicUrl}/console/${hooli.id}`);
+    await heading(page, 'Overview').waitFor();
+  });
 });

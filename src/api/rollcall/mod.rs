@@ -65,6 +65,11 @@ pub fn register(api: &Arc<Api>, services: Router) -> Router {
     WebhookServiceExt::register(api.clone(), services)
 }
 
+/// A number that is small, unless something is very wrong.
+fn number(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
 service! { APPLICATIONS: ApplicationService {
     owner writes create_application(CreateApplicationRequest)
         -> CreateApplicationResponse { application, client_secret } =

@@ -3,6 +3,7 @@
 use buffa_types::google::protobuf::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::number;
 use crate::api::handler::timestamp;
 use crate::app::App;
 use crate::domain::identity::Reader;
@@ -115,11 +116,6 @@ fn members(counts: &Counts) -> Count {
         count: (people.count - left).max(0),
         ..people
     }
-}
-
-/// A number that is small, unless something is very wrong.
-fn number(number: i64) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 fn database_status(database: Database) -> DatabaseStatus {

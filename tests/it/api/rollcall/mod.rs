@@ -3,6 +3,7 @@
 mod brands;
 mod explain;
 mod members;
+mod organizations;
 mod provisioning;
 mod sessions;
 mod setup_links;
