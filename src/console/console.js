@@ -69,6 +69,58 @@ for (const form of document.querySelectorAll('form[data-live]')) {
   if (form.dataset.at === 'once') send();
 }
 
+// Conditions about claims that somebody has, for an expression: none about those that are the protocol's own.
+const PROTOCOL = ['at_hash', 'aud', 'azp', 'c_hash', 'exp', 'iat', 'iss', 'jti', 'nbf', 'nonce', 'sid'];
+const conditions = ([name, value]) => {
+  if (PROTOCOL.includes(name)) return [];
+  const claim = /^[A-Za-z_]\w*$/.test(name) ? `claims.${name}` : `claims[${JSON.stringify(name)}]`;
+  if (Array.isArray(value)) {
+    return value.filter((item) => typeof item === 'string').map((item) => `${JSON.stringify(item)} in ${claim}`);
+  }
+  if (typeof value === 'boolean') return [value ? claim : `!${claim}`];
+  if (typeof value !== 'string') return [`has(${claim})`];
+  const domain = name === 'email' && value.match(/@[^@]+$/)?.[0];
+  const whole = `${claim} == ${JSON.stringify(value)}`;
+  return domain ? [`${claim}.endsWith(${JSON.stringify(domain)})`, whole] : [whole];
+};
+
+// An element with data-complete="id" offers to finish what is being written in that field, with the claims in the field that
+// data-from names.
+const MOST_OFFERS = 12;
+for (const element of document.querySelectorAll('[data-complete]')) {
+  const field = document.getElementById(element.dataset.complete);
+  const from = document.getElementById(element.dataset.from);
+  const begun = () => field.value.slice(0, field.selectionStart).match(/[\w.["]*$/)[0];
+  const offers = () => {
+    try {
+      return Object.entries(JSON.parse(from.value)).flatMap(conditions);
+    } catch {
+      return [];
+    }
+  };
+  const insert = (text) => {
+    field.setRangeText(text, field.selectionStart - begun().length, field.selectionEnd, 'end');
+    field.focus();
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+  };
+  const show = () => {
+    const word = begun().toLowerCase();
+    const fitting = offers().filter((text) => text.toLowerCase().includes(word));
+    const buttons = fitting.slice(0, MOST_OFFERS).map((text) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = text;
+      button.addEventListener('click', () => insert(text));
+      return button;
+    });
+    element.querySelector('div').replaceChildren(...buttons);
+    element.hidden = buttons.length === 0;
+  };
+  for (const event of ['input', 'click', 'keyup']) field.addEventListener(event, show);
+  from.addEventListener('input', show);
+  show();
+}
+
 // An element with data-feed="/path" shows what the server sends there: each message replaces what is in it, or, with
 // data-feed-add, comes first.
 for (const element of document.querySelectorAll('[data-feed]')) {

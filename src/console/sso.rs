@@ -710,6 +710,10 @@ fn expression_page(visit: &Visit, sso: &Sso, trial: &Trial, result: Markup) -> C
             div .field {
                 label for="expression" { "Expression" }
                 textarea #expression .code name="expression" rows="4" spellcheck="false" maxlength="4096" { (trial.expression.as_deref().unwrap_or_default()) }
+                div .offers role="group" aria-label="Insert a condition about these claims" data-complete="expression" data-from="claims_json" hidden {
+                    span { "Insert" }
+                    div {}
+                }
                 p .hint {
                     "For example " code { "\"Engineering\" in claims.groups" } " or " code { "claims.email.endsWith(\"@example.com\")" } "."
                 }
@@ -776,7 +780,7 @@ async fn evaluate(visit: &Visit, trial: &Trial) -> Result<Markup, Refusal> {
             (note(Tone::Good, "This person would be let in."))
         } @else {
             div .note.bad role="status" {
-                p { "This person would be kept out" @if !answer.part.is_empty() { ", by " code { (answer.part) } } ". " (answer.reason) }
+                p { "This person would be kept out: " @if !answer.part.is_empty() { code { (answer.part) } " " } (answer.reason) "." }
             }
         }
         @if answer.parts.len() > 1 {

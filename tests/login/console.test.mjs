@@ -183,7 +183,11 @@ describe('the console', () => {
     await inspect(page, 'console-expression');
     await page.getByLabel('Expression').fill('"engineering" in');
     await page.locator('#result').getByRole('alert').waitFor();
-    await page.getByLabel('Expression').fill('claims.email_verified');
+    await page.getByLabel('Expression').fill('claims.e');
+    await page.getByRole('button', { name: 'claims.email_verified', exact: true }).waitFor();
+    await inspect(page, 'console-expression-offers');
+    await page.getByRole('button', { name: 'claims.email_verified', exact: true }).click();
+    assert.equal(await page.getByLabel('Expression').inputValue(), 'claims.email_verified');
     await page.getByText('would be let in').waitFor();
     await page.getByRole('button', { name: 'Save the expression' }).click();
     await page.getByText('Saved.').waitFor();
