@@ -213,8 +213,16 @@ pub fn sentence(message: &str) -> String {
     };
     let gap = if field.is_empty() { "" } else { " " };
     let text = format!("{field}{gap}{rest}");
+    // The name of a domain stays as it is.
+    let is_name = text
+        .split(' ')
+        .next()
+        .is_some_and(|word| word.trim_end_matches('.').contains('.'));
     let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    let first = letters.next().map(|letter| match is_name {
+        true => letter,
+        false => letter.to_ascii_uppercase(),
+    });
     let is_whole = text.is_empty() || text.ends_with(['.', '!', '?']);
     let end = if is_whole { "" } else { "." };
     let first = first.map(String::from).unwrap_or_default();
@@ -243,7 +251,11 @@ mod tests {
         for (message, text) in [
             ("no such user", "No such user."),
             ("issuer_url must be a URL", "Issuer url must be a URL."),
-            ("Done.", "Done."),
+            ("done.", "Done."),
+            (
+                "acme.example is not verified",
+                "acme.example is not verified.",
+            ),
             ("", ""),
         ] {
             assert_eq!(sentence(message), text);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { startNames } from './names.mjs';
 import { inspect, tabThrough } from './pages.mjs';
 import { agree, ends, folder, giveAddress, newPage, organization, startServer } from './people.mjs';
 import { CLIENT_IDS, CLIENT_SECRET, startProvider } from './provider.mjs';
@@ -12,7 +13,7 @@ import { call, freePort } from './rollcall.mjs';
 const USER = 'urn:ietf:params:scim:schemas:core:2.0:User';
 
 describe('the console', () => {
-  let server, token, provider, acme;
+  let server, token, provider, names, acme;
 
   before(async () => {
     const port = await freePort();
@@ -25,8 +26,11 @@ describe('the console', () => {
       clientAuth: 'client_secret_basic',
     });
     ends.push(provider.close);
+    names = await startNames();
+    ends.push(names.close);
     const data = mkdtempSync(join(folder, 'console-'));
-    server = await startServer({ ROLLCALL_DATA_DIR: data, ROLLCALL_ALLOW_INSECURE_ISSUERS: 'true' }, port);
+    const settings = { ROLLCALL_ALLOW_INSECURE_ISSUERS: 'true', ROLLCALL_DNS_SERVERS: names.address };
+    server = await startServer({ ROLLCALL_DATA_DIR: data, ...settings }, port);
     token = readFileSync(join(data, 'admin-token'), 'utf8').trim();
     acme = await organization(server.url, token);
     await call(server.url, token, '/gitpod.v1.OrganizationService/UpdateOrganization', {
@@ -269,7 +273,26 @@ describe('the console', () => {
     await plain.getByRole('alert').waitFor();
     await page.goto(plain.url().replace('/verify', ''));
     await inspect(page, 'console-domain');
+  });
+
+  test('a domain is verified when its record is there, and until then the page says what is', async () => {
+    const page = await administrator('/domains');
+    await page.getByLabel('Domain', { exact: true }).fill('verified.example');
+    await page.getByRole('button', { name: 'Continue' }).click();
+    const [name, value] = [await copied(page, 'Name'), await copied(page, 'Value')];
+    const lookUp = () => page.getByRole('button', { name: 'Look it up now' }).click();
+    await lookUp();
+    await page.getByRole('alert').filter({ hasText: name }).waitFor();
+    names.set(name, 'v=spf1 -all');
+    await lookUp();
+    await page.getByRole('alert').filter({ hasText: 'v=spf1 -all' }).waitFor();
+    await inspect(page, 'console-domain-wrong');
+    names.set(name, value);
+    await lookUp();
+    await page.getByText('Verified: the domain is yours.').waitFor();
+    await inspect(page, 'console-domain-verified');
     await page.goto(console_('/domains'));
+    await page.getByRole('row', { name: 'verified.example' }).getByText('Verified', { exact: true }).waitFor();
     await inspect(page, 'console-domains');
   });
 
