@@ -23,7 +23,7 @@ use super::visit::Visit;
 use super::{Console, TOP};
 
 /// Up to how many of the last day are counted.
-const MAX_COUNT: i64 = 1_000;
+const MAX_COUNT: i64 = 100;
 
 /// The routes.
 pub fn routes() -> Router<Arc<Console>> {
@@ -218,10 +218,10 @@ mod tests {
             ..Health::default()
         };
         assert_eq!(words(&health), ["Works"]);
-        health.refused_sign_ins = 1000;
+        health.refused_sign_ins = 100;
         health.at_least = true;
         assert_eq!(words(&health), ["All sign-ins refused"]);
-        assert_eq!(health.count(health.refused_sign_ins), "1,000+");
+        assert_eq!(health.count(health.refused_sign_ins), "100+");
         health.signed_in = 1;
         health.expired_scim_tokens = 1;
         assert_eq!(words(&health), ["SCIM token ended"]);

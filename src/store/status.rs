@@ -181,7 +181,8 @@ pub async fn health(
     since: DateTime<Utc>,
     limit: i64,
 ) -> Result<Health, Error> {
-    // Pairs are compared so that no index serves that is in the order of time alone, in which all organizations are.
+    // Pairs are compared so that no index serves that is in the order of time alone, in which all organizations are; the order
+    // has the one serve that has the pairs, so that no more is read than is counted.
     Ok(query_as!(
         Health,
         r#"select
@@ -204,10 +205,10 @@ pub async fn health(
                 where c.organization_id = $1 limit $5) e) as "refused_events!",
                (select count(*) from (select 1 from sso_attempts a
                    where a.organization_id = $1 and a.outcome = 'signed_in' and (a.outcome, a.created_at) >= ('signed_in', $3)
-                   limit $5) s) as "signed_in!",
+                   order by a.created_at desc limit $5) s) as "signed_in!",
                (select count(*) from (select 1 from sso_attempts a
                    where a.organization_id = $1 and a.outcome = 'refused' and (a.outcome, a.created_at) >= ('refused', $3)
-                   limit $5) r) as "refused!""#,
+                   order by a.created_at desc limit $5) r) as "refused!""#,
         organization_id.as_uuid(),
         now,
         since,

@@ -18,7 +18,7 @@ use proto::rollcall::v1::{ListOrganizationsRequest, Organization, OrganizationHe
 
 /// What happened in this time is counted, and up to how many of each: the cost must not grow with an organization.
 const COUNTED: TimeDelta = TimeDelta::hours(24);
-const MAX_COUNT: i64 = 1_000;
+const MAX_COUNT: i64 = 100;
 
 /// `ListOrganizations`. Two round trips, and with the health one more for each organization of the page.
 pub async fn list(
