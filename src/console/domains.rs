@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -15,7 +13,7 @@ use serde_json::json;
 
 use super::Console;
 use super::client::Refusal;
-use super::form::Queried;
+use super::form::{Posted, Queried};
 use super::frame::{Content, Section};
 use super::parts::{
     Field, PageQuery, Pagination, Tone, badge, copy, empty, note, pager, pagination, time,
@@ -120,10 +118,7 @@ struct New {
     domain: String,
 }
 
-async fn create(visit: Visit, form: Result<Form<New>, FormRejection>) -> Result<Response, Refusal> {
-    let Ok(Form(New { domain })) = form else {
-        return Err(Refusal::bad_form());
-    };
+async fn create(visit: Visit, Posted(New { domain }): Posted<New>) -> Result<Response, Refusal> {
     let request = json!({ "organizationId": visit.organization, "domain": domain.trim() });
     let method = format!("{SERVICE}/CreateDomainVerification");
     match visit.call::<One>(&method, request).await {

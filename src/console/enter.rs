@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, Method, StatusCode};
@@ -12,6 +11,7 @@ use maud::html;
 use serde::Deserialize;
 
 use super::client::Refusal;
+use super::form::Posted;
 use super::frame::Content;
 use super::visit::of_token;
 use super::{Console, TOP, cookies};
@@ -110,11 +110,8 @@ struct Entered {
 /// Begins a session with a token.
 async fn begin(
     State(console): State<Arc<Console>>,
-    form: Result<Form<Entered>, FormRejection>,
+    Posted(Entered { token }): Posted<Entered>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(Entered { token })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let Some(token) = Token::parse_any(&cookies::KINDS, token.trim()) else {
         return Ok(wrong(
             "This is no operator’s or administrator’s token, or it is incomplete. Copy it again, from its first letter to its last.",

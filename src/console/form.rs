@@ -70,6 +70,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
     }
 }
 
+/// What a form of ours has sent. Another than ours is refused.
+#[derive(Clone, Debug)]
+pub struct Posted<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Posted<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        match Form::from_request(request, state).await {
+            Ok(Form(posted)) => Ok(Self(posted)),
+            Err(_) => Err(Refusal::bad_form()),
+        }
+    }
+}
+
 /// What the query of an address has.
 #[derive(Clone, Debug)]
 pub struct Asked(pub Pairs);

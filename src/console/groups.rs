@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -16,7 +14,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::Refusal;
-use super::form::Queried;
+use super::form::{Posted, Queried};
 use super::frame::{Content, Section};
 use super::names::{Names, Wanted};
 use super::parts::{
@@ -219,13 +217,7 @@ struct Written {
     description: String,
 }
 
-async fn create(
-    visit: Visit,
-    form: Result<Form<Written>, FormRejection>,
-) -> Result<Response, Refusal> {
-    let Ok(Form(written)) = form else {
-        return Err(Refusal::bad_form());
-    };
+async fn create(visit: Visit, Posted(written): Posted<Written>) -> Result<Response, Refusal> {
     let method = "gitpod.v1.GroupService/CreateGroup";
     let request = json!({
         "organizationId": visit.organization,
@@ -622,11 +614,8 @@ fn edit_part(visit: &Visit, group: &Group, problem: &Problem) -> Markup {
 async fn update(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Written>, FormRejection>,
+    Posted(written): Posted<Written>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(written)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let method = "gitpod.v1.GroupService/UpdateGroup";
     let request = json!({
         "groupId": id,
@@ -665,11 +654,8 @@ struct Person {
 async fn add(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Person>, FormRejection>,
+    Posted(Person { person }): Posted<Person>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(Person { person })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let result = add_named(&visit, id, person.trim()).await;
     let problem = Problem {
         field: "person",
@@ -707,11 +693,8 @@ struct Which {
 async fn remove(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Which>, FormRejection>,
+    Posted(which): Posted<Which>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(which)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let method = "gitpod.v1.GroupService/DeleteMembership";
     let result = visit.tell(method, json!({ "membershipId": which.id }));
     settle(&visit, id, result.await, "removed", Problem::default()).await
@@ -725,11 +708,8 @@ struct NewRole {
 async fn give(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<NewRole>, FormRejection>,
+    Posted(NewRole { role }): Posted<NewRole>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(NewRole { role })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let Some((_, role, _)) = ROLES.iter().find(|(name, ..)| *name == role) else {
         return Err(Refusal::bad_form());
     };
@@ -747,11 +727,8 @@ async fn give(
 async fn take(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Which>, FormRejection>,
+    Posted(which): Posted<Which>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(which)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let method = "gitpod.v1.GroupService/DeleteRoleAssignment";
     let result = visit.tell(method, json!({ "assignmentId": which.id }));
     settle(&visit, id, result.await, "taken", Problem::default()).await

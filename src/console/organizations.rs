@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
@@ -14,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::Refusal;
-use super::form::Queried;
+use super::form::{Posted, Queried};
 use super::frame::{Content, Section};
 use super::parts::{
     Field, PageQuery, Pagination, Tone, badge, empty, number, pager, pagination, time,
@@ -172,7 +170,7 @@ struct New {
     name: String,
 }
 
-async fn create(visit: Visit, form: Result<Form<New>, FormRejection>) -> Result<Response, Refusal> {
+async fn create(visit: Visit, Posted(New { name }): Posted<New>) -> Result<Response, Refusal> {
     #[derive(Deserialize)]
     struct Answer {
         organization: Made,
@@ -181,9 +179,6 @@ async fn create(visit: Visit, form: Result<Form<New>, FormRejection>) -> Result<
     struct Made {
         id: String,
     }
-    let Ok(Form(New { name })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let method = "gitpod.v1.OrganizationService/CreateOrganization";
     let made: Result<Answer, Refusal> = visit.call(method, json!({ "name": name.trim() })).await;
     match made {

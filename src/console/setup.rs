@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::Refusal;
-use super::form::Queried;
+use super::form::{Posted, Queried};
 use super::frame::{Content, Section};
 use super::parts::{
     Field, PageQuery, Pagination, Tone, badge, copy, empty, note, pager, pagination, time, time_or,
@@ -253,19 +252,13 @@ async fn list_page(
     Ok(Content::new(Section::SetupLinks, "Set-up links", body))
 }
 
-async fn create(
-    visit: Visit,
-    form: Result<Form<Entered>, FormRejection>,
-) -> Result<Response, Refusal> {
+async fn create(visit: Visit, Posted(entered): Posted<Entered>) -> Result<Response, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Made {
         url: String,
         setup_link: Row,
     }
-    let Ok(Form(entered)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let chosen = PERMISSIONS.iter().filter(|(_, name, _)| entered.has(name));
     let permissions: Vec<&str> = chosen.map(|(permission, ..)| *permission).collect();
     if permissions.is_empty() {

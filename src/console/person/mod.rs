@@ -5,8 +5,6 @@ mod groups;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -19,7 +17,7 @@ use uuid::Uuid;
 use self::groups::Groups;
 use super::Console;
 use super::client::Refusal;
-use super::form::Queried;
+use super::form::{Posted, Queried};
 use super::frame::{Content, Section};
 use super::history::{self, Change, Difference, Entry};
 use super::names::Names;
@@ -509,11 +507,8 @@ struct NewRole {
 async fn set_role(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<NewRole>, FormRejection>,
+    Posted(NewRole { role }): Posted<NewRole>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(NewRole { role })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let Some(role) = people::role(&role) else {
         return Err(Refusal::bad_form());
     };
@@ -534,11 +529,8 @@ struct Suspension {
 async fn set_suspended(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Suspension>, FormRejection>,
+    Posted(Suspension { suspended }): Posted<Suspension>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(Suspension { suspended })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let method = "gitpod.v1.UserService/SetSuspended";
     let request = json!({ "userId": id, "suspended": suspended });
     let done = if suspended { "suspended" } else { "lifted" };
@@ -554,11 +546,8 @@ struct WhichSession {
 async fn end_sessions(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<WhichSession>, FormRejection>,
+    Posted(WhichSession { session }): Posted<WhichSession>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(WhichSession { session })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let mut request = json!({ "userId": id });
     if !session.is_empty() {
         request["sessionId"] = json!(session);

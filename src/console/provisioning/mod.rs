@@ -5,8 +5,6 @@ mod requests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,7 +17,7 @@ use uuid::Uuid;
 use self::requests::{EVENTS, Events, row};
 use super::Console;
 use super::client::Refusal;
-use super::form::Queried;
+use super::form::{Posted, Queried};
 use super::frame::{Content, Section};
 use super::guides::Provider;
 use super::parts::{
@@ -266,13 +264,7 @@ fn sso_field(choices: &[Sso], chosen: &str) -> Markup {
     }
 }
 
-async fn create(
-    visit: Visit,
-    form: Result<Form<Entered>, FormRejection>,
-) -> Result<Response, Refusal> {
-    let Ok(Form(entered)) = form else {
-        return Err(Refusal::bad_form());
-    };
+async fn create(visit: Visit, Posted(entered): Posted<Entered>) -> Result<Response, Refusal> {
     let name = match entered.name.trim() {
         "" => {
             let choices = sso_list(&visit).await?;
@@ -487,11 +479,8 @@ async fn change(visit: &Visit, id: Uuid, mut asked: Value) -> Result<(), Refusal
 async fn update(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Entered>, FormRejection>,
+    Posted(entered): Posted<Entered>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(entered)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let asked = json!({
         "name": entered.name.trim(),
         "ssoConfigurationId": entered.sso,
@@ -532,11 +521,8 @@ struct Switch {
 async fn switch(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Switch>, FormRejection>,
+    Posted(Switch { on }): Posted<Switch>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(Switch { on })) = form else {
-        return Err(Refusal::bad_form());
-    };
     let is_on = !on.is_empty();
     change(&visit, id, json!({ "enabled": is_on })).await?;
     let done = if is_on { "on" } else { "off" };

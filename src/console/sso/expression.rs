@@ -1,7 +1,5 @@
 //! Who is let in: a claims expression, tried while it is written.
 
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use maud::{Markup, html};
@@ -10,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Sso, below_list, change, find};
 use crate::console::client::Refusal;
+use crate::console::form::Posted;
 use crate::console::frame::Content;
 use crate::console::parts::{Tone, note};
 use crate::console::visit::{At, Visit};
@@ -40,11 +39,8 @@ pub async fn show(visit: Visit, At { id }: At) -> Result<Content, Refusal> {
 pub async fn try_out(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Trial>, FormRejection>,
+    Posted(mut trial): Posted<Trial>,
 ) -> Result<Content, Refusal> {
-    let Ok(Form(mut trial)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let sso = find(&visit, id).await?;
     trial
         .expression
@@ -92,11 +88,8 @@ fn page(visit: &Visit, sso: &Sso, trial: &Trial, result: Markup) -> Content {
 pub async fn evaluate_live(
     visit: Visit,
     _: At,
-    form: Result<Form<Trial>, FormRejection>,
+    Posted(trial): Posted<Trial>,
 ) -> Result<Content, Refusal> {
-    let Ok(Form(trial)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let result = evaluate(&visit, &trial).await?;
     Ok(below_list(&visit, "What came of it", result))
 }
@@ -165,11 +158,8 @@ async fn evaluate(visit: &Visit, trial: &Trial) -> Result<Markup, Refusal> {
 pub async fn save(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Trial>, FormRejection>,
+    Posted(trial): Posted<Trial>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(trial)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let asked =
         json!({ "claimsExpression": trial.expression.as_deref().unwrap_or_default().trim() });
     match change(&visit, id, asked).await {

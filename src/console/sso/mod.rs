@@ -5,8 +5,6 @@ mod expression;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Form;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -18,7 +16,7 @@ use uuid::Uuid;
 
 use super::Console;
 use super::client::Refusal;
-use super::form::Queried;
+use super::form::{Posted, Queried};
 use super::frame::{Content, Section};
 use super::guides::Provider;
 use super::parts::{
@@ -273,13 +271,7 @@ fn words(text: &str) -> Vec<&str> {
         .collect()
 }
 
-async fn create(
-    visit: Visit,
-    form: Result<Form<Entered>, FormRejection>,
-) -> Result<Response, Refusal> {
-    let Ok(Form(entered)) = form else {
-        return Err(Refusal::bad_form());
-    };
+async fn create(visit: Visit, Posted(entered): Posted<Entered>) -> Result<Response, Refusal> {
     let provider = Provider::of_key(&entered.provider).unwrap_or(Provider::Other);
     if provider == Provider::Google && words(&entered.email_domains).is_empty() {
         let problem = "Enter the domains of your Workspace: everybody in the world can sign in at Google, and the domains keep the others out.";
@@ -377,13 +369,7 @@ fn finding_list(findings: &[Finding]) -> Markup {
 }
 
 /// Checks an issuer while somebody types.
-async fn check_issuer(
-    visit: Visit,
-    form: Result<Form<Entered>, FormRejection>,
-) -> Result<Content, Refusal> {
-    let Ok(Form(entered)) = form else {
-        return Err(Refusal::bad_form());
-    };
+async fn check_issuer(visit: Visit, Posted(entered): Posted<Entered>) -> Result<Content, Refusal> {
     let issuer = entered.issuer_url.trim();
     let body = match issuer.starts_with("https://") || issuer.starts_with("http://") {
         false => html! {},
@@ -569,11 +555,8 @@ fn recent(visit: &Visit, attempts: &[Attempt]) -> Markup {
 async fn update(
     visit: Visit,
     At { id }: At,
-    form: Result<Form<Entered>, FormRejection>,
+    Posted(entered): Posted<Entered>,
 ) -> Result<Response, Refusal> {
-    let Ok(Form(entered)) = form else {
-        return Err(Refusal::bad_form());
-    };
     let mut asked = json!({
         "displayName": entered.display_name.trim(),
         "issuerUrl": entered.issuer_url.trim(),
