@@ -59,10 +59,16 @@ for (const form of document.querySelectorAll('form[data-live]')) {
     } catch {
       if (turn === latest) target.textContent = 'The server does not answer at the moment.';
     } finally {
-      if (turn === latest) target.removeAttribute('aria-busy');
+      if (turn === latest) {
+        target.removeAttribute('aria-busy');
+        delete form.dataset.pending;
+      }
     }
   };
   form.addEventListener('input', () => {
+    // The answer to what stood there before is not shown any more.
+    latest += 1;
+    form.dataset.pending = 'true';
     clearTimeout(timer);
     timer = setTimeout(send, DELAY);
   });

@@ -198,7 +198,7 @@ describe('two servers behind a proxy that ends TLS', () => {
 
   test(
     'a person signs in, is deactivated, restored, and signs in again as the same member',
-    { timeout: 60_000 },
+    { timeout: 300_000 },
     async (t) => {
       const page = await signIn(ADA);
       const member = await acme.member(ADA);

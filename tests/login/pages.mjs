@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const SIZES = [
-  { width: 1280, height: 800 },
+  { width: 1440, height: 900 },
   { width: 768, height: 1024 },
   { width: 390, height: 844 },
 ];
@@ -18,6 +18,8 @@ const { LOGIN_SCREENSHOTS } = process.env;
  * is accessible as far as a program can tell. Pictures go to the folder LOGIN_SCREENSHOTS, for people to look at.
  */
 export async function inspect(page, name) {
+  // What is asked for is there.
+  await page.locator('[data-pending], [aria-busy=true]').first().waitFor({ state: 'detached' });
   assert.notEqual((await page.title()).trim(), '', `${name} has no title`);
   assert.match(await page.locator('html').getAttribute('lang'), /^en\b/, `${name} has no language`);
   for (const size of SIZES) {

@@ -47,7 +47,7 @@ afterEach(async () => {
 /** A page of a browser that was never here. */
 export async function newPage(options = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, reducedMotion: 'reduce', ...options });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(60_000);
   const said = [];
   context.on('console', (message) => {
     // An answer of 4xx is no fault of the page.

@@ -42,7 +42,7 @@ def every_delivery_is_verified(place):
     for kind, receiver in receivers.items():
         rotated = site.ask("WebhookService", "RotateWebhookSecret", webhookId=hooks[kind], keepPreviousFor="3600s")
         # The receiver has the old secret until it has seen events that both have signed.
-        wait_for(f"an event that two secrets signed, in {kind}", 10, lambda: receiver.read("report")["with_two"] > 2)
+        wait_for(f"an event that two secrets signed, in {kind}", 60, lambda: receiver.read("report")["with_two"] > 2)
         receiver.tell("secret", rotated["secret"])
     if done.is_set():
         raise Failed("the changes were over before the secrets were replaced")
@@ -50,7 +50,7 @@ def every_delivery_is_verified(place):
     wanted = {event["id"] for event in site.events(cursor, [])[0] if event["type"].startswith("member.")}
     shown = []
     for kind, receiver in receivers.items():
-        wait_for(f"the end of the events, in {kind}", 20, lambda: wanted <= set(receiver.read("report")["ids"]))
+        wait_for(f"the end of the events, in {kind}", 60, lambda: wanted <= set(receiver.read("report")["ids"]))
         report = receiver.read("report")
         if report["refused"]:
             raise Failed(f"{kind} refused {report['refused']}: {report['why']}")
@@ -71,11 +71,11 @@ def a_receiver_with_the_wrong_secret_loses_nothing(place):
     cursor = site.events("", [])[1]
     site.each(1, lambda client, _: [site.change_for_sure(client, number, "displayName", "Late") for number in range(5)])
     for kind, receiver in receivers.items():
-        wait_for(f"that {kind} refuses", 10, lambda: receiver.read("report")["refused"] >= 5)
+        wait_for(f"that {kind} refuses", 60, lambda: receiver.read("report")["refused"] >= 5)
         receiver.tell("secret", secrets[kind])
     wanted = {event["id"] for event in site.events(cursor, [])[0]}
     for kind, receiver in receivers.items():
-        wait_for(f"that {kind} has all", 20, lambda: wanted <= set(receiver.read("report")["ids"]))
+        wait_for(f"that {kind} has all", 60, lambda: wanted <= set(receiver.read("report")["ids"]))
     site.end()
     refused = [receiver.read("report")["refused"] for receiver in receivers.values()]
     return f"{len(wanted)} events, refused {refused} times with the old secret, then taken with the new one"
