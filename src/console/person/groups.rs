@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::console::client::Refusal;
 use crate::console::groups::{self, Role};
 use crate::console::names::Names;
+use crate::console::parts::Pagination;
 use crate::console::visit::Visit;
 
 /// How many groups a page tells.
@@ -37,7 +38,7 @@ impl Groups {
         #[serde(default)]
         struct Answer {
             groups: Vec<Group>,
-            pagination: crate::console::parts::Pagination,
+            pagination: Pagination,
         }
         let method = "rollcall.v1.MemberService/ListMemberGroups";
         let request = json!({ "userId": user_id, "pagination": { "pageSize": SHOWN } });
